@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -77,6 +78,47 @@ class PoolState(StrEnum):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Owner:
+    """A team or user that can own leads."""
+
+    id: int
+    kind: str
+    """`team` or `user`"""
+    name: str
+    """The team's key or the user's login."""
+    code: str | None
+    """The Lead Ownership Code as stored."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Owners:
+    """Every active owner of the organisation."""
+
+    by_code: Mapping[str, Owner]
+    """by the form in which Lead Ownership Codes are compared"""
+    by_name: Mapping[str, Owner]
+    """by `team:<key>` and `user:<login>`"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CampaignRules:
+    """A campaign, and what it does with records that are there already or may not be called (LEADS.md)."""
+
+    id: int
+    code: str
+    region: str
+    """Default phone region and country, ISO 3166-1 alpha-2."""
+    timezone: str
+    template: str | None
+    on_duplicate: str
+    """`reject`, `update` or `keep`"""
+    on_do_not_call: str
+    """`reject`, or `close`: load as a closed lead"""
+    on_invalid_phone: str
+    """`reject`, or `close`: load as a closed lead"""
+
+
+@dataclass(frozen=True, kw_only=True)
 class DialectHints:
     """What a source says about its files; None means: detect it."""
 
@@ -104,6 +146,25 @@ class Arrival:
     completeness: Completeness = Completeness.ASSUMED
     evidence: str = ""
     """By what the completeness is known: `tcp fin`, `tls close_notify`, `quiet 2 s`, `companion sha256` …"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counts:
+    """How many records of a delivery ended in which way; they always add up to `records`."""
+
+    records: int = 0
+    inserted: int = 0
+    updated: int = 0
+    unchanged: int = 0
+    duplicate: int = 0
+    rejected: int = 0
+    discarded: int = 0
+
+    def __post_init__(self) -> None:
+        """Raises AssertionError when a record has no end or two: that is a bug, never a partner's fault."""
+        ended = sum(getattr(self, outcome) for outcome in Outcome)
+        if ended != self.records:
+            raise AssertionError(f"{self.records} records, but {ended} outcomes: {self}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,4 +198,9 @@ class Delivery:
     pool_id: int | None = None
     duplicate_of: int | None = None
     previous_version: int | None = None
+    published_at: datetime | None = None
     log_key: str = ""
+    """Where the pool log lies under the home's log folder: `<id>/<epoch>`."""
+    timings: str = ""
+    """Seconds spent in each stage, as a JSON object."""
+    counts: Counts = Counts()

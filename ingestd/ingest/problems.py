@@ -60,7 +60,7 @@ def found(  # noqa: PLR0913 - one argument a column of the table, all by name
         _text(value).alias("value"),
         _text(message).alias("message"),
         _text(suggestion).alias("suggestion"),
-    ).cast(dict(SCHEMA))
+    ).cast(SCHEMA)
 
 
 def _text(value: str | pl.Expr) -> pl.Expr:

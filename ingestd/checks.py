@@ -1,0 +1,93 @@
+"""`ingestd check`: proves that a daemon could start, without starting one."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+from ingestd import schemas, settings
+from ingestd.errors import IngestdError, Misconfigured
+from ingestd.house import Lock, Places
+from ingestd.settings import Configuration
+from ingestd.store.engine import open_engine, reading, sqlite_url
+
+Check = tuple[str, str | None]
+"""What was looked at, and what is wrong with it; None when nothing is."""
+
+
+def run(config: Path, home: Path) -> Iterator[Check]:
+    """Every check in the order in which an operator would mend them; stops where the rest makes no sense."""
+    config, home = config.resolve(), home.resolve()
+    try:
+        configuration = settings.read(config)
+    except Misconfigured as problem:
+        yield "configuration", str(problem)
+        return
+    yield f"configuration in {config}", None
+    for template in sorted({campaign.template or "" for campaign in configuration.organisation.campaign}):
+        yield _check(
+            f"schema {template or 'lead'}", partial(_schema, config.parent / "schemas", template, configuration)
+        )
+    yield _check(f"home {home}", partial(_writable, home))
+    yield _check("database", partial(_database, configuration, home))
+    if _daemon_runs(home):
+        yield "ports are held by the running daemon", None
+        return
+    if configuration.daemon.ftp.enabled:
+        ftp = configuration.daemon.ftp
+        yield _check(f"ftp {ftp.host}:{ftp.port}", partial(_bindable, ftp.host, ftp.port))
+
+
+def _check(name: str, look: Callable[[], None]) -> Check:
+    try:
+        look()
+    except (IngestdError, OSError) as problem:
+        return name, str(problem)
+    return name, None
+
+
+def _schema(folder: Path, template: str, configuration: Configuration) -> None:
+    schema = schemas.read(folder, template or None)
+    for source in configuration.sources.source:
+        for column, field in source.mapping.items():
+            known = field == "" or field in schema.by_name or not _uses(configuration, source.name, template)
+            if not known:
+                raise Misconfigured(
+                    "sources.toml", f"source {source.name}.mapping.{column}", f"no field {field!r} exists"
+                )
+
+
+def _uses(configuration: Configuration, source_name: str, template: str) -> bool:
+    source = next(source for source in configuration.sources.source if source.name == source_name)
+    codes = {source.campaign, *source.campaigns}
+    return any(c.code in codes and (c.template or "") == template for c in configuration.organisation.campaign)
+
+
+def _writable(home: Path) -> None:
+    home.mkdir(parents=True, exist_ok=True)
+    if not os.access(home, os.W_OK | os.X_OK):
+        raise Misconfigured(str(home), "home", "cannot be written to")
+
+
+def _database(configuration: Configuration, home: Path) -> None:
+    engine = open_engine(configuration.daemon.store.url or sqlite_url(home))
+    try:
+        with reading(engine) as connection:
+            connection.exec_driver_sql("SELECT 1")
+    finally:
+        engine.dispose()
+
+
+def _daemon_runs(home: Path) -> bool:
+    lock = Lock(Places(home=home))
+    free = lock.taken()
+    lock.release()
+    return not free
+
+
+def _bindable(host: str, port: int) -> None:
+    with socket.create_server((host, port)):
+        pass

@@ -1,0 +1,414 @@
+"""The command line. Data goes to stdout, progress and messages to stderr; exit codes as in WEB.md.
+
+Heavy modules are imported inside the commands, so that `ingestd --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ingestd.errors import IngestdError, Misconfigured, Rejected
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from ingestd.house import House
+    from ingestd.model import Delivery
+
+OK, FAILURE, USAGE, WITH_REJECTS, REFUSED, CONFIGURATION = 0, 1, 2, 3, 4, 78
+
+app = typer.Typer(
+    name="ingestd",
+    help="Receives files of leads and loads them into lead pools, with a log of the fate of every row.",
+    epilog="Exit codes: 0 ok, 1 failure, 2 usage, 3 completed with rejects, 4 file refused, 78 configuration error.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+org = typer.Typer(help="The organisation: teams, users, ownership codes, projects, campaigns.", no_args_is_help=True)
+dnc = typer.Typer(help="Do-not-call lists.", no_args_is_help=True)
+source = typer.Typer(help="Sources and their logins.", no_args_is_help=True)
+app.add_typer(org, name="org")
+app.add_typer(dnc, name="dnc")
+app.add_typer(source, name="source")
+
+Config = Annotated[Path, typer.Option("--config", help="Folder of the configuration.", envvar="INGESTD_CONFIG")]
+Home = Annotated[Path, typer.Option("--home", help="Folder of all data.", envvar="INGESTD_HOME")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
+Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many, the newest first.")]
+CONFIG, HOME = Path("config"), Path("var")
+
+
+class Kind(StrEnum):
+    """The downloads of a pool's log."""
+
+    FULL = "full"
+    ERRORS = "errors"
+    REJECTED = "rejected"
+    ORIGINAL = "original"
+    SUMMARY = "summary"
+
+
+@app.command()
+def serve(config: Config = CONFIG, home: Home = HOME) -> None:
+    """Opens every door and loads what comes, until SIGTERM or Ctrl-C."""
+    from ingestd import journal
+    from ingestd.daemon import opened
+
+    journal.configure()
+    with opened(config, home) as daemon:
+        daemon.run()
+
+
+@app.command()
+def demo(
+    once: Annotated[bool, typer.Option("--once", help="Stop when the samples are loaded.")] = False,
+    home: Annotated[
+        Path | None, typer.Option("--home", help="Folder to use; a fresh temporary one by default.")
+    ] = None,
+    config: Config = CONFIG,
+) -> None:
+    """Starts a daemon in a fresh home, sends sample files by FTP and drop folder, and shows what becomes of them."""
+    from ingestd import demo as show
+
+    show.run(config, home, once=once)
+
+
+@app.command(name="check")
+def check_configuration(config: Config = CONFIG, home: Home = HOME, as_json: AsJson = False) -> None:
+    """Proves configuration, schemas, database, folders and ports, without starting anything."""
+    from ingestd import checks
+
+    results = list(checks.run(config, home))
+    if as_json:
+        _print_json([{"check": name, "ok": problem is None, "problem": problem} for name, problem in results])
+    else:
+        for name, problem in results:
+            typer.echo(f"{'ok  ' if problem is None else 'FAIL'}  {name}" + (f": {problem}" if problem else ""))
+    if any(problem for _, problem in results):
+        raise typer.Exit(CONFIGURATION)
+
+
+@app.command(name="import")
+def import_file(
+    file: Annotated[Path, typer.Argument(help="The file to load.", exists=True, dir_okay=False, readable=True)],
+    source_name: Annotated[str, typer.Option("--source", help="The source whose campaign, mapping and owner apply.")],
+    config: Config = CONFIG,
+    home: Home = HOME,
+    as_json: AsJson = False,
+) -> None:
+    """Makes FILE a delivery and follows it to its end.
+
+    A running daemon loads it; without one it is loaded here.
+    """
+    from ingestd import foreground
+
+    with _progress() as progress:
+        delivery = foreground.import_file(_house(config, home), file, source_name, progress)
+    _report(delivery, as_json=as_json)
+    raise typer.Exit(_exit_code(delivery))
+
+
+@app.command()
+def deliveries(
+    config: Config = CONFIG,
+    home: Home = HOME,
+    limit: Limit = 50,
+    source_name: Annotated[str | None, typer.Option("--source", help="Only of this source.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Lists what was received, and what became of it."""
+    from ingestd.handback import receipt
+
+    found = _house(config, home).ledger.latest(limit=limit, source=source_name)
+    if as_json:
+        _print_json([{**receipt(each), "source": each.source, "stage": each.stage} for each in found])
+        return
+    table = _table(
+        "id", "received (UTC)", "source", "file", "state", "records", "loaded", "rejected", "duplicate", "why"
+    )
+    for each in found:
+        counts = each.counts
+        loaded = counts.inserted + counts.updated + counts.unchanged
+        table.add_row(
+            str(each.id), f"{each.received_at:%Y-%m-%d %H:%M:%S}", each.source, each.name, each.state,
+            f"{counts.records:,}", f"{loaded:,}", f"{counts.rejected:,}", f"{counts.duplicate:,}",
+            f"duplicate of {each.duplicate_of}" if each.duplicate_of else each.reason,
+        )  # fmt: skip
+    _print(table)
+
+
+@app.command()
+def pools(
+    config: Config = CONFIG,
+    home: Home = HOME,
+    limit: Limit = 50,
+    campaign: Annotated[str | None, typer.Option("--campaign", help="Only of this campaign.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Lists the lead pools with their totals."""
+    from ingestd.store import pools as queries
+    from ingestd.store.engine import reading
+
+    with reading(_house(config, home).engine) as connection:
+        found = queries.latest(connection, limit=limit, campaign=campaign)
+        for pool in found:
+            pool["owners"] = queries.owners(connection, pool["id"])
+    if as_json:
+        _print_json(found)
+        return
+    table = _table("id", "pool", "project", "campaign", "state", "ready", "open", "% closed", "total", "uploaded by")
+    for pool in found:
+        table.add_row(
+            str(pool["id"]), pool["name"], pool["project"], pool["campaign"], pool["state"],
+            f"{pool['ready_to_dial']:,}", f"{pool['total_open']:,}", f"{pool['percent_closed']}", f"{pool['total']:,}",
+            pool["uploaded_by"],
+        )  # fmt: skip
+    _print(table)
+
+
+@app.command()
+def log(
+    pool: Annotated[int, typer.Argument(help="The pool's number; with --delivery, the delivery's.")],
+    kind: Annotated[Kind, typer.Option("--kind", help="Which download.")] = Kind.FULL,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="File to write; stdout by default.")] = None,
+    by_delivery: Annotated[bool, typer.Option("--delivery", help="The number is a delivery's.")] = False,
+    config: Config = CONFIG,
+    home: Home = HOME,
+) -> None:
+    """Writes the log of a pool: every row's fate, errors, rejected rows as they came, the original, or a summary."""
+    from ingestd.ingest import downloads
+
+    house = _house(config, home)
+    delivery = house.ledger.get(pool) if by_delivery else house.ledger.of_pool(pool)
+    if delivery is None:
+        raise typer.BadParameter(f"there is no {'delivery' if by_delivery else 'pool'} {pool}")
+    pieces = downloads.pieces(delivery, kind, logs=house.places.logs, spool=house.spool)
+    if output is None:
+        for piece in pieces:
+            sys.stdout.buffer.write(piece)
+        sys.stdout.buffer.flush()
+        return
+    with output.open("wb") as file:
+        file.writelines(pieces)
+    typer.echo(f"{output}: {output.stat().st_size:,} bytes", err=True)
+
+
+@app.command()
+def status(config: Config = CONFIG, home: Home = HOME, as_json: AsJson = False) -> None:
+    """Shows whether the daemon runs, its open doors and its queue."""
+    house = _house(config, home)
+    doors = json.loads(house.places.endpoints.read_text()) if house.places.endpoints.exists() else {}
+    found = {"running": _running(house), "doors": doors, "queue": house.dispatcher.health()}
+    if as_json:
+        _print_json(found)
+        return
+    typer.echo("running" if found["running"] else "not running")
+    for name, place in doors.items():
+        typer.echo(f"  {name}: {', '.join(f'{key} {value}' for key, value in place.items())}")
+    queue = found["queue"]
+    typer.echo(f"  queue: {queue['ready']} ready, {queue['running']} running, oldest {queue['oldest_seconds']:.1f} s")
+
+
+@org.command(name="import")
+def org_import(config: Config = CONFIG, home: Home = HOME, as_json: AsJson = False) -> None:
+    """Applies organisation, sources and statuses of the configuration to the store; twice changes nothing."""
+    from ingestd.house import apply_organisation
+
+    changes = apply_organisation(_house(config, home))
+    if as_json:
+        _print_json({"added": changes.added, "changed": changes.changed, "deactivated": changes.deactivated})
+    else:
+        typer.echo(f"{changes.added} added, {changes.changed} changed, {changes.deactivated} deactivated")
+
+
+@org.command(name="show")
+def org_show(config: Config = CONFIG, home: Home = HOME, as_json: AsJson = False) -> None:
+    """Shows the team tree with users and Lead Ownership Codes."""
+    from ingestd.store import organisation
+    from ingestd.store.engine import reading
+
+    with reading(_house(config, home).engine) as connection:
+        teams = organisation.tree(connection)
+    if as_json:
+        _print_json(teams)
+        return
+    for team in teams:
+        indent = "  " * team["depth"]
+        typer.echo(f"{indent}{team['name']}{_code(team)}" + ("" if team["active"] else "  (inactive)"))
+        for user in team["users"]:
+            inactive = "" if user["active"] else "  (inactive)"
+            typer.echo(f"{indent}  · {user['login']}, {user['role']}{_code(user)}{inactive}")
+
+
+@dnc.command(name="import")
+def dnc_import(
+    file: Annotated[Path, typer.Argument(help="One number a line, or a CSV with a phone column.", exists=True)],
+    campaign: Annotated[str | None, typer.Option("--campaign", help="Only for this campaign; else global.")] = None,
+    region: Annotated[str | None, typer.Option("--region", help="Country of numbers without +, such as DK.")] = None,
+    reason: Annotated[str, typer.Option("--reason", help="Why nobody may call them.")] = "imported",
+    config: Config = CONFIG,
+    home: Home = HOME,
+    as_json: AsJson = False,
+) -> None:
+    """Adds numbers to the global do-not-call list, or to a campaign's."""
+    from ingestd import schemas
+    from ingestd.ingest import donotcall
+
+    house = _house(config, home)
+    result = donotcall.import_list(
+        house.engine,
+        file.read_bytes(),
+        name=file.name,
+        schema=schemas.read(house.schemas),
+        campaign=campaign,
+        region=region,
+        reason=reason,
+    )
+    if as_json:
+        _print_json({"added": result.added, "known": result.known, "unreadable": result.unreadable})
+    else:
+        typer.echo(f"{result.added:,} added, {result.known:,} known already, {len(result.unreadable):,} unreadable")
+        for line, text in result.unreadable[:10]:
+            typer.echo(f"  line {line}: {text!r} is not a phone number", err=True)
+    if result.unreadable:
+        raise typer.Exit(WITH_REJECTS)
+
+
+@source.command(name="password")
+def source_password() -> None:
+    """Asks for a password and prints the hash for `password_hash` in sources.toml."""
+    from ingestd.accounts import hash_password
+
+    typer.echo(hash_password(typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)))
+
+
+@app.command(name="role", hidden=True)
+def run_role(
+    role: str,
+    name: Annotated[str, typer.Option()],
+    pipes: Annotated[str, typer.Option()],
+    config: Config = CONFIG,
+    home: Home = HOME,
+) -> None:
+    """The main function of a child of `serve`."""
+    from ingestd import journal, roles
+
+    journal.configure()
+    lifeline, doorbell, ready = (int(number) for number in pipes.split(","))
+    roles.run(role, config, home, roles.Pipes(lifeline=lifeline, doorbell=doorbell, ready=ready), name=name)
+
+
+def main() -> None:
+    """The entry point: what goes wrong on purpose ends in one clear line and the right exit code."""
+    try:
+        app()
+    except Misconfigured as problem:
+        _end(str(problem), CONFIGURATION)
+    except Rejected as problem:
+        _end(problem.message + (f"; {problem.suggestion}" if problem.suggestion else ""), REFUSED)
+    except IngestdError as problem:
+        _end(str(problem), FAILURE)
+
+
+def _end(message: str, code: int) -> None:
+    typer.echo(f"ingestd: {message}", err=True)
+    sys.exit(code)
+
+
+def _house(config: Path, home: Path) -> House:
+    from ingestd.house import open_house, prepare_store
+
+    house = open_house(config.resolve(), home.resolve())
+    prepare_store(house)
+    return house
+
+
+def _running(house: House) -> bool:
+    from ingestd.house import Lock
+
+    lock = Lock(house.places)
+    taken = lock.taken()
+    lock.release()
+    return not taken
+
+
+def _exit_code(delivery: Delivery) -> int:
+    from ingestd.model import State
+
+    codes = {
+        State.COMPLETED: OK,
+        State.DUPLICATE: OK,
+        State.COMPLETED_WITH_REJECTS: WITH_REJECTS,
+        State.REFUSED: REFUSED,
+    }
+    return codes.get(delivery.state, FAILURE)
+
+
+def _report(delivery: Delivery, *, as_json: bool) -> None:
+    from ingestd.handback import receipt
+
+    if as_json:
+        _print_json(receipt(delivery))
+        return
+    counts = delivery.counts
+    typer.echo(f"delivery {delivery.id}: {delivery.state}" + (f", pool {delivery.pool_id}" if delivery.pool_id else ""))
+    if delivery.duplicate_of:
+        typer.echo(f"  the same file came before, as delivery {delivery.duplicate_of}; it was not loaded again")
+    if delivery.reason:
+        typer.echo(f"  {delivery.reason_code}: {delivery.reason}")
+        typer.echo(f"  {delivery.suggestion}" if delivery.suggestion else "", nl=bool(delivery.suggestion))
+    if counts.records:
+        ends = ", ".join(f"{getattr(counts, name):,} {name}" for name in _ends() if getattr(counts, name))
+        typer.echo(f"  {counts.records:,} records: {ends}")
+        typer.echo(
+            f"  ingestd log {delivery.pool_id} --kind errors   says why" if counts.rejected else "",
+            nl=bool(counts.rejected),
+        )
+
+
+def _ends() -> list[str]:
+    from ingestd.model import Outcome
+
+    return [str(outcome) for outcome in Outcome]
+
+
+@contextmanager
+def _progress() -> Iterator[Progress]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        yield progress
+
+
+def _code(owner: dict[str, Any]) -> str:
+    return f"  [{owner['ownership_code']}]" if owner["ownership_code"] else ""
+
+
+def _print_json(value: Any) -> None:
+    typer.echo(json.dumps(value, ensure_ascii=False, indent=1, default=str))
+
+
+def _table(*columns: str) -> Any:
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    numbers = ("id", "records", "loaded", "rejected", "duplicate", "ready", "open", "% closed", "total")
+    for column in columns:
+        table.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
+    return table
+
+
+def _print(table: Any) -> None:
+    from rich.console import Console
+
+    Console(width=None if sys.stdout.isatty() else 180).print(table)

@@ -1,0 +1,214 @@
+"""`ingestd demo`: a real daemon in a fresh home, real files by FTP and drop folder, and what became of them."""
+
+from __future__ import annotations
+
+import ftplib
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from ingestd import samples
+from ingestd.errors import Unavailable
+from ingestd.handback import receipt
+from ingestd.house import House, open_house, prepare_store
+from ingestd.ingest import donotcall
+from ingestd.ingest.poollog import PoolLog
+from ingestd.schemas import read as read_schema
+from ingestd.store import pools
+from ingestd.store.engine import reading
+
+PATIENCE_SECONDS = 60.0
+
+console = Console(highlight=False, width=None if sys.stdout.isatty() else 150)
+
+
+def run(config: Path, home: Path | None, *, once: bool) -> None:
+    """The whole show; stays up until Ctrl-C unless `once`."""
+    config = config.resolve()
+    with _home(home) as place:
+        house = open_house(config, place)
+        prepare_store(house)
+        _import_do_not_call(house)
+        console.print(f"[bold]ingestd demo[/bold] · home {place}")
+        with _daemon(config, place) as process:
+            doors = _doors(house, process)
+            console.print(
+                f"FTP on {doors['ftp']['host']}:{doors['ftp']['port']} · drop folder {doors['folder']['path']}\n"
+            )
+            _send_all(doors)
+            _wait_for_ends(house, len(list(samples.every())), process)
+            show(house)
+            _show_addresses(doors, place)
+            if not once:
+                _stay(process)
+
+
+@contextmanager
+def _home(home: Path | None) -> Iterator[Path]:
+    if home is not None:
+        home.mkdir(parents=True, exist_ok=True)
+        yield home.resolve()
+        return
+    fresh = Path(tempfile.mkdtemp(prefix="ingestd-demo-"))
+    try:
+        yield fresh
+    finally:
+        shutil.rmtree(fresh)
+
+
+@contextmanager
+def _daemon(config: Path, home: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A daemon of its own, on any free port, that ends with the demo."""
+    command = [sys.executable, "-m", "ingestd", "serve", "--config", str(config), "--home", str(home)]
+    environment = {**os.environ, "INGESTD_FTP__PORT": "0", "INGESTD_FOLDER__QUIET_SECONDS": "0.5"}
+    with (home / "daemon.log").open("ab") as journal:
+        process = subprocess.Popen(command, env=environment, stderr=journal)  # noqa: S603 - our own program
+    try:
+        yield process
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+
+
+def _doors(house: House, process: subprocess.Popen[bytes]) -> dict[str, Any]:
+    _wait(house.places.endpoints.exists, process, "the doors did not open")
+    doors: dict[str, Any] = json.loads(house.places.endpoints.read_text(encoding="utf-8"))
+    return doors
+
+
+def _import_do_not_call(house: House) -> None:
+    donotcall.import_list(
+        house.engine,
+        samples.do_not_call(),
+        name="dnc.csv",
+        schema=read_schema(house.schemas),
+        campaign=None,
+        region=None,
+        reason="asked not to be called",
+    )
+
+
+def _send_all(doors: dict[str, Any]) -> None:
+    for sample in samples.every():
+        if sample.door == "ftp":
+            answer = _by_ftp(doors["ftp"], sample)
+        else:
+            answer = _by_folder(Path(doors["folder"]["path"]), sample)
+        console.print(
+            f"  {sample.source:<10} → {sample.door:<6} {sample.name:<30} {len(sample.data):>9,} bytes   {answer}"
+        )
+
+
+def _by_ftp(door: dict[str, Any], sample: samples.Sample) -> str:
+    with ftplib.FTP() as client:  # noqa: S321 - the door that is shown
+        client.connect(door["host"], door["port"], timeout=PATIENCE_SECONDS)
+        client.login(sample.source, f"{sample.source}-demo")
+        answer = client.storbinary(f"STOR upload/{sample.name}", io.BytesIO(sample.data))
+    return answer.split(", sha256")[0]
+
+
+def _by_folder(root: Path, sample: samples.Sample) -> str:
+    """Written beside and moved in, as a careful partner does."""
+    partial = root / sample.source / f"{sample.name}.part"
+    partial.write_bytes(sample.data)
+    partial.rename(root / sample.source / sample.name)
+    return "moved in"
+
+
+def _wait_for_ends(house: House, wanted: int, process: subprocess.Popen[bytes]) -> None:
+    def ended() -> bool:
+        found = house.ledger.latest(limit=wanted + 1)
+        return sum(each.published_at is not None for each in found) >= wanted
+
+    with console.status("loading …"):
+        _wait(ended, process, "the samples were not loaded")
+
+
+def _wait(ready: Callable[[], bool], process: subprocess.Popen[bytes], otherwise: str) -> None:
+    deadline = time.monotonic() + PATIENCE_SECONDS
+    while not ready():
+        if process.poll() is not None:
+            raise Unavailable(f"the daemon ended with {process.returncode}; see daemon.log in its home")
+        if time.monotonic() > deadline:
+            raise Unavailable(f"{otherwise} within {PATIENCE_SECONDS:.0f} s")
+        time.sleep(0.05)
+
+
+def show(house: House) -> None:
+    """Deliveries, pools with owners, and the rejects with reasons."""
+    ended = list(reversed(house.ledger.latest(limit=50)))
+    console.print()
+    table = _table("Deliveries", "id", "source", "file", "state", "records", "loaded", "rejected", "duplicate", "why")
+    for each in ended:
+        counts = each.counts
+        loaded = counts.inserted + counts.updated + counts.unchanged
+        numbers = (f"{number:,}" for number in (counts.records, loaded, counts.rejected, counts.duplicate))
+        table.add_row(str(each.id), each.source, each.name, each.state, *numbers, each.reason)
+    console.print(table)
+    _show_pools(house)
+    dirty = next(each for each in ended if each.name == "nordlead-corrections.csv")
+    _show_rejects(PoolLog(folder=house.places.logs / dirty.log_key), dirty.name)
+    console.print("What came back to nordlead in results/ :", style="bold")
+    for path in sorted((house.places.homes / "nordlead" / "results").glob("[!.]*")):
+        console.print(f"  {path.name}")
+    told = json.dumps(receipt(ended[0])["counts"])
+    console.print(f"  (the receipt of the first file says {told})\n")
+
+
+def _show_pools(house: House) -> None:
+    table = _table("Lead pools", "id", "pool", "campaign", "state", "ready", "open", "% closed", "total", "owners")
+    with reading(house.engine) as connection:
+        for pool in reversed(pools.latest(connection, limit=50)):
+            owners = pools.owners(connection, pool["id"])
+            told = ", ".join(f"{each['ownership_code']} {each['leads']:,}" for each in owners[:4])
+            more = f" and {len(owners) - 4} more" if len(owners) > 4 else ""
+            numbers = (f"{pool[name]:,}" for name in ("ready_to_dial", "total_open", "percent_closed", "total"))
+            table.add_row(str(pool["id"]), pool["name"], pool["campaign"], pool["state"], *numbers, told + more)
+    console.print(table)
+
+
+def _show_rejects(log: PoolLog, name: str) -> None:
+    table = _table(f"Every problem of {name}", "line", "code", "column", "what is wrong", "what to do")
+    for row in log.problems().sort("row", maintain_order=True).iter_rows(named=True):
+        message = row["message"] if len(row["message"]) < 90 else row["message"][:87] + "…"
+        table.add_row(str(row["line_start"]), row["code"], row["column"], message, row["suggestion"])
+    console.print(table)
+
+
+def _show_addresses(doors: dict[str, Any], home: Path) -> None:
+    ftp = doors["ftp"]
+    console.print("Try it yourself, from another terminal:", style="bold")
+    console.print(
+        f"  curl -T leads.csv ftp://nordlead:nordlead-demo@{ftp['host']}:{ftp['port']}/upload/", soft_wrap=True
+    )
+    console.print(f"  .venv/bin/ingestd deliveries --home {home}", soft_wrap=True)
+    console.print(f"  .venv/bin/ingestd log 1 --home {home}", soft_wrap=True)
+
+
+def _stay(process: subprocess.Popen[bytes]) -> None:
+    console.print("\nCtrl-C ends the demo and removes its home.")
+    try:
+        process.wait()
+    except KeyboardInterrupt:
+        console.print("ended")
+
+
+def _table(title: str, *columns: str) -> Table:
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
+    numbers = ("id", "line", "records", "loaded", "rejected", "duplicate", "ready", "open", "% closed", "total")
+    for column in columns:
+        table.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
+    return table

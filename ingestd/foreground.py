@@ -1,0 +1,99 @@
+"""`ingestd import`: one delivery in the foreground, by a running daemon if there is one, else here."""
+
+from __future__ import annotations
+
+import getpass
+import threading
+import time
+from contextlib import closing
+from pathlib import Path
+
+from rich.progress import Progress
+
+from ingestd.errors import Rejected, Unavailable
+from ingestd.house import House, Lock
+from ingestd.ingest.road import Road
+from ingestd.model import Arrival, Completeness, Delivery
+from ingestd.receive.landing import Landing
+from ingestd.roles import publisher_of, road_of
+from ingestd.settings import Source
+from ingestd.store import organisation
+from ingestd.store.engine import reading
+
+POLL_SECONDS = 0.2
+PIECE = 1024 * 1024
+STAGES = ("read", "map", "validate", "resolve", "screen", "load")
+
+
+def import_file(house: House, file: Path, source_name: str, progress: Progress) -> Delivery:
+    """Lands a file as a delivery of the source and follows it to its end."""
+    with reading(house.engine) as connection:
+        source = organisation.source(connection, source_name)
+        known = [each.name for each in organisation.all_sources(connection)]
+    if source is None:
+        raise Rejected("source_unknown", f"no source {source_name!r}", suggestion=f"known are: {', '.join(known)}")
+    delivery_id = _land(house, file, source, progress)
+    lock = Lock(house.places)
+    try:
+        if lock.taken():
+            _load(house, delivery_id, progress)
+        else:
+            _follow(house, delivery_id, progress)
+    finally:
+        lock.release()
+    ended = house.ledger.get(delivery_id)
+    assert ended is not None
+    return ended
+
+
+def _land(house: House, file: Path, source: Source, progress: Progress) -> int:
+    size, limit = file.stat().st_size, source.limits.max_file_bytes
+    if size > limit:
+        raise Rejected("too_large", f"{file} has {size:,} bytes; this source takes at most {limit:,}")
+    landing = Landing(house.spool, house.ledger, ring=lambda: None)
+    task = progress.add_task("receive", total=size or 1)
+    try:
+        with closing(landing.open(limit)) as incoming, file.open("rb") as source_file:
+            while piece := source_file.read(PIECE):
+                incoming.write(piece)
+                progress.update(task, advance=len(piece))
+            arrival = Arrival(
+                source=source.name,
+                login=getpass.getuser(),
+                peer="local",
+                protocol="import",
+                name=file.name,
+                completeness=Completeness.PROVEN,
+                evidence="read to its end by ingestd import",
+            )
+            return landing.accept(incoming, arrival).delivery_id
+    except OSError as problem:
+        raise Unavailable(f"{file} could not be kept: {problem}") from problem
+
+
+def _load(house: House, delivery_id: int, progress: Progress) -> None:
+    """Travels the road here; the home's lock is held, so no daemon does the same."""
+    task = progress.add_task("load", total=len(STAGES))
+
+    def onlooker(stage: str) -> None:
+        progress.update(task, description=stage, completed=STAGES.index(stage))
+
+    road_of(house, Road).travel(delivery_id, onlooker)
+    house.dispatcher.done(delivery_id)
+    publisher_of(house).sweep()
+
+
+def _follow(house: House, delivery_id: int, progress: Progress) -> None:
+    task = progress.add_task("wait for the daemon", total=len(STAGES))
+    pause = threading.Event()
+    begun = time.monotonic()
+    while True:
+        delivery = house.ledger.get(delivery_id)
+        assert delivery is not None
+        if delivery.state.final:
+            return
+        if delivery.stage in STAGES:
+            progress.update(task, description=delivery.stage, completed=STAGES.index(delivery.stage))
+        elif time.monotonic() - begun > 10:
+            progress.update(task, description=f"{delivery.state}; {house.dispatcher.health()['ready']} before it")
+        pause.wait(POLL_SECONDS)

@@ -1,0 +1,102 @@
+"""What comes back to the partner: a receipt, the log and the rejected rows, in the `results/` of the source's home.
+
+Done after the delivery has ended and noted in the ledger, so a crash between the two only means that it is done again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from ingestd.errors import Unavailable
+from ingestd.ingest.poollog import PoolLog
+from ingestd.model import Delivery, State
+from ingestd.receive import results
+from ingestd.store.ledger import Ledger, now
+
+log = structlog.get_logger()
+
+PRUNE_SECONDS = 3600.0
+
+
+@dataclass(kw_only=True)
+class Publisher:
+    """Hands results back, to the FTP home and, for files of the drop folder, beside them."""
+
+    ledger: Ledger
+    logs: Path
+    homes: Path
+    keep: timedelta
+    drop: Path
+    """The drop folder, one subfolder a source."""
+    clock: Callable[[], float] = time.monotonic
+    pruned_at: float = field(default=-PRUNE_SECONDS)
+
+    def sweep(self) -> None:
+        """Publishes whatever ended without it, such as duplicates and dead letters; prunes now and then."""
+        try:
+            for delivery in self.ledger.unpublished():
+                self.publish(delivery)
+        except Unavailable as problem:
+            log.warning("results_not_published", error=str(problem))
+        if self.clock() - self.pruned_at >= PRUNE_SECONDS:
+            self.pruned_at = self.clock()
+            for folder in self._all_folders():
+                results.prune(folder, keep=self.keep, now=now())
+
+    def publish(self, delivery: Delivery) -> None:
+        """Hands back the results of one ended delivery; does nothing when it has not ended or was handed back."""
+        if not delivery.state.final or delivery.published_at is not None:
+            return
+        parts = dict(self._parts(delivery))
+        for folder in self._folders(delivery):
+            results.publish(folder, delivery.name, delivery.id, parts)
+        self.ledger.published(delivery)
+
+    def _folders(self, delivery: Delivery) -> Iterator[Path]:
+        yield self.homes / delivery.source / "results"
+        if delivery.protocol == "folder":
+            yield self.drop / delivery.source / "results"
+
+    def _all_folders(self) -> list[Path]:
+        return [path for root in (self.homes, self.drop) if root.is_dir() for path in root.glob("*/results")]
+
+    def _parts(self, delivery: Delivery) -> Iterator[tuple[str, bytes]]:
+        yield "receipt.json", json.dumps(receipt(delivery), ensure_ascii=False, indent=1).encode() + b"\n"
+        if not delivery.log_key:
+            return
+        written = PoolLog(folder=self.logs / delivery.log_key)
+        yield "log.csv", b"".join(written.full())
+        rejected = b"".join(written.rejected())
+        if rejected:
+            yield "rejected.csv", rejected
+
+
+def receipt(delivery: Delivery) -> dict[str, Any]:
+    """What became of a file, for the partner's programs."""
+    told = {
+        "delivery": delivery.id,
+        "file": delivery.name,
+        "bytes": delivery.size,
+        "sha256": delivery.sha256,
+        "received_at": delivery.received_at.isoformat(),
+        "finished_at": delivery.finished_at.isoformat() if delivery.finished_at else None,
+        "state": delivery.state,
+        "completeness": delivery.completeness,
+        "completeness_evidence": delivery.evidence,
+        "lead_pool": delivery.pool_id,
+        "counts": dataclasses.asdict(delivery.counts),
+    }
+    if delivery.state is State.DUPLICATE:
+        told["duplicate_of"] = delivery.duplicate_of
+    if delivery.reason_code:
+        told["reason"] = {"code": delivery.reason_code, "message": delivery.reason, "suggestion": delivery.suggestion}
+    return told

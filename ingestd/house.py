@@ -1,0 +1,124 @@
+"""The house: what every process of ingestd opens, wired by hand, once."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from ingestd import settings
+from ingestd.dispatch.local import LocalDispatcher
+from ingestd.errors import Misconfigured
+from ingestd.settings import Configuration
+from ingestd.spool import Spool
+from ingestd.store import organisation
+from ingestd.store.engine import open_engine, reading, sqlite_url, writing
+from ingestd.store.ledger import Ledger, now
+from ingestd.store.migrations import upgrade
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """The folders of one home."""
+
+    home: Path
+
+    @property
+    def logs(self) -> Path:
+        """Pool logs, `<delivery>/<epoch>`."""
+        return self.home / "logs"
+
+    @property
+    def homes(self) -> Path:
+        """The FTP home of each source, with its `results/`."""
+        return self.home / "homes"
+
+    @property
+    def run(self) -> Path:
+        """What only holds while the daemon runs: lock, endpoints."""
+        return self.home / "run"
+
+    @property
+    def endpoints(self) -> Path:
+        """The addresses of the open doors, written when every door is open."""
+        return self.run / "endpoints.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class House:
+    """Configuration, store, spool and dispatcher of one home."""
+
+    configuration: Configuration
+    places: Places
+    schemas: Path
+    engine: Engine
+    dispatcher: LocalDispatcher
+    ledger: Ledger
+    spool: Spool
+
+
+def open_house(config: Path, home: Path, *, worker: str = "") -> House:
+    """Opens a home, making it on first use; raises Misconfigured or Unavailable."""
+    configuration = settings.read(config)
+    home.mkdir(parents=True, exist_ok=True)
+    engine = open_engine(configuration.daemon.store.url or sqlite_url(home))
+    retry = timedelta(seconds=configuration.daemon.worker.retry_seconds)
+    dispatcher = LocalDispatcher(engine=engine, worker=worker, retry=retry)
+    return House(
+        configuration=configuration,
+        places=Places(home=home),
+        schemas=config.parent / "schemas",
+        engine=engine,
+        dispatcher=dispatcher,
+        ledger=Ledger(engine=engine, submit=dispatcher.submit),
+        spool=Spool(home / "spool"),
+    )
+
+
+def prepare_store(house: House) -> None:
+    """Migrates the store, and applies the organisation when it never was: the first start."""
+    upgrade(house.engine)
+    with reading(house.engine) as connection:
+        fresh = organisation.version(connection, "organisation") == 0
+    if fresh:
+        apply_organisation(house)
+
+
+def apply_organisation(house: House) -> organisation.Changes:
+    """Brings the store to the configuration; the same configuration twice changes nothing."""
+    with writing(house.engine) as connection:
+        return organisation.apply(connection, house.configuration, now())
+
+
+class Lock:
+    """One process tree for one home. Children inherit the lock, so it lasts until the last of them is gone."""
+
+    def __init__(self, places: Places) -> None:
+        places.run.mkdir(parents=True, exist_ok=True)
+        self.path = places.run / "lock"
+        self.descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
+
+    def taken(self) -> bool:
+        """Takes the lock if it is free; True when it is ours now."""
+        try:
+            fcntl.flock(self.descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
+
+    def wait(self, seconds: float, pause: Callable[[float], None]) -> None:
+        """Takes the lock, waiting for the children of a daemon that died; raises Misconfigured when it stays taken."""
+        for _ in range(max(1, int(seconds / 0.1))):
+            if self.taken():
+                return
+            pause(0.1)
+        raise Misconfigured(str(self.path), "lock", "another ingestd uses this home; stop it or choose another --home")
+
+    def release(self) -> None:
+        """Gives the lock up, as far as this process holds it."""
+        os.close(self.descriptor)

@@ -1,0 +1,43 @@
+"""The downloads of a pool's log: full, errors, rejected, original, summary."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from ingestd.errors import Rejected
+from ingestd.ingest.poollog import PoolLog
+from ingestd.model import Delivery
+from ingestd.spool import Spool
+
+CHUNK = 1024 * 1024
+
+
+def pieces(delivery: Delivery, kind: str, *, logs: Path, spool: Spool) -> Iterator[bytes]:
+    """One download in pieces; raises Rejected when the delivery has none yet. `kind` is one of poollog.KINDS."""
+    if kind == "original":
+        return _file(spool.path(delivery.spool_key))
+    if not delivery.log_key:
+        state = f"delivery {delivery.id} is {delivery.state}"
+        raise Rejected("no_log", f"{state}; it has no log", suggestion="wait until the delivery has ended")
+    log = PoolLog(folder=logs / delivery.log_key)
+    if kind == "summary":
+        return iter([_summary(delivery, log)])
+    return {"full": log.full, "errors": log.errors, "rejected": log.rejected}[kind]()
+
+
+def _summary(delivery: Delivery, log: PoolLog) -> bytes:
+    ended = {
+        "state": delivery.state,
+        "pool": delivery.pool_id,
+        "committed_at": delivery.finished_at.isoformat() if delivery.finished_at else None,
+        "stage_seconds": json.loads(delivery.timings or "{}"),
+    }
+    return json.dumps({**log.summary, **ended}, ensure_ascii=False, indent=1).encode() + b"\n"
+
+
+def _file(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while piece := file.read(CHUNK):
+            yield piece

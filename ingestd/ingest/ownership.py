@@ -1,0 +1,107 @@
+"""Ownership: which team or user owns each record, most specific first (LEADS.md, "Owner at upload").
+
+1. the record's Lead Ownership Code, 2. a code in the file's name or folder, 3. the source's default owner. An
+unknown code is never guessed: it is an error with the nearest known code as suggestion, or a warning where the
+source says so.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from dataclasses import dataclass
+
+import polars as pl
+
+from ingestd.errors import Rejected
+from ingestd.ingest import problems
+from ingestd.model import Owner, Owners, Severity, Stage
+from ingestd.settings import code_key
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """What a source says about owners."""
+
+    default: Owner | None
+    unknown_to_default: bool
+
+
+def from_name(pattern: str | None, path: str, owners: Owners) -> Owner | None:
+    """The owner whose code the file's folder and name carry; raises Rejected when that code is unknown."""
+    found = re.search(pattern, path) if pattern else None
+    if found is None:
+        return None
+    code = found["code"]
+    owner = owners.by_code.get(code_key(code))
+    if owner is None:
+        raise Rejected(
+            "ownership_code_unknown",
+            f"the Lead Ownership Code {code!r} in the file's name {path!r} belongs to no team or user",
+            suggestion=_suggestion(code, owners),
+        )
+    return owner
+
+
+def resolve(
+    frame: pl.DataFrame, column: str, owners: Owners, policy: Policy, named: Owner | None
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Adds `owner_id` (null where nobody owns the record) and returns it with the problems found.
+
+    `frame` has `row` and may have `ownership_code`; `column` is that field's header, for the messages.
+    """
+    fallback = named or policy.default
+    default_id = pl.lit(fallback.id if fallback else None, dtype=pl.Int64)
+    if "ownership_code" not in frame.columns:
+        owned = frame.with_columns(default_id.alias("owner_id"))
+        return owned, _ownerless(owned, column)
+    codes = frame["ownership_code"].unique()
+    known = {code: owner.id for code in codes if code and (owner := owners.by_code.get(code_key(code)))}
+    unknown = [code for code in codes if code and code not in known]
+    resolved = pl.col("ownership_code").replace_strict(known, default=None, return_dtype=pl.Int64)
+    unset = pl.col("ownership_code").is_null()
+    lenient = policy.unknown_to_default and policy.default is not None
+    if lenient:
+        assert policy.default is not None
+        resolved = resolved.fill_null(pl.when(~unset).then(pl.lit(policy.default.id, dtype=pl.Int64)))
+    owned = frame.with_columns(pl.when(unset).then(default_id).otherwise(resolved).alias("owner_id"))
+    found = [_ownerless(owned.filter(unset), column)]
+    if unknown:
+        found.append(_unknown(frame, unknown, column, owners, Severity.WARNING if lenient else Severity.ERROR))
+    return owned, problems.gather(found)
+
+
+def _ownerless(frame: pl.DataFrame, column: str) -> pl.DataFrame:
+    return problems.found(
+        frame.filter(pl.col("owner_id").is_null()),
+        stage=Stage.OWNERSHIP,
+        code="owner_missing",
+        column=column,
+        field="ownership_code",
+        message="no Lead Ownership Code, and the source has no default owner",
+        suggestion="give the record a Lead Ownership Code",
+    )
+
+
+def _unknown(frame: pl.DataFrame, codes: list[str], column: str, owners: Owners, severity: Severity) -> pl.DataFrame:
+    hints = {code: _suggestion(code, owners) for code in codes}
+    code = pl.col("ownership_code")
+    taken = "; loaded to the source's default owner" if severity is Severity.WARNING else ""
+    return problems.found(
+        frame.filter(code.is_in(codes)),
+        stage=Stage.OWNERSHIP,
+        code="ownership_code_unknown",
+        severity=severity,
+        column=column,
+        field="ownership_code",
+        value=code,
+        message=pl.format("the Lead Ownership Code {} belongs to no team or user" + taken, code),
+        suggestion=code.replace_strict(hints, default="", return_dtype=pl.String),
+    )
+
+
+def _suggestion(code: str, owners: Owners) -> str:
+    near = difflib.get_close_matches(code_key(code), list(owners.by_code), n=1, cutoff=0.6)
+    if near:
+        return f"is {owners.by_code[near[0]].code!r} meant?"
+    return "ask the operator for the codes of your source"

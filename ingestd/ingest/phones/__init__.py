@@ -1,0 +1,43 @@
+"""Telephone numbers as people type them, turned into E.164: exactly what libphonenumber says, at the speed of polars.
+
+The truth is `phonenumbers.parse`, `is_valid_number` and `format_number` (`reference.py`). Plain numbers (digits, one
+leading `+`, common separators) are decided by the same rules and the same metadata as polars expressions (`plain.py`,
+`metadata.py`); whatever is not plain goes to `phonenumbers` itself, once per distinct value.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from ingestd.ingest.phones import plain, reference
+
+SCHEMA = pl.Schema({"e164": pl.String, "reason": pl.String, "extension": pl.String})
+"""What `normalise` returns, one line a number."""
+
+
+def normalise(numbers: pl.Series, regions: pl.Series | str) -> pl.DataFrame:
+    """The E.164 form of each number, or the reason why there is none; same height and order as `numbers`.
+
+    numbers: as typed; null and "" are absent and give neither a number nor a reason.
+    regions: where a number without international prefix is dialled, ISO 3166-1 alpha-2 in upper case; one for all or
+        one a number. Null or a region unknown to libphonenumber (also "ZZ"): only numbers with a `+` can be read.
+
+    e164: `+` and digits; null when absent or invalid.
+    reason: null when valid or absent, else a code of `reference.REASONS`.
+    extension: digits to dial after the call is answered, null when there are none. E.164 cannot hold them, so a caller
+        who keeps only `e164` has changed the cell and should say so.
+    """
+    typed = plain.lines(numbers, regions)
+    decided, unsure = plain.decide(typed)
+    absent = typed.filter(pl.col("number").is_null() | (pl.col("number") == "")).select("row")
+    every = pl.concat([decided, reference.decide(unsure), absent], how="diagonal", rechunk=True)
+    assert every.height == numbers.len(), f"{numbers.len()} numbers, but {every.height} answers"
+    return every[_places(every["row"])].select(SCHEMA.names())
+
+
+def _places(rows: pl.Series) -> pl.Series:
+    """Where each row of the file stands among `rows`, a permutation; a third of the time of sorting."""
+    places = np.empty(rows.len(), np.uint32)
+    places[rows.to_numpy()] = np.arange(rows.len(), dtype=np.uint32)
+    return pl.Series(places)

@@ -1,0 +1,75 @@
+"""Which files lie in the drop folder of a source."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from ingestd.receive import names
+from ingestd.receive.folder_rules import FolderOptions, ignored
+
+TAKING, RESULTS, REJECTED = ".taking", "results", "rejected"
+APART = {TAKING, RESULTS, REJECTED}
+_NO_FOLDER = "_"  # stands for "no campaign folder" below `.taking/`; no campaign code begins with it
+
+
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """One file of a scan."""
+
+    path: Path
+    source: str
+    folder: str
+    """the campaign code, or empty"""
+    options: FolderOptions
+    status: os.stat_result
+    marker: str = ""
+    """the name of the marker that lies beside it"""
+
+    @property
+    def name(self) -> str:
+        """The file's name as text."""
+        return names.label(self.path.name)
+
+    @property
+    def claimed(self) -> bool:
+        """True when the file was already moved out of its sender's sight."""
+        return self.path.parent.parent.name == TAKING
+
+
+def claim_path(base: Path, file: Found) -> Path:
+    """Where a file is moved to while it is taken."""
+    return base / TAKING / (file.folder or _NO_FOLDER) / file.path.name
+
+
+def found(base: Path, source: str, options: FolderOptions) -> Iterator[Found]:
+    """Every file of a source: dropped, dropped for a campaign, and claimed but not yet landed. No link is followed."""
+    yield from _files(base, source, "", options)
+    folders = [entry.name for entry in _entries(base) if entry.is_dir(follow_symlinks=False)]
+    for name in folders:
+        if names.is_folder(name) and name not in APART:
+            yield from _files(base / name, source, name, options)
+    # A claimed file lost its marker when it was claimed.
+    unmarked = replace(options, markers=())
+    for entry in _entries(base / TAKING) if TAKING in folders else ():
+        yield from _files(Path(entry.path), source, entry.name.removeprefix(_NO_FOLDER), unmarked)
+
+
+def _files(place: Path, source: str, folder: str, options: FolderOptions) -> Iterator[Found]:
+    here = {entry.name: entry for entry in _entries(place) if entry.is_file(follow_symlinks=False)}
+    for name, entry in here.items():
+        if ignored(name):
+            continue
+        try:
+            status = entry.stat(follow_symlinks=False)
+        except FileNotFoundError:
+            continue  # its sender took it away
+        marker = next((name + suffix for suffix in options.markers if name + suffix in here), "")
+        yield Found(path=place / name, source=source, folder=folder, options=options, status=status, marker=marker)
+
+
+def _entries(place: Path) -> list[os.DirEntry[str]]:
+    with os.scandir(place) as entries:
+        return list(entries)

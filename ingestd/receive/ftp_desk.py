@@ -1,0 +1,155 @@
+"""What all sessions of one FTP door share: its options, its helpers off the loop, and the way back onto the loop."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import structlog
+from pyftpdlib.ioloop import IOLoop
+
+from ingestd.accounts import Accounts, Passwords
+from ingestd.receive.landing import Landing
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class FtpOptions:
+    """How the FTP door is set up."""
+
+    host: str = "127.0.0.1"
+    port: int = 2121
+    """0: any free one"""
+    passive_ports: range | None = None
+    """ports for data connections; None: any"""
+    masquerade: str | None = None
+    """address told to clients when the server is behind a NAT"""
+    max_connections: int = 1100
+    """sessions at once"""
+    max_per_ip: int = 0
+    """sessions at once from one address; 0: no limit"""
+    idle_timeout: float = 300.0
+    """seconds without a command, or without a byte in a transfer"""
+    connect_timeout: float = 30.0
+    """seconds in which the client opens the data connection"""
+    login_delay: float = 3.0
+    """seconds before a wrong password is answered"""
+    max_login_attempts: int = 3
+    settle_seconds: float = 0.05
+    """seconds between the end of the data and the look at the control connection
+
+    A look at once showed 9 of 20 killed clients, a look after 50 ms 20 of 20 (RECEIVING.md)."""
+    banner: str = "ingestd ready"
+
+
+class Bell:
+    """Wakes the loop from other threads. pyftpdlib's loop is not thread-safe and has no such thing itself."""
+
+    def __init__(self, ioloop: Any, on_error: Callable[[Exception], None]) -> None:
+        self._near, self._far = socket.socketpair()
+        self._near.setblocking(False)
+        self._far.setblocking(False)
+        self._waiting: deque[Callable[[], None]] = deque()
+        self._on_error = on_error
+        self._fileno = self._near.fileno()  # the name that the loop's close() sorts by
+        ioloop.register(self._fileno, self, ioloop.READ)
+
+    def post(self, call: Callable[[], None]) -> None:
+        """Have the loop make this call soon. May be called by any thread, also after the end."""
+        self._waiting.append(call)
+        try:
+            self._far.send(b"\0")
+        except (BlockingIOError, OSError):  # full: the loop is awake already; closed: the loop is over
+            return
+
+    def readable(self) -> bool:
+        """Asked by the loop."""
+        return True
+
+    def writable(self) -> bool:
+        """Asked by the loop."""
+        return False
+
+    def handle_read_event(self) -> None:
+        """Make the calls. The bytes are taken first, so that a later post rings again."""
+        while True:
+            try:
+                if len(self._near.recv(4096)) < 4096:
+                    break
+            except BlockingIOError:
+                break
+        for _ in range(len(self._waiting)):
+            self._make(self._waiting.popleft())
+
+    def _make(self, call: Callable[[], None]) -> None:
+        try:
+            call()
+        except Exception as problem:  # noqa: BLE001 - one session's fault must not end the loop of all
+            self._on_error(problem)
+
+    def handle_error(self) -> None:
+        """Called by the loop; `_make` has caught everything that can happen."""
+
+    def handle_close(self) -> None:
+        """Called by the loop when the other end is gone, which is when the door closes."""
+
+    def close(self) -> None:
+        """Called by the loop's own close."""
+        self._near.close()
+        self._far.close()
+
+
+class Desk:
+    """Holds what a session needs, so that nothing is kept in class attributes that two doors would share."""
+
+    def __init__(
+        self,
+        options: FtpOptions,
+        landing: Landing,
+        accounts: Accounts,
+        passwords: Passwords,
+        homes: Path,
+        audit: Any = None,
+    ) -> None:
+        self.options = options
+        self.landing = landing
+        self.accounts = accounts
+        self.passwords = passwords
+        self.homes = Path(os.path.realpath(homes))
+        self.audit: Any = audit or structlog.get_logger("ingestd.ftp")
+        self.ioloop: Any = IOLoop()
+        self.sessions: set[Any] = set()
+        self.stopping = False
+        self._bell = Bell(self.ioloop, lambda problem: self.audit.error("ftp_fault", exc_info=problem))
+        # Apart, so that a thousand logins in a queue do not hold up the files of those who are in.
+        self.hashing: Executor = ThreadPoolExecutor(2, "ftp-login")
+        self.landings: Executor = ThreadPoolExecutor(8, "ftp-landing")
+
+    def post(self, call: Callable[[], None]) -> None:
+        """Have the loop make this call soon."""
+        self._bell.post(call)
+
+    def offload(self, pool: Executor, work: Callable[[], T], then: Callable[[Future[T]], None]) -> None:
+        """Do slow work in a thread and give its outcome to `then` on the loop."""
+        future = pool.submit(work)
+        future.add_done_callback(lambda done: self._bell.post(lambda: then(done)))
+
+    def home(self, source: str) -> Path:
+        """The home of a source, with its folders."""
+        home = self.homes / source
+        for folder in ("upload", "results"):
+            (home / folder).mkdir(parents=True, exist_ok=True)
+        return home
+
+    def close(self) -> None:
+        """Wait for work in threads, then close what is on the loop."""
+        self.hashing.shutdown(cancel_futures=True)
+        self.landings.shutdown()
+        self.ioloop.close()

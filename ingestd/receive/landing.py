@@ -1,0 +1,94 @@
+"""One landing for every door: durable bytes, then one transaction, then the door's ok."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from ingestd.model import Arrival
+from ingestd.spool import Incoming, Landed, Recorded, Spool
+
+
+class Ledger(Protocol):
+    """What the doors need from the store."""
+
+    def record(self, arrival: Arrival, landed: Landed) -> Recorded:
+        """One transaction {delivery row, job}. Raises Unavailable."""
+
+    def known_spool_key(self, key: str) -> bool:
+        """True when a delivery that needs its bytes names this key. Raises Unavailable."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Receipt:
+    """The promise to the sender: these bytes are kept, under this number."""
+
+    delivery_id: int
+    size: int
+    """bytes"""
+    sha256: str
+    duplicate_of: int | None = None
+    """Set when the same file had come before; then it is not loaded again."""
+
+    def __str__(self) -> str:
+        if self.duplicate_of is not None:
+            return f"duplicate of delivery {self.duplicate_of}: {self.size} bytes, sha256 {self.sha256}"
+        return f"delivery {self.delivery_id} received: {self.size} bytes, sha256 {self.sha256}"
+
+
+class Landing:
+    """Takes files from the doors. Safe to use from several threads when the ledger is."""
+
+    def __init__(self, spool: Spool, ledger: Ledger, ring: Callable[[], None]) -> None:
+        """`ring` is the doorbell to the workers. It must not raise: the delivery is safe by then."""
+        self._spool = spool
+        self._ledger = ledger
+        self._ring = ring
+
+    def open(self, limit: int) -> Incoming:
+        """A file to write what arrives into."""
+        return self._spool.open(limit=limit)
+
+    def adopt(self, source: Path, limit: int) -> Incoming:
+        """A file with the content of one that lies in a folder; see `Spool.adopt`."""
+        return self._spool.adopt(source, limit=limit)
+
+    def check_room(self, size: int) -> None:
+        """Raise ENOSPC when so many bytes would not fit."""
+        self._spool.check_room(size)
+
+    def accept(self, incoming: Incoming, arrival: Arrival) -> Receipt:
+        """Keep the file. When this returns it survives a power cut; when it raises, nothing was kept."""
+        try:
+            landed = incoming.commit()
+            recorded = self._record(arrival, landed)
+        finally:
+            incoming.close()
+        if recorded.duplicate_of is None:
+            self._ring()
+        else:
+            self._spool.discard(landed.key)
+        return Receipt(
+            delivery_id=recorded.delivery_id,
+            size=landed.size,
+            sha256=landed.sha256,
+            duplicate_of=recorded.duplicate_of,
+        )
+
+    def _record(self, arrival: Arrival, landed: Landed) -> Recorded:
+        try:
+            return self._ledger.record(arrival, landed)
+        except BaseException:
+            self._take_back(landed.key)
+            raise
+
+    def _take_back(self, key: str) -> None:
+        """Remove the bytes, unless their row was committed after all: a connection can break after COMMIT was sent.
+
+        The sender is told to try again and gets `duplicate of` then. If the ledger cannot be asked either, asking
+        raises, the bytes stay, and the next start's sweep decides.
+        """
+        if not self._ledger.known_spool_key(key):
+            self._spool.discard(key)

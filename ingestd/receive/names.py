@@ -1,0 +1,51 @@
+"""What names may look like, the same at every door."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+PARTIAL_SUFFIXES = (".part", ".partial", ".filepart", ".tmp", ".crdownload")
+"""Names under which clients write before they rename to the final name (RECEIVING.md, Drop folder)."""
+
+LONGEST = 200
+"""bytes of UTF-8; file systems take 255, and results add `.<delivery id>.rejected.csv`"""
+
+_FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # the same as a campaign code in settings.py
+_FORBIDDEN = {"Cc", "Zl", "Zp", "Cs"}  # control characters, line and paragraph separators, lone surrogates
+
+
+def is_partial(name: str) -> bool:
+    """True when the sender says by the name that the file is not finished, or not meant for us."""
+    return name.startswith((".", "~")) or name.endswith("~") or name.casefold().endswith(PARTIAL_SUFFIXES)
+
+
+def is_folder(name: str) -> bool:
+    """True for a name that can be a campaign code."""
+    return bool(_FOLDER.fullmatch(name)) and not is_partial(name)
+
+
+def label(raw: str) -> str:
+    """The text of a name that came as bytes and was decoded with `surrogateescape`.
+
+    Names that are not UTF-8 are read as Windows-1252, or as Latin-1 where that has no character. Stores cannot keep
+    lone surrogates, and replacing them would make two names one (RECEIVING.md).
+    """
+    given = raw.encode("utf-8", "surrogateescape")
+    for encoding in ("utf-8", "cp1252"):
+        try:
+            return given.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    return given.decode("latin-1")
+
+
+def problem(name: str) -> str:
+    """Why a name is refused, as the end of a sentence; empty when it is fine."""
+    if not name or name in (".", "..") or "/" in name:
+        return "is not a file name"
+    if any(unicodedata.category(character) in _FORBIDDEN for character in name):
+        return "contains control characters"
+    if len(name.encode()) > LONGEST:
+        return f"is longer than {LONGEST} bytes"
+    return ""

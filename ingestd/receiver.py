@@ -1,0 +1,90 @@
+"""The receiver: one process with every door. Doors open last and close first."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable
+from contextlib import ExitStack
+from typing import Any
+
+from ingestd.accounts import Account, InMemoryAccounts
+from ingestd.errors import Misconfigured
+from ingestd.house import House
+from ingestd.receive.folder import DropFolder, FolderOptions
+from ingestd.receive.ftp import FtpDoor, FtpOptions
+from ingestd.receive.landing import Landing
+from ingestd.roles import Pipes, on_stop, ringer, say_ready
+from ingestd.settings import FtpSettings, Source
+from ingestd.store import organisation
+from ingestd.store.engine import reading
+
+
+def receive(house: House, pipes: Pipes) -> None:
+    """Opens the doors, says so, and keeps them open until it is told to stop."""
+    stopped = threading.Event()
+    on_stop(stopped.set)
+    landing = Landing(house.spool, house.ledger, ringer(pipes.doorbell))
+    with reading(house.engine) as connection:
+        sources = organisation.all_sources(connection)
+    with ExitStack() as stack:
+        doors: dict[str, Any] = {}
+        if house.configuration.daemon.ftp.enabled:
+            doors["ftp"] = _open_ftp(house, sources, landing, stack)
+        if house.configuration.daemon.folder.enabled:
+            doors["folder"] = _open_folder(house, sources, landing, stack)
+        say_ready(pipes.ready, doors)
+        stopped.wait()
+
+
+def accounts(sources: Iterable[Source]) -> list[Account]:
+    """Every login of every source."""
+    return [
+        Account(
+            login=login.login,
+            source=source.name,
+            password_hash=login.password_hash,
+            limit=source.limits.max_file_bytes,
+        )
+        for source in sources
+        for login in source.login
+    ]
+
+
+def _open_ftp(house: House, sources: Iterable[Source], landing: Landing, stack: ExitStack) -> dict[str, Any]:
+    known = InMemoryAccounts(accounts(sources))
+    settings = house.configuration.daemon.ftp
+    door = FtpDoor(_ftp_options(settings), landing, known, house.places.homes)
+    try:
+        door.start()
+    except OSError as problem:
+        where = f"{settings.host}:{settings.port}"
+        raise Misconfigured("ingestd.toml", "ftp.port", f"{where} cannot be opened: {problem.strerror}") from problem
+    stack.callback(door.stop)
+    host, port = door.address
+    return {"host": host, "port": port}
+
+
+def _open_folder(house: House, sources: Iterable[Source], landing: Landing, stack: ExitStack) -> dict[str, Any]:
+    settings = house.configuration.daemon.folder
+    root = house.places.home / settings.path
+    options = {
+        source.name: FolderOptions(limit=source.limits.max_file_bytes, quiet_seconds=settings.quiet_seconds)
+        for source in sources
+    }
+    folder = DropFolder(root, options, landing, scan_seconds=settings.scan_seconds)
+    folder.start()
+    stack.callback(folder.stop)
+    return {"path": str(root)}
+
+
+def _ftp_options(settings: FtpSettings) -> FtpOptions:
+    first_and_last = settings.passive_ports
+    return FtpOptions(
+        host=settings.host,
+        port=settings.port,
+        passive_ports=range(first_and_last[0], first_and_last[1] + 1) if first_and_last else None,
+        masquerade=settings.masquerade,
+        max_connections=settings.max_connections,
+        max_per_ip=settings.max_per_ip,
+        idle_timeout=settings.idle_seconds,
+    )

@@ -1,0 +1,155 @@
+"""What a lead may hold: the system fields of `schemas/lead.toml`, a campaign's template, and how countries write.
+
+The form is our own and close to Table Schema, because pandera cannot read its own YAML without pandas (READING.md).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tomllib
+import unicodedata
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, Field, ValidationError, model_validator
+
+from ingestd.errors import Misconfigured
+from ingestd.settings import Frozen
+
+FieldType = Literal["text", "phone", "email", "date", "datetime", "integer", "country", "postcode", "code"]
+
+SYSTEM_FIELDS = (
+    "external_id", "phone", "alternative_phone", "title", "first_name", "last_name", "full_name", "company", "email",
+    "address", "postcode", "city", "state", "country", "date_of_birth", "language", "priority", "scheduled_at",
+    "comments", "ownership_code",
+)  # fmt: skip
+"""The fields that have a column of their own in the table of leads; `schemas/lead.toml` describes exactly these."""
+
+
+def _known_pattern(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as problem:
+        raise ValueError(f"is no regular expression: {problem}") from problem
+    return value
+
+
+class LeadField(Frozen):
+    """One field of a lead: its name in the store, its title for people, and what its values must be."""
+
+    name: Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")]
+    title: str
+    type: FieldType
+    required: bool = False
+    personal: bool = False
+    aliases: tuple[str, ...] = ()
+    max_length: int | None = Field(None, ge=1)
+    pattern: Annotated[str, AfterValidator(_known_pattern)] | None = None
+    choices: tuple[str, ...] = ()
+    min: int | str | None = None
+    max: int | str | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every spelling of a header that means this field."""
+        return (self.name, self.title, *self.aliases)
+
+
+class Country(Frozen):
+    """How a country and its postcodes are written."""
+
+    names: tuple[str, ...] = ()
+    postcode: Annotated[str, AfterValidator(_known_pattern)] | None = None
+
+
+class Schema(Frozen):
+    """The system fields and one campaign template, with the countries; `version` names their content."""
+
+    fields: tuple[LeadField, ...]
+    countries: dict[str, Country]
+    version: str
+
+    @model_validator(mode="after")
+    def _unambiguous(self) -> Schema:
+        owners: dict[str, str] = {}
+        for field in self.fields:
+            for name in field.names:
+                other = owners.setdefault(header_key(name), field.name)
+                if other != field.name:
+                    raise ValueError(f"the alias {name!r} means both {other!r} and {field.name!r}")
+        return self
+
+    @cached_property
+    def by_name(self) -> dict[str, LeadField]:
+        """The fields by their name in the store."""
+        return {field.name: field for field in self.fields}
+
+    @cached_property
+    def by_header(self) -> dict[str, LeadField]:
+        """The fields by every key of a header that means them."""
+        return {header_key(name): field for field in self.fields for name in field.names}
+
+    @cached_property
+    def country_codes(self) -> dict[str, str]:
+        """ISO 3166-1 alpha-2 by every key under which a country is written."""
+        codes = {header_key(name): code for code, country in self.countries.items() for name in country.names}
+        return codes | {header_key(code): code for code in self.countries}
+
+    @property
+    def extra(self) -> tuple[LeadField, ...]:
+        """The fields of the campaign's template; they are kept in the lead's `extra`."""
+        return tuple(field for field in self.fields if field.name not in SYSTEM_FIELDS)
+
+
+def header_key(text: str) -> str:
+    """The form in which headers are compared: without case, accents, spaces and punctuation.
+
+    >>> header_key("  Tlf. Nr:") == header_key("tlf-nr")
+    True
+    """
+    letters = text.casefold().replace("ß", "ss").replace("ø", "o").replace("æ", "ae").replace("đ", "d")
+    plain = unicodedata.normalize("NFKD", letters)
+    return "".join(char for char in plain if char.isalnum())
+
+
+def read(folder: Path, template: str | None = None) -> Schema:
+    """The schema of a campaign with `template`; raises Misconfigured naming file, key and value."""
+    names = ["lead.toml", "countries.toml", *([f"{template}.toml"] if template else [])]
+    texts = {name: _text(folder / name) for name in names}
+    version = hashlib.sha256("\0".join(texts.values()).encode()).hexdigest()[:12]
+    values = {name: _toml(folder / name, text) for name, text in texts.items()}
+    extra = values[names[-1]].get("field", []) if template else []
+    try:
+        schema = Schema(
+            fields=tuple(LeadField.model_validate(field) for field in (*values["lead.toml"].get("field", ()), *extra)),
+            countries=values["countries.toml"].get("country", {}),
+            version=version,
+        )
+    except ValidationError as problem:
+        first = problem.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or first["type"]
+        raise Misconfigured(str(folder / names[-1 if template else 0]), key, first["msg"]) from problem
+    _check_system_fields(folder / "lead.toml", schema)
+    return schema
+
+
+def _check_system_fields(path: Path, schema: Schema) -> None:
+    missing = sorted(set(SYSTEM_FIELDS) - set(schema.by_name))
+    if missing:
+        raise Misconfigured(str(path), "field", f"the system fields {', '.join(missing)} are not described")
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as problem:
+        raise Misconfigured(str(path), "file", f"cannot be read: {problem}") from problem
+
+
+def _toml(path: Path, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as problem:
+        raise Misconfigured(str(path), "syntax", str(problem)) from problem

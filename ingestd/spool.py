@@ -1,0 +1,277 @@
+"""Where bytes land: temporary file, fsync, rename, directory fsync. Everything lives on one local file system.
+
+A file under `deliveries/` is named by exactly one delivery row. Whoever is between the rename and the row holds a lock
+(flock) on the file, so a sweep can tell a running landing from the leftover of a crash, also from another process: the
+kernel drops the lock of a process that died.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import os
+import re
+import secrets
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ingestd.errors import IngestdError
+
+RESERVE_BYTES = 64 * 1024 * 1024
+"""bytes kept free on the file system, so that the store can still write its rows when the spool is full"""
+
+_KEY = re.compile(r"\d{4}/\d{2}/\d{2}/[0-9a-f]{32}")
+_CHUNK = 1024 * 1024
+_LOOK_EVERY = 8 * 1024 * 1024  # bytes between two looks at the free space
+
+
+class Changed(IngestdError):
+    """A file was written to while it was being taken, so what was read may be neither its old nor its new content."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Landed:
+    """Bytes that survive a power cut."""
+
+    key: str
+    size: int
+    """bytes"""
+    sha256: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recorded:
+    """What the ledger answered when the landing was written down."""
+
+    delivery_id: int
+    duplicate_of: int | None = None
+    """The delivery that has the same source, name and hash; its id is the one to tell the sender."""
+    previous_version: int | None = None
+    """The delivery that has the same source and name with other bytes."""
+
+
+class Incoming:
+    """A file that is being received. Unless it is committed, closing it removes it: complete or absent."""
+
+    def __init__(self, spool: Spool, descriptor: int, path: Path, limit: int) -> None:
+        self.name = str(path)
+        self.size = 0
+        self._spool = spool
+        self._descriptor = descriptor
+        self._path = path
+        self._limit = limit
+        self._hash = hashlib.sha256()
+        self._look_at = _LOOK_EVERY
+        self._kept = False
+
+    @property
+    def closed(self) -> bool:
+        """True when nothing can be written any more."""
+        return self._descriptor < 0
+
+    def write(self, chunk: bytes) -> int:
+        """Keep a chunk. Raises OSError: EFBIG over the limit, ENOSPC when the reserve of the disk would be touched."""
+        self.size += len(chunk)
+        if self.size > self._limit:
+            raise OSError(errno.EFBIG, f"larger than {self._limit} bytes")
+        if self.size >= self._look_at:
+            self._look_at = self.size + _LOOK_EVERY
+            self._spool.check_room()
+        self._hash.update(chunk)
+        rest = memoryview(chunk)
+        while rest:  # a nearly full disk takes a part of a chunk before it says ENOSPC
+            rest = rest[os.write(self._descriptor, rest) :]
+        return len(chunk)
+
+    def commit(self) -> Landed:
+        """Make the bytes durable under a new key. The lock is held until `close`, due after the ledger's row."""
+        os.fsync(self._descriptor)
+        key = self._spool.new_key()
+        target = self._spool.path(key)
+        _make_folder(target.parent)
+        self._path.rename(target)
+        self._kept = True
+        _sync_folder(target.parent)
+        return Landed(key=key, size=self.size, sha256=self._hash.hexdigest())
+
+    def park(self, target: Path) -> None:
+        """Give the file away, as it is, to a place outside the spool; not durable, replaces what is there."""
+        try:
+            self._path.rename(target)
+        except OSError as problem:
+            if problem.errno != errno.EXDEV:
+                raise
+            _copy(self._path, target)
+            self._path.unlink()
+        self._kept = True
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the file; what was neither committed nor parked is removed. May be called again."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor < 0:
+            return
+        if not self._kept:
+            self._path.unlink(missing_ok=True)
+        os.close(descriptor)
+
+    abort = close
+
+
+class Spool:
+    """A local folder of received files; `tmp/` is private, `deliveries/` holds what the ledger names."""
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        reserve_bytes: int = RESERVE_BYTES,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self._temporary = root / "tmp"
+        self._deliveries = root / "deliveries"
+        self._reserve = reserve_bytes
+        self._clock = clock
+        for folder in (self._temporary, self._deliveries):
+            folder.mkdir(parents=True, exist_ok=True)
+
+    def open(self, *, limit: int) -> Incoming:
+        """A new private file that takes at most `limit` bytes; raises ENOSPC when the disk is nearly full."""
+        self.check_room()
+        while True:
+            path = self._temporary / secrets.token_hex(16)
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            if _locked(descriptor) and os.fstat(descriptor).st_nlink:
+                return Incoming(self, descriptor, path, limit)
+            os.close(descriptor)  # a sweep saw the file between its creation and its lock, and took it for a leftover
+
+    def adopt(self, source: Path, *, limit: int) -> Incoming:
+        """A copy of a regular file. The source stays: whoever called removes it when the receipt is there.
+
+        A copy and no hard link, because a writer who still has the source open would change the linked bytes after they
+        were hashed. Raises Changed when the source changed meanwhile, EFBIG and ENOSPC as `Incoming.write` does.
+        """
+        # O_NONBLOCK: opening a FIFO must not wait for its writer; on a regular file it means nothing.
+        descriptor = os.open(source, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
+            before = os.fstat(descriptor)
+            if not stat.S_ISREG(before.st_mode):
+                raise OSError(errno.EINVAL, "not a regular file", str(source))
+            if before.st_size > limit:
+                raise OSError(errno.EFBIG, f"larger than {limit} bytes", str(source))
+            return self._copied(descriptor, before, limit)
+        finally:
+            os.close(descriptor)
+
+    def _copied(self, descriptor: int, before: os.stat_result, limit: int) -> Incoming:
+        incoming = self.open(limit=limit)
+        try:
+            while chunk := os.read(descriptor, _CHUNK):
+                incoming.write(chunk)
+            _check_unchanged(incoming.size, before, os.fstat(descriptor))
+        except BaseException:
+            incoming.abort()
+            raise
+        return incoming
+
+    def check_room(self, size: int = 0) -> None:
+        """Raise ENOSPC unless `size` bytes fit without touching the reserve."""
+        disk = os.statvfs(self._temporary)
+        if disk.f_bavail * disk.f_frsize - size < self._reserve:
+            raise OSError(errno.ENOSPC, f"less than {self._reserve} bytes would stay free")
+
+    def new_key(self) -> str:
+        """A key nobody has; the day in it keeps folders small and lets an operator find files."""
+        return f"{self._clock():%Y/%m/%d}/{secrets.token_hex(16)}"
+
+    def path(self, key: str) -> Path:
+        """Where the bytes of a key are. Only keys that this spool makes are taken, so none leads outside."""
+        if not _KEY.fullmatch(key):
+            raise ValueError(f"not a key of the spool: {key!r}")
+        return self._deliveries / key
+
+    def discard(self, key: str) -> None:
+        """Remove the bytes of a key, if they are there."""
+        self.path(key).unlink(missing_ok=True)
+
+    def sweep(self, known: Callable[[str], bool]) -> int:
+        """Remove what crashes left behind: temporary files, and files that no delivery names. Returns how many."""
+        temporary = sum(_removed(path, lambda: True) for path in self._temporary.iterdir())
+        return temporary + sum(self._swept(key, known) for key in self._keys())
+
+    def _keys(self) -> Iterator[str]:
+        for path in self._deliveries.glob("*/*/*/*"):
+            key = path.relative_to(self._deliveries).as_posix()
+            if _KEY.fullmatch(key):
+                yield key
+
+    def _swept(self, key: str, known: Callable[[str], bool]) -> bool:
+        # The second question is asked under the lock: the row may have been written since the first.
+        return not known(key) and _removed(self.path(key), lambda: not known(key))
+
+
+def fingerprint(status: os.stat_result) -> tuple[int, int, int, int]:
+    """What changes when a file is written to or replaced."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _check_unchanged(read: int, before: os.stat_result, after: os.stat_result) -> None:
+    if read != before.st_size or fingerprint(after) != fingerprint(before):
+        raise Changed(f"{read} bytes read of {before.st_size}, now {after.st_size}")
+
+
+def _removed(path: Path, unwanted: Callable[[], bool]) -> bool:
+    """Remove a file unless somebody is landing it right now."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        if not _locked(descriptor) or not unwanted():
+            return False
+        path.unlink(missing_ok=True)
+        return True
+    finally:
+        os.close(descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _make_folder(folder: Path) -> None:
+    """Make a folder and its parents durable: a rename into a folder that a power cut forgets would be lost with it."""
+    if folder.is_dir():
+        return
+    _make_folder(folder.parent)
+    folder.mkdir(exist_ok=True)
+    _sync_folder(folder.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Copy to another file system, appearing there in one step."""
+    partial = target.with_name(f".{secrets.token_hex(8)}.tmp")
+    try:
+        with source.open("rb") as reader, partial.open("xb") as writer:
+            while chunk := reader.read(_CHUNK):
+                writer.write(chunk)
+        partial.rename(target)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,84 @@
+"""Opening the database: what both kinds are told so that a commit is durable and writers take turns."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.pool import NullPool
+
+from ingestd.errors import Unavailable
+
+BUSY_SECONDS = 60
+"""How long a writer waits for another one on SQLite; the largest load holds the lock for a few seconds."""
+
+
+def open_engine(url: str) -> Engine:
+    """An engine for `url`, an SQLAlchemy URL of SQLite or PostgreSQL."""
+    if make_url(url).get_backend_name() == "sqlite":
+        return _sqlite(url)
+    return create_engine(url, pool_pre_ping=True)
+
+
+def sqlite_url(home: Path) -> str:
+    """The URL of the embedded database in a home folder."""
+    return f"sqlite:///{home / 'ingestd.db'}"
+
+
+def _sqlite(url: str) -> Engine:
+    # One connection a thread and use: SQLite opens in microseconds, and an idle pooled one would pin the WAL.
+    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS, "isolation_level": None}, poolclass=NullPool)
+    event.listen(engine, "connect", _configure)
+    event.listen(engine, "begin", _begin)
+    return engine
+
+
+def _configure(connection: sqlite3.Connection, _record: Any) -> None:
+    for pragma in (
+        "journal_mode=WAL",  # readers never wait for the loader
+        "synchronous=FULL",  # a commit is durable when it returns: one fsync
+        "foreign_keys=ON",
+        "temp_store=MEMORY",
+        "cache_size=-65536",  # KiB
+        "mmap_size=268435456",
+        "wal_autocheckpoint=4000",  # pages
+    ):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin(connection: Connection) -> None:
+    # IMMEDIATE: a writer waits here, at its first statement, and never fails in the middle with "database is locked".
+    mode = "DEFERRED" if connection.get_execution_options().get("readonly") else "IMMEDIATE"
+    connection.exec_driver_sql(f"BEGIN {mode}")
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """One write transaction; a database that is away, full or locked becomes Unavailable."""
+    with _translated(), engine.begin() as connection:
+        yield connection
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A consistent view for reading; never waits for a writer."""
+    with _translated(), engine.connect().execution_options(readonly=True) as connection, connection.begin():
+        yield connection
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as problem:
+        raise Unavailable(f"the database is not available: {problem.orig}") from problem
+    except DBAPIError as problem:
+        if not problem.connection_invalidated:
+            raise
+        raise Unavailable(f"the connection to the database was lost: {problem.orig}") from problem

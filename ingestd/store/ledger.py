@@ -1,0 +1,215 @@
+"""The ledger: every delivery from the door to its end, and the fence that makes loading exactly once.
+
+A worker *begins* a delivery and is given an epoch. Whatever it does afterwards only counts when the delivery still has
+that epoch at its end; a worker that was stopped and comes back late finds another epoch and is rolled back.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, RowMapping, insert, select, update
+from sqlalchemy.sql import Select
+
+from ingestd.errors import Rejected, Unavailable
+from ingestd.model import Arrival, Completeness, Counts, Delivery, Outcome, State
+from ingestd.spool import Landed, Recorded
+from ingestd.store.engine import reading, writing
+from ingestd.store.tables import deliveries, receipts
+
+Clock = Callable[[], datetime]
+Submit = Callable[[Connection, int], None]
+
+_COUNTED = ("records", *Outcome)
+_LOADED_OR_WILL_BE = [state for state in State if state not in (State.REFUSED, State.FAILED, State.CANCELLED)]
+
+
+class Fenced(Unavailable):
+    """Another worker has taken the delivery over; what this one did is rolled back."""
+
+
+def now() -> datetime:
+    """This moment, in UTC."""
+    return datetime.now(UTC)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Ledger:
+    """The deliveries of one store. `submit` is the dispatcher's: it adds the job in the same transaction."""
+
+    engine: Engine
+    submit: Submit
+    clock: Clock = now
+
+    def record(self, arrival: Arrival, landed: Landed) -> Recorded:
+        """One transaction {delivery, job} for a file that is durable in the spool; raises Unavailable.
+
+        The same name with the same bytes is a duplicate of the delivery that was or will be loaded, and gets no job.
+        """
+        with writing(self.engine) as connection:
+            duplicate_of = _same_file(connection, arrival, landed)
+            previous = None if duplicate_of else _earlier_version(connection, arrival)
+            moment = self.clock()
+            values = {
+                **dataclasses.asdict(arrival),
+                "size": landed.size,
+                "sha256": landed.sha256,
+                "spool_key": "" if duplicate_of else landed.key,
+                "received_at": moment,
+                "queued_at": None if duplicate_of else moment,
+                "finished_at": moment if duplicate_of else None,
+                "state": State.DUPLICATE if duplicate_of else State.QUEUED,
+                "duplicate_of": duplicate_of,
+                "previous_version": previous,
+            }
+            inserted = connection.execute(insert(deliveries).values(values)).inserted_primary_key
+            assert inserted is not None
+            delivery_id: int = inserted[0]
+            if duplicate_of is None:
+                self.submit(connection, delivery_id)
+        return Recorded(delivery_id=delivery_id, duplicate_of=duplicate_of, previous_version=previous)
+
+    def known_spool_key(self, key: str) -> bool:
+        """Whether a delivery names this file of the spool."""
+        with reading(self.engine) as connection:
+            return connection.scalar(select(deliveries.c.id).where(deliveries.c.spool_key == key)) is not None
+
+    def begin(self, delivery_id: int, *, max_attempts: int) -> Delivery | None:
+        """Takes a delivery up under a new epoch; None when there is nothing to do.
+
+        That is so when it has ended already, and when it was attempted too often: then it ends here, as a dead letter.
+        """
+        with writing(self.engine) as connection:
+            delivery = _one(connection, select(deliveries).where(deliveries.c.id == delivery_id).with_for_update())
+            if delivery.state.final:
+                return None
+            if delivery.attempts >= max_attempts:
+                self._bury(connection, delivery)
+                return None
+            taken = {
+                "epoch": delivery.epoch + 1,
+                "attempts": delivery.attempts + 1,
+                "state": State.RUNNING,
+                "started_at": self.clock(),
+            }
+            connection.execute(update(deliveries).where(deliveries.c.id == delivery_id).values(taken))
+        return dataclasses.replace(delivery, **taken)  # type: ignore[arg-type]
+
+    def _bury(self, connection: Connection, delivery: Delivery) -> None:
+        last = delivery.reason or "the worker died without a word; it may have run out of memory"
+        values = {
+            "state": State.FAILED,
+            "stage": "",
+            "finished_at": self.clock(),
+            "reason_code": "gave_up",
+            "reason": f"given up after {delivery.attempts} attempts; the last error: {last}",
+            "suggestion": "an operator must look at the daemon's log; the file is kept and can be retried",
+        }
+        connection.execute(update(deliveries).where(deliveries.c.id == delivery.id).values(values))
+
+    def note(self, delivery: Delivery, *, stage: str | None = None, error: str | None = None) -> None:
+        """Tells onlookers what a running delivery is doing, or why an attempt ended; says nothing once fenced."""
+        told = {name: value for name, value in (("stage", stage), ("reason", error)) if value is not None}
+        with writing(self.engine) as connection:
+            connection.execute(update(deliveries).where(*_mine(delivery)).values(told))
+
+    def finish(self, connection: Connection, delivery: Delivery, state: State, **facts: Any) -> None:
+        """Ends a delivery, last in the transaction that loaded it; raises Fenced when it is no longer this worker's."""
+        values = {"stage": "", "reason": "", **facts, "state": state, "finished_at": self.clock()}
+        ended = connection.execute(update(deliveries).where(*_mine(delivery)).values(values))
+        if ended.rowcount != 1:
+            raise Fenced(f"delivery {delivery.id} was taken over; epoch {delivery.epoch} is past")
+
+    def receipt(self, connection: Connection, delivery: Delivery) -> None:
+        """Says in the loading transaction that the delivery is loaded; a second receipt violates the primary key."""
+        values = {"delivery_id": delivery.id, "epoch": delivery.epoch, "committed_at": self.clock()}
+        connection.execute(insert(receipts).values(values))
+
+    def refuse(self, delivery: Delivery, why: Rejected, *, log_key: str) -> None:
+        """Ends a delivery whose file cannot be loaded, with the reason a partner understands."""
+        with writing(self.engine) as connection:
+            facts = {"reason_code": why.code, "reason": why.message, "suggestion": why.suggestion, "log_key": log_key}
+            self.finish(connection, delivery, State.REFUSED, **facts)
+
+    def get(self, delivery_id: int) -> Delivery | None:
+        """One delivery by its number."""
+        with reading(self.engine) as connection:
+            row = connection.execute(select(deliveries).where(deliveries.c.id == delivery_id)).mappings().one_or_none()
+        return None if row is None else _delivery(row)
+
+    def of_pool(self, pool_id: int) -> Delivery | None:
+        """The delivery that became a pool."""
+        with reading(self.engine) as connection:
+            row = connection.execute(select(deliveries).where(deliveries.c.pool_id == pool_id)).mappings().one_or_none()
+        return None if row is None else _delivery(row)
+
+    def latest(self, *, limit: int, source: str | None = None, state: State | None = None) -> list[Delivery]:
+        """The newest deliveries first."""
+        query = select(deliveries).order_by(deliveries.c.id.desc()).limit(limit)
+        if source:
+            query = query.where(deliveries.c.source == source)
+        if state:
+            query = query.where(deliveries.c.state == state)
+        return self._all(query)
+
+    def unpublished(self, *, limit: int = 100) -> list[Delivery]:
+        """Ended deliveries whose results have not been handed back to the partner yet, oldest first."""
+        ended = [state for state in State if state.final]
+        query = select(deliveries).where(deliveries.c.state.in_(ended), deliveries.c.published_at.is_(None))
+        return self._all(query.order_by(deliveries.c.id).limit(limit))
+
+    def published(self, delivery: Delivery) -> None:
+        """Notes that the results lie where the partner finds them."""
+        with writing(self.engine) as connection:
+            this = deliveries.c.id == delivery.id
+            connection.execute(update(deliveries).where(this).values(published_at=self.clock()))
+
+    def retry(self, delivery_id: int) -> Delivery:
+        """Queues a refused or failed delivery once more; raises Rejected when it ended in any other way."""
+        with writing(self.engine) as connection:
+            delivery = _one(connection, select(deliveries).where(deliveries.c.id == delivery_id).with_for_update())
+            if delivery.state not in (State.REFUSED, State.FAILED, State.CANCELLED):
+                raise Rejected("not_retryable", f"delivery {delivery_id} is {delivery.state}; nothing to retry")
+            fresh = {"state": State.QUEUED, "attempts": 0, "reason": "", "reason_code": "", "suggestion": ""}
+            again = {**fresh, "published_at": None, "finished_at": None, "queued_at": self.clock()}
+            connection.execute(update(deliveries).where(deliveries.c.id == delivery_id).values(again))
+            self.submit(connection, delivery_id)
+        return dataclasses.replace(delivery, state=State.QUEUED, attempts=0)
+
+    def _all(self, query: Select[Any]) -> list[Delivery]:
+        with reading(self.engine) as connection:
+            rows: Sequence[RowMapping] = connection.execute(query).mappings().all()
+        return [_delivery(row) for row in rows]
+
+
+def _mine(delivery: Delivery) -> tuple[Any, ...]:
+    """The fence: the delivery is running under this worker's epoch."""
+    table = deliveries.c
+    return table.id == delivery.id, table.epoch == delivery.epoch, table.state == State.RUNNING
+
+
+def _same_file(connection: Connection, arrival: Arrival, landed: Landed) -> int | None:
+    table = deliveries.c
+    same = (table.source == arrival.source, table.name == arrival.name, table.sha256 == landed.sha256)
+    alive = (table.state.in_(_LOADED_OR_WILL_BE), table.state != State.DUPLICATE)
+    return connection.scalar(select(table.id).where(*same, *alive).order_by(table.id).limit(1))
+
+
+def _earlier_version(connection: Connection, arrival: Arrival) -> int | None:
+    table = deliveries.c
+    same = (table.source == arrival.source, table.name == arrival.name, table.state != State.DUPLICATE)
+    return connection.scalar(select(table.id).where(*same).order_by(table.id.desc()).limit(1))
+
+
+def _one(connection: Connection, query: Select[Any]) -> Delivery:
+    return _delivery(connection.execute(query).mappings().one())
+
+
+def _delivery(row: Mapping[str, Any]) -> Delivery:
+    values = {name: value for name, value in row.items() if name not in _COUNTED}
+    values["state"] = State(values["state"])
+    values["completeness"] = Completeness(values["completeness"])
+    return Delivery(**values, counts=Counts(**{str(name): row[name] for name in _COUNTED}))

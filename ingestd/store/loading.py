@@ -1,0 +1,177 @@
+"""Bulk loading of leads and the questions that screening asks, each in the database's own fastest way (READING.md).
+
+The driver's connection is taken from the SQLAlchemy connection, so rows, counters and receipt commit in one
+transaction.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import polars as pl
+from sqlalchemy import Column, Connection, Date, Engine, String, bindparam, func, insert, select, text, update
+from sqlalchemy.dialects.postgresql import insert as pg_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
+
+from ingestd.store.engine import writing
+from ingestd.store.ledger import now
+from ingestd.store.tables import Instant, campaigns, do_not_call, do_not_call_sequence, lead_numbers, leads
+
+LEAD_COLUMNS = tuple(column.name for column in leads.columns)
+"""The columns of a frame of new leads, in the order of the table."""
+
+BATCH = 20_000
+"""Rows handed to the driver at once: enough to make the call cheap, few enough to stay in the processor's cache."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fence:
+    """The state of a campaign and of the do-not-call lists that a screening saw."""
+
+    campaign_id: int
+    load_sequence: int
+    do_not_call_sequence: int
+
+
+def reserve_numbers(engine: Engine, count: int) -> int:
+    """Takes a block of `count` lead numbers for good and returns its first; unused ones stay gaps."""
+    with writing(engine) as connection:
+        first = connection.scalar(select(lead_numbers.c.next).with_for_update())
+        if first is None:
+            first = 1
+            connection.execute(insert(lead_numbers).values(id=1, next=first + count))
+        else:
+            connection.execute(update(lead_numbers).values(next=first + count))
+    return first
+
+
+def fence(connection: Connection, campaign_id: int) -> Fence:
+    """What a screening that starts now is screened against."""
+    loads = connection.scalar(select(campaigns.c.load_sequence).where(campaigns.c.id == campaign_id))
+    return Fence(campaign_id=campaign_id, load_sequence=loads or 0, do_not_call_sequence=_list_sequence(connection))
+
+
+def pass_fence(connection: Connection, seen: Fence) -> bool:
+    """In the loading transaction: True when nothing was loaded or listed since; then later loads wait for this one."""
+    table = campaigns.c
+    mine = update(campaigns).where(table.id == seen.campaign_id, table.load_sequence == seen.load_sequence)
+    moved = connection.execute(mine.values(load_sequence=seen.load_sequence + 1))
+    return moved.rowcount == 1 and _list_sequence(connection, lock=True) == seen.do_not_call_sequence
+
+
+def _list_sequence(connection: Connection, *, lock: bool = False) -> int:
+    query = select(do_not_call_sequence.c.value)
+    return connection.scalar(query.with_for_update(read=True) if lock else query) or 0
+
+
+def insert_leads(connection: Connection, frame: pl.DataFrame) -> None:
+    """Inserts new leads; `frame` has LEAD_COLUMNS, dates as polars dates, instants in UTC."""
+    assert tuple(frame.columns) == LEAD_COLUMNS
+    if connection.dialect.name == "postgresql":
+        _copy(connection, "leads", frame)
+        return
+    marks = ", ".join("?" * len(LEAD_COLUMNS))
+    statement = f"INSERT INTO leads VALUES ({marks})"  # noqa: S608 - question marks only
+    cursor = connection.connection.cursor()
+    for batch in _sqlite_text(frame).iter_slices(BATCH):
+        cursor.executemany(statement, batch.rows())
+    cursor.close()
+
+
+def update_leads(connection: Connection, frame: pl.DataFrame, campaign_id: int) -> None:
+    """Writes new values of existing leads; `frame` has `id` and the columns to set, null meaning null."""
+    names = [name for name in frame.columns if name != "id"]
+    this = (leads.c.campaign_id == campaign_id, leads.c.id == bindparam("key"))
+    statement = update(leads).where(*this).values({name: bindparam(name) for name in names})
+    for batch in frame.rename({"id": "key"}).iter_slices(BATCH):
+        connection.execute(statement, batch.to_dicts())
+
+
+def existing(connection: Connection, campaign_id: int, phones: pl.Series, columns: tuple[str, ...]) -> pl.DataFrame:
+    """The leads of a campaign that have one of `phones`: `phone`, `id`, `columns`; of several, the oldest."""
+    wanted = [leads.c[name] for name in ("phone", "id", *columns)]
+    names = ", ".join(f"leads.{column.name}" for column in wanted)
+    # Names of our own columns, never of a partner's: nothing here comes from a file.
+    query = f"SELECT {names} FROM {{wanted}} JOIN leads ON leads.campaign_id = :campaign AND leads.phone = wanted.value"  # noqa: S608
+    found = _probe(connection, query, wanted, phones, campaign_id)
+    frame = pl.DataFrame(found, schema={column.name: _polars_type(column) for column in wanted}, orient="row")
+    return frame.sort("id").unique("phone", keep="first", maintain_order=True)
+
+
+def listed(connection: Connection, campaign_id: int, phones: pl.Series) -> pl.DataFrame:
+    """Which of `phones` nobody may call: `phone`, `global_list` (True when the global list has it)."""
+    wanted = [do_not_call.c.phone, do_not_call.c.campaign_id]
+    query = (
+        "SELECT d.phone, d.campaign_id FROM {wanted} JOIN do_not_call d "
+        "ON d.phone = wanted.value AND d.campaign_id IN (0, :campaign)"
+    )
+    found = _probe(connection, query, wanted, phones, campaign_id)
+    frame = pl.DataFrame(found, schema={"phone": pl.String, "list": pl.Int64}, orient="row")
+    return frame.group_by("phone").agg((pl.col("list") == 0).any().alias("global_list"))
+
+
+def add_do_not_call(connection: Connection, campaign_id: int, phones: list[str], reason: str) -> int:
+    """Puts numbers (E.164) on a list, 0 being the global one; returns how many are new."""
+    make = pg_insert if connection.dialect.name == "postgresql" else sqlite_insert
+    moment, added = now(), 0
+    for start in range(0, len(phones), BATCH):
+        rows = [
+            {"campaign_id": campaign_id, "phone": phone, "reason": reason, "added_at": moment}
+            for phone in phones[start : start + BATCH]
+        ]
+        added += _new_rows(connection, make(do_not_call).on_conflict_do_nothing(), rows)
+    moved = connection.execute(update(do_not_call_sequence).values(value=do_not_call_sequence.c.value + 1))
+    if moved.rowcount == 0:
+        connection.execute(insert(do_not_call_sequence).values(id=1, value=1))
+    return added
+
+
+def _new_rows(connection: Connection, statement: Any, rows: list[dict[str, Any]]) -> int:
+    # Counted before and after: drivers disagree on the row count of a batch that skips conflicts.
+    counted = select(func.count()).select_from(do_not_call)
+    before = connection.scalar(counted) or 0
+    connection.execute(statement, rows)
+    return (connection.scalar(counted) or 0) - before
+
+
+def _probe(
+    connection: Connection, query: str, columns: list[Column[Any]], phones: pl.Series, campaign_id: int
+) -> list[tuple[Any, ...]]:
+    """Runs a query over the phones as a table `wanted(value)`; sorted, so that the index is walked and not jumped."""
+    values = phones.unique().sort().to_list()
+    given: Any = values
+    if connection.dialect.name == "postgresql":
+        statement = query.format(wanted="unnest(CAST(:phones AS text[])) AS wanted(value)")
+    else:
+        # CROSS JOIN keeps SQLite from turning the join around and walking the whole campaign.
+        statement = query.format(wanted="json_each(:phones) AS wanted").replace(" JOIN ", " CROSS JOIN ", 1)
+        given = json.dumps(values)
+    found = connection.execute(text(statement).columns(*columns), {"phones": given, "campaign": campaign_id})
+    return [tuple(row) for row in found]
+
+
+def _copy(connection: Connection, table: str, frame: pl.DataFrame) -> None:
+    columns = ", ".join(f'"{name}"' for name in frame.columns)
+    cursor = connection.connection.cursor()
+    with cursor.copy(f"COPY {table} ({columns}) FROM STDIN (FORMAT csv)") as copy:  # type: ignore[attr-defined]
+        for batch in frame.iter_slices(BATCH):
+            copy.write(batch.write_csv(include_header=False))
+    cursor.close()
+
+
+def _sqlite_text(frame: pl.DataFrame) -> pl.DataFrame:
+    """Dates and instants as the text in which SQLAlchemy keeps them on SQLite."""
+    return frame.with_columns(
+        pl.col(pl.Date).dt.strftime("%Y-%m-%d"),
+        pl.col(pl.Datetime).dt.strftime("%Y-%m-%d %H:%M:%S%.6f"),
+    )
+
+
+def _polars_type(column: Column[Any]) -> Any:
+    if isinstance(column.type, Date):
+        return pl.Date
+    if isinstance(column.type, Instant):
+        return pl.Datetime("us", "UTC")
+    return pl.String if isinstance(column.type, String) else pl.Int64

@@ -1,0 +1,20 @@
+"""Alembic migrations. `upgrade` brings a database of any age to the tables of this version."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Engine
+
+from ingestd.store.engine import writing
+
+
+def upgrade(engine: Engine) -> None:
+    """Applies every missing migration in one transaction; safe when two processes start at once on SQLite."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent))
+    with writing(engine) as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")

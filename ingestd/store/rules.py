@@ -1,0 +1,47 @@
+"""What the road asks the store before it begins: the campaign's rules, every owner, the statuses."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, select
+
+from ingestd.errors import Rejected
+from ingestd.model import CampaignRules, Owner, Owners
+from ingestd.settings import code_key
+from ingestd.store import tables
+
+
+def campaign(connection: Connection, code: str) -> CampaignRules:
+    """An active campaign by its code; raises Rejected when there is none."""
+    table = tables.campaigns.c
+    wanted = [table[name] for name in CampaignRules.__dataclass_fields__]
+    found = connection.execute(select(*wanted).where(table.code == code, table.active)).mappings().one_or_none()
+    if found is None:
+        raise Rejected(
+            "campaign_unknown",
+            f"the campaign {code!r} does not exist or is not active",
+            suggestion="ask the operator to activate it or to name another one for this source",
+        )
+    return CampaignRules(**found)
+
+
+def owners(connection: Connection) -> Owners:
+    """Every active team and user with its Lead Ownership Code."""
+    found = [*_owners(connection, "team"), *_owners(connection, "user")]
+    return Owners(
+        by_code={code_key(owner.code): owner for owner in found if owner.code},
+        by_name={f"{owner.kind}:{owner.name}": owner for owner in found},
+    )
+
+
+def statuses(connection: Connection) -> dict[str, int]:
+    """The number of each status that an import may set, by code (LEADS.md)."""
+    table = tables.statuses.c
+    return dict(connection.execute(select(table.code, table.id).where(table.import_may_set)).all())
+
+
+def _owners(connection: Connection, kind: str) -> list[Owner]:
+    table = tables.teams if kind == "team" else tables.users
+    name = tables.teams.c.key if kind == "team" else tables.users.c.login
+    owner = tables.owners.c
+    query = select(owner.id, name, owner.ownership_code).join(table, table.c.id == owner.id).where(table.c.active)
+    return [Owner(id=row[0], kind=kind, name=row[1], code=row[2]) for row in connection.execute(query)]

@@ -1,0 +1,295 @@
+"""Every table of the store (LEADS.md, "The nouns"), the same on SQLite and PostgreSQL.
+
+Every unique key of a lead contains its campaign, so that the table can be partitioned by campaign (DESIGN.md).
+Leads carry no foreign keys: they are loaded a hundred thousand at a time by a transaction that has just checked
+what they refer to.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    Date,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+)
+from sqlalchemy.engine import Dialect
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+        "pk": "pk_%(table_name)s",
+    }
+)
+
+
+class Instant(TypeDecorator[datetime]):
+    """A moment in UTC. SQLite forgets time zones, so they are put back on the way out."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Only aware moments are taken: a naive one would change its meaning in silence."""
+        if value is not None and value.tzinfo is None:
+            raise ValueError(f"a moment without time zone: {value!r}")
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Always aware, always UTC."""
+        if value is None:
+            return None
+        moment: datetime = value
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+# An integer that SQLite takes as its rowid when it is the only primary key.
+Id = BigInteger().with_variant(Integer(), "sqlite")
+
+owners = Table(
+    "owners",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=True),
+    Column("kind", String(4), nullable=False),
+    Column("ownership_code", String(64)),
+    Column("ownership_code_key", String(64), unique=True),
+    CheckConstraint("kind in ('team', 'user')", name="kind"),
+)
+"""Whoever can own a lead. One number space for teams and users makes the Lead Ownership Code unique over both."""
+
+teams = Table(
+    "teams",
+    metadata,
+    Column("id", Id, ForeignKey("owners.id"), primary_key=True, autoincrement=False),
+    Column("key", String(64), nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    Column("parent_id", Id, ForeignKey("teams.id")),
+    Column("active", Boolean, nullable=False),
+)
+
+users = Table(
+    "users",
+    metadata,
+    Column("id", Id, ForeignKey("owners.id"), primary_key=True, autoincrement=False),
+    Column("login", String(64), nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    Column("team_id", Id, ForeignKey("teams.id"), nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("active", Boolean, nullable=False),
+)
+
+projects = Table(
+    "projects",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("code", String(64), nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+)
+
+campaigns = Table(
+    "campaigns",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("project_id", Id, ForeignKey("projects.id"), nullable=False),
+    Column("code", String(64), nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    Column("template", String(64)),
+    Column("region", String(2), nullable=False),
+    Column("timezone", String(64), nullable=False),
+    Column("expires_on", Date),
+    Column("max_attempts", Integer, nullable=False),
+    Column("on_duplicate", String(8), nullable=False),
+    Column("on_do_not_call", String(8), nullable=False),
+    Column("on_invalid_phone", String(8), nullable=False),
+    Column("active", Boolean, nullable=False),
+    Column("load_sequence", BigInteger, nullable=False, server_default="0"),
+)
+"""`load_sequence` grows with every load, so a load that screened against an older state of the campaign is noticed."""
+
+sources = Table(
+    "sources",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("name", String(64), nullable=False, unique=True),
+    Column("definition", Text, nullable=False),
+    Column("active", Boolean, nullable=False),
+)
+"""`definition` is the source as written in `config/sources.toml`, as JSON, so that every worker reads the same."""
+
+statuses = Table(
+    "statuses",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("code", String(64), nullable=False, unique=True),
+    Column("name", Text, nullable=False),
+    Column("kind", String(6), nullable=False),
+    Column("import_may_set", Boolean, nullable=False),
+    Column("dial_order", Integer),
+    CheckConstraint("kind in ('open', 'closed')", name="kind"),
+)
+
+configuration_versions = Table(
+    "configuration_versions",
+    metadata,
+    Column("kind", String(16), primary_key=True),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("sha256", String(64), nullable=False),
+    Column("applied_at", Instant, nullable=False),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=True),
+    Column("source", String(64), nullable=False),
+    Column("login", Text, nullable=False),
+    Column("peer", Text, nullable=False),
+    Column("protocol", String(16), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("folder", Text, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("completeness", String(8), nullable=False),
+    Column("evidence", Text, nullable=False),
+    Column("spool_key", Text, nullable=False),
+    Column("state", String(24), nullable=False),
+    Column("stage", String(16), nullable=False, server_default=""),
+    Column("epoch", Integer, nullable=False, server_default="0"),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("received_at", Instant, nullable=False),
+    Column("queued_at", Instant),
+    Column("started_at", Instant),
+    Column("finished_at", Instant),
+    Column("published_at", Instant),
+    Column("reason_code", String(64), nullable=False, server_default=""),
+    Column("reason", Text, nullable=False, server_default=""),
+    Column("suggestion", Text, nullable=False, server_default=""),
+    Column("pool_id", Id),
+    Column("duplicate_of", Id),
+    Column("previous_version", Id),
+    Column("log_key", Text, nullable=False, server_default=""),
+    Column("timings", Text, nullable=False, server_default=""),
+    Column("records", Integer, nullable=False, server_default="0"),
+    Column("inserted", Integer, nullable=False, server_default="0"),
+    Column("updated", Integer, nullable=False, server_default="0"),
+    Column("unchanged", Integer, nullable=False, server_default="0"),
+    Column("duplicate", Integer, nullable=False, server_default="0"),
+    Column("rejected", Integer, nullable=False, server_default="0"),
+    Column("discarded", Integer, nullable=False, server_default="0"),
+    Index(None, "source", "name", "sha256"),
+    Index(None, "spool_key"),
+    Index(None, "state"),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("delivery_id", Id, ForeignKey("deliveries.id"), primary_key=True, autoincrement=False),
+    Column("state", String(8), nullable=False),
+    Column("not_before", Instant, nullable=False),
+    Column("worker", String(64)),
+    Index(None, "state", "not_before", "delivery_id"),
+    CheckConstraint("state in ('ready', 'running')", name="state"),
+)
+"""What the local dispatcher has to do; written in the ledger's own transaction."""
+
+receipts = Table(
+    "receipts",
+    metadata,
+    Column("delivery_id", Id, ForeignKey("deliveries.id"), primary_key=True, autoincrement=False),
+    Column("epoch", Integer, nullable=False),
+    Column("committed_at", Instant, nullable=False),
+)
+"""That a delivery was loaded. The primary key is what makes loading exactly once (DESIGN.md, "Durability")."""
+
+pools = Table(
+    "pools",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=True),
+    Column("campaign_id", Id, ForeignKey("campaigns.id"), nullable=False),
+    Column("delivery_id", Id, ForeignKey("deliveries.id"), unique=True),
+    Column("name", Text, nullable=False),
+    Column("state", String(24), nullable=False),
+    Column("uploaded_by", Text, nullable=False),
+    Column("uploaded_at", Instant, nullable=False),
+    Index(None, "campaign_id"),
+)
+
+leads = Table(
+    "leads",
+    metadata,
+    Column("campaign_id", Id, primary_key=True, autoincrement=False),
+    Column("id", Id, primary_key=True, autoincrement=False),
+    Column("pool_id", Id, nullable=False),
+    Column("row", Integer, nullable=False),
+    Column("owner_id", Id, nullable=False),
+    Column("status_id", Integer, nullable=False),
+    Column("external_id", Text),
+    Column("phone", Text, nullable=False),
+    Column("alternative_phone", Text),
+    Column("title", Text),
+    Column("first_name", Text),
+    Column("last_name", Text),
+    Column("full_name", Text),
+    Column("company", Text),
+    Column("email", Text),
+    Column("address", Text),
+    Column("postcode", Text),
+    Column("city", Text),
+    Column("state", Text),
+    Column("country", Text),
+    Column("date_of_birth", Date),
+    Column("language", Text),
+    Column("priority", Integer),
+    Column("scheduled_at", Instant),
+    Column("comments", Text),
+    Column("ownership_code", Text),
+    Column("extra", Text),
+    Index(None, "campaign_id", "phone"),
+    Index(None, "campaign_id", "pool_id"),
+)
+"""One person or company to call. `row` is the record's number in its file, `extra` the template's fields as JSON."""
+
+lead_numbers = Table(
+    "lead_numbers",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("next", BigInteger, nullable=False),
+    CheckConstraint("id = 1", name="single"),
+)
+"""The next free lead number. Blocks are taken from it before loading, so the log can name every lead."""
+
+do_not_call = Table(
+    "do_not_call",
+    metadata,
+    Column("campaign_id", Id, primary_key=True, autoincrement=False),
+    Column("phone", String(20), primary_key=True),
+    Column("reason", Text, nullable=False),
+    Column("added_at", Instant, nullable=False),
+)
+"""Numbers nobody may call; campaign 0 is the global list. Not a foreign key for that reason."""
+
+do_not_call_sequence = Table(
+    "do_not_call_sequence",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("value", BigInteger, nullable=False),
+    CheckConstraint("id = 1", name="single"),
+)
+"""Grows with every change of a do-not-call list, so a load that screened against an older list is noticed."""

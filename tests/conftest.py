@@ -1,0 +1,151 @@
+"""Real databases for every test of the store: the same test over SQLite and PostgreSQL by one fixture."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from sqlalchemy import Engine, text
+
+from ingestd import settings as configuration
+from ingestd.settings import Configuration
+from ingestd.store import organisation
+from ingestd.store.engine import open_engine, sqlite_url, writing
+from ingestd.store.ledger import now
+from ingestd.store.migrations import upgrade
+
+ROOT = Path(__file__).parents[1]
+
+# Times vary on a shared machine; a slow example is no failure.
+settings.register_profile("ingestd", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("ingestd")
+
+
+class Postgres:
+    """A private PostgreSQL server in a temporary folder, gone with the test run."""
+
+    def __init__(self, binaries: Path, folder: Path) -> None:
+        self.binaries, self.folder = binaries, folder
+        # PostgreSQL refuses to run as root; Debian's package brings a user for it.
+        self.user = "postgres" if os.geteuid() == 0 else None
+        self.port = _free_port()
+        self.databases = 0
+
+    def start(self) -> None:
+        if self.user:
+            shutil.chown(self.folder, self.user)
+            for parent in self.folder.parents:
+                if parent.stat().st_uid == os.geteuid() and parent != Path("/"):
+                    parent.chmod(parent.stat().st_mode | 0o011)
+        data = self.folder / "data"
+        self._run("initdb", "-D", str(data), "-A", "trust", "-U", "ingestd", "-E", "UTF8", "--locale=C.UTF-8", "-N")
+        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -k {self.folder} -c fsync=off -c max_connections=100"
+        self._run("pg_ctl", "-D", str(data), "-w", "-l", str(self.folder / "log"), "-o", options, "start")
+
+    def stop(self) -> None:
+        self._run("pg_ctl", "-D", str(self.folder / "data"), "-m", "immediate", "stop")
+
+    def new_database(self, template: str = "template1") -> str:
+        """The URL of a fresh database."""
+        self.databases += 1
+        name = f"test_{self.databases}"
+        engine = open_engine(self.url("postgres"))
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            connection.execute(text(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'))
+        engine.dispose()
+        return self.url(name)
+
+    def url(self, database: str) -> str:
+        return f"postgresql+psycopg://ingestd@127.0.0.1:{self.port}/{database}"
+
+    def _run(self, program: str, *arguments: str) -> None:
+        command = [str(self.binaries / program), *arguments]
+        done = subprocess.run(command, user=self.user, cwd=self.folder, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, f"{program}: {done.stdout}{done.stderr}"
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port: int = server.getsockname()[1]
+        return port
+
+
+def _binaries() -> Path | None:
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    on_path = shutil.which("initdb")
+    return found[-1].parent if found else Path(on_path).resolve().parent if on_path else None
+
+
+def _without_postgres(reason: str) -> None:
+    if os.environ.get("INGESTD_REQUIRE_POSTGRES"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+    """One private server for this process of the test run."""
+    binaries = _binaries()
+    if binaries is None:
+        _without_postgres("PostgreSQL is not installed: apt-get install postgresql")
+        return
+    if os.geteuid() == 0 and "postgres" not in {entry.pw_name for entry in pwd.getpwall()}:
+        _without_postgres("as root, the tests need a user postgres to run the server")
+    server = Postgres(binaries, tmp_path_factory.mktemp("postgres"))
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@pytest.fixture(scope="session")
+def migrated(postgres: Postgres) -> str:
+    """The name of a database with every table, to copy from."""
+    url = postgres.new_database()
+    engine = open_engine(url)
+    upgrade(engine)
+    engine.dispose()
+    return url.rsplit("/", 1)[1]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty, migrated database."""
+    if request.param == "postgresql":
+        server: Postgres = request.getfixturevalue("postgres")
+        return server.new_database(request.getfixturevalue("migrated"))
+    url = sqlite_url(tmp_path)
+    engine = open_engine(url)
+    upgrade(engine)
+    engine.dispose()
+    return url
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    """An empty, migrated database."""
+    opened = open_engine(database_url)
+    yield opened
+    opened.dispose()
+
+
+@pytest.fixture(scope="session")
+def example() -> Configuration:
+    """The example configuration that the project ships."""
+    return configuration.read(ROOT / "config")
+
+
+@pytest.fixture
+def organised(engine: Engine, example: Configuration) -> Engine:
+    """A database with the example organisation."""
+    with writing(engine) as connection:
+        organisation.apply(connection, example, now())
+    return engine

@@ -1,0 +1,165 @@
+"""The ledger: durable deliveries, epochs that fence, receipts that make loading exactly once."""
+
+from __future__ import annotations
+
+import dataclasses
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from sqlalchemy import Engine, select
+from sqlalchemy.exc import IntegrityError
+
+from ingestd.dispatch.local import LocalDispatcher
+from ingestd.errors import Rejected
+from ingestd.model import Arrival, Counts, Delivery, State
+from ingestd.spool import Landed, Recorded
+from ingestd.store import tables
+from ingestd.store.engine import reading, writing
+from ingestd.store.ledger import Fenced, Ledger
+
+ARRIVAL = Arrival(source="nordlead", login="nordlead", peer="127.0.0.1", protocol="ftp", name="leads.csv")
+
+
+@pytest.fixture
+def ledger(engine: Engine) -> Ledger:
+    return Ledger(engine=engine, submit=LocalDispatcher(engine=engine).submit)
+
+
+def landed(content: str = "a") -> Landed:
+    return Landed(key=f"2026/01/01/{content}", size=10, sha256=content * 64)
+
+
+def begun(ledger: Ledger, content: str = "a") -> Delivery:
+    recorded = ledger.record(ARRIVAL, landed(content))
+    delivery = ledger.begin(recorded.delivery_id, max_attempts=5)
+    assert delivery is not None
+    return delivery
+
+
+def end(ledger: Ledger, delivery: Delivery, state: State = State.COMPLETED) -> None:
+    with writing(ledger.engine) as connection:
+        ledger.receipt(connection, delivery)
+        ledger.finish(connection, delivery, state, records=3, inserted=2, rejected=1)
+
+
+def jobs(ledger: Ledger) -> list[int]:
+    with reading(ledger.engine) as connection:
+        return list(connection.scalars(select(tables.jobs.c.delivery_id)))
+
+
+def test_a_delivery_and_its_job_are_one_transaction(ledger: Ledger) -> None:
+    recorded = ledger.record(ARRIVAL, landed())
+    assert jobs(ledger) == [recorded.delivery_id]
+
+    def broken(*_: object) -> None:
+        raise RuntimeError("no job")
+
+    with pytest.raises(RuntimeError):
+        dataclasses.replace(ledger, submit=broken).record(ARRIVAL, landed("b"))
+    assert [each.sha256 for each in ledger.latest(limit=9)] == ["a" * 64]
+
+
+def test_same_name_and_bytes_are_a_duplicate_without_a_job(ledger: Ledger) -> None:
+    first = ledger.record(ARRIVAL, landed())
+    again = ledger.record(ARRIVAL, landed())
+    assert again == Recorded(delivery_id=again.delivery_id, duplicate_of=first.delivery_id)
+    assert jobs(ledger) == [first.delivery_id]
+    assert ledger.latest(limit=1)[0].state is State.DUPLICATE
+    # A third time it is a duplicate of the first, not of the duplicate.
+    assert ledger.record(ARRIVAL, landed()).duplicate_of == first.delivery_id
+
+
+def test_same_name_with_other_bytes_is_a_new_version(ledger: Ledger) -> None:
+    first = ledger.record(ARRIVAL, landed())
+    second = ledger.record(ARRIVAL, landed("b"))
+    assert (second.duplicate_of, second.previous_version) == (None, first.delivery_id)
+
+
+def test_a_refused_file_may_come_again(ledger: Ledger) -> None:
+    delivery = begun(ledger)
+    ledger.refuse(delivery, Rejected("no_header", "no header"), log_key="")
+    assert ledger.record(ARRIVAL, landed()).duplicate_of is None
+
+
+def test_an_ended_delivery_is_not_begun_again(ledger: Ledger) -> None:
+    delivery = begun(ledger)
+    end(ledger, delivery)
+    assert ledger.begin(delivery.id, max_attempts=5) is None
+    known = ledger.get(delivery.id)
+    assert known is not None
+    assert known.counts == Counts(records=3, inserted=2, rejected=1)
+
+
+def test_a_late_worker_is_fenced_and_rolled_back(ledger: Ledger) -> None:
+    late = begun(ledger)
+    current = ledger.begin(late.id, max_attempts=5)
+    assert current is not None
+    assert current.epoch == late.epoch + 1
+    with pytest.raises(Fenced):
+        end(ledger, late)
+    end(ledger, current)
+    with reading(ledger.engine) as connection:
+        assert list(connection.execute(select(tables.receipts.c.epoch))) == [(current.epoch,)]
+
+
+def test_a_second_receipt_is_impossible(ledger: Ledger) -> None:
+    delivery = begun(ledger)
+    end(ledger, delivery)
+    with pytest.raises(IntegrityError), writing(ledger.engine) as connection:
+        ledger.receipt(connection, delivery)
+
+
+def test_too_many_attempts_end_in_a_dead_letter_that_says_why(ledger: Ledger) -> None:
+    recorded = ledger.record(ARRIVAL, landed())
+    for _ in range(2):
+        delivery = ledger.begin(recorded.delivery_id, max_attempts=2)
+        assert delivery is not None
+        ledger.note(delivery, error="MemoryError: too big")
+    assert ledger.begin(recorded.delivery_id, max_attempts=2) is None
+    dead = ledger.get(recorded.delivery_id)
+    assert dead is not None
+    assert (dead.state, dead.reason_code) == (State.FAILED, "gave_up")
+    assert dead.reason == "given up after 2 attempts; the last error: MemoryError: too big"
+    again = ledger.retry(dead.id)
+    assert again.state is State.QUEUED
+    assert ledger.begin(dead.id, max_attempts=2) is not None
+
+
+def test_what_completed_is_not_retried(ledger: Ledger) -> None:
+    delivery = begun(ledger)
+    end(ledger, delivery)
+    with pytest.raises(Rejected, match="completed"):
+        ledger.retry(delivery.id)
+
+
+def test_notes_of_a_fenced_worker_are_not_heard(ledger: Ledger) -> None:
+    late = begun(ledger)
+    ledger.begin(late.id, max_attempts=5)
+    ledger.note(late, stage="load")
+    known = ledger.get(late.id)
+    assert known is not None
+    assert known.stage == ""
+
+
+def test_ended_deliveries_are_published_once(ledger: Ledger) -> None:
+    delivery = begun(ledger)
+    assert ledger.unpublished() == []
+    end(ledger, delivery)
+    assert [each.id for each in ledger.unpublished()] == [delivery.id]
+    ledger.published(delivery)
+    assert ledger.unpublished() == []
+
+
+def test_moments_come_back_in_utc(ledger: Ledger) -> None:
+    moment = datetime(2026, 7, 1, 12, 30, 15, 123456, tzinfo=UTC)
+    elsewhere = dataclasses.replace(ledger, clock=lambda: moment.astimezone(tz=None))
+    recorded = elsewhere.record(ARRIVAL, landed())
+    known = ledger.get(recorded.delivery_id)
+    assert known is not None
+    assert known.received_at == moment
+    assert known.received_at.utcoffset() == timedelta(0)
+
+
+def test_counts_that_do_not_add_up_are_a_bug() -> None:
+    with pytest.raises(AssertionError, match="3 records, but 2 outcomes"):
+        Counts(records=3, inserted=2)

@@ -1,0 +1,246 @@
+"""The spool: complete or absent, durable when it says so, and swept without touching what is running."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingestd.spool import Changed, Spool
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    return Spool(tmp_path / "spool", reserve_bytes=0)
+
+
+def everything(spool_root: Path) -> list[Path]:
+    return [path for path in spool_root.rglob("*") if path.is_file()]
+
+
+def test_committed_bytes_are_found_under_their_key(spool: Spool) -> None:
+    """What was written is what lies in the spool, with its size and hash."""
+    incoming = spool.open(limit=100)
+    incoming.write(b"a,b\n")
+    incoming.write(b"1,2\n")
+    landed = incoming.commit()
+    incoming.close()
+    assert spool.path(landed.key).read_bytes() == b"a,b\n1,2\n"
+    assert (landed.size, landed.sha256) == (8, hashlib.sha256(b"a,b\n1,2\n").hexdigest())
+
+
+def test_file_and_folder_are_synced_around_the_rename(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The order is: content, new folders, rename, the folder of the name."""
+    steps: list[str] = []
+    sync, rename = os.fsync, Path.rename
+    monkeypatch.setattr(
+        os, "fsync", lambda fd: (steps.append("dir" if Path(f"/proc/self/fd/{fd}").is_dir() else "file"), sync(fd))
+    )
+    monkeypatch.setattr(Path, "rename", lambda self, target: (steps.append("rename"), rename(self, target)))
+    spool.open(limit=100).commit()
+    assert steps == ["file", "dir", "dir", "dir", "rename", "dir"]
+
+
+def test_closing_without_commit_leaves_nothing(spool: Spool, tmp_path: Path) -> None:
+    """Complete or absent: closing is giving up, and may be done twice."""
+    incoming = spool.open(limit=100)
+    incoming.write(b"half")
+    incoming.close()
+    incoming.abort()
+    assert incoming.closed
+    assert everything(tmp_path) == []
+
+
+def test_over_the_limit_is_said_while_bytes_arrive(spool: Spool) -> None:
+    """The byte that is too many is refused at once."""
+    incoming = spool.open(limit=4)
+    incoming.write(b"1234")
+    with pytest.raises(OSError, match="larger than 4 bytes") as caught:
+        incoming.write(b"5")
+    assert caught.value.errno == errno.EFBIG
+
+
+def test_the_reserve_of_the_disk_is_kept(tmp_path: Path) -> None:
+    """A nearly full disk is said before the store cannot write any more."""
+    full = Spool(tmp_path, reserve_bytes=2**62)
+    with pytest.raises(OSError, match="stay free") as caught:
+        full.open(limit=1)
+    assert caught.value.errno == errno.ENOSPC
+
+
+def test_the_reserve_is_looked_at_during_a_transfer(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that fills up during a large file is noticed before it is full."""
+    incoming = spool.open(limit=2**40)
+    monkeypatch.setattr(spool, "_reserve", 2**62)
+    incoming.write(b"x" * 1024)
+    eight = b"x" * 8 * 2**20
+    with pytest.raises(OSError, match="stay free"):
+        incoming.write(eight)
+    incoming.close()
+
+
+@pytest.mark.parametrize(
+    "key", ["", "../../etc/passwd", "2026/11/24/../../../x", "/etc/passwd", "2026/11/24/xyz", "2026/11/24/" + "a" * 31]
+)
+def test_only_keys_of_the_spool_are_taken(spool: Spool, key: str) -> None:
+    """No key leads outside."""
+    with pytest.raises(ValueError, match="not a key"):
+        spool.path(key)
+
+
+@given(st.text())
+def test_no_text_leads_outside(tmp_path_factory: pytest.TempPathFactory, key: str) -> None:
+    """Any other text is refused too."""
+    with pytest.raises(ValueError, match="not a key"):
+        Spool(tmp_path_factory.getbasetemp() / "keys", reserve_bytes=0).path(key)
+
+
+def test_adopting_copies_and_leaves_the_source(spool: Spool, tmp_path: Path) -> None:
+    """The source is the caller's to remove, after the receipt."""
+    source = tmp_path / "x.csv"
+    source.write_bytes(b"content")
+    incoming = spool.adopt(source, limit=100)
+    with source.open("ab") as late:
+        late.write(b" and more")  # a writer who still has the source cannot change the delivery
+    landed = incoming.commit()
+    assert spool.path(landed.key).read_bytes() == b"content"
+    assert source.read_bytes() == b"content and more"
+
+
+def test_a_source_that_changes_while_it_is_read_is_noticed(
+    spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Half old and half new is not a file."""
+    source = tmp_path / "x.csv"
+    source.write_bytes(b"first")
+    read = os.read
+
+    def read_and_change(descriptor: int, size: int) -> bytes:
+        chunk = read(descriptor, size)
+        if not chunk:
+            source.write_bytes(b"second")
+        return chunk
+
+    monkeypatch.setattr(os, "read", read_and_change)
+    with pytest.raises(Changed):
+        spool.adopt(source, limit=100)
+    assert everything(tmp_path) == [source]
+
+
+def test_neither_links_nor_pipes_are_adopted(spool: Spool, tmp_path: Path) -> None:
+    """A link may point to what the daemon alone may read; a pipe would never end."""
+    (tmp_path / "link").symlink_to("/etc/passwd")
+    os.mkfifo(tmp_path / "pipe")
+    for name in ("link", "pipe"):
+        with pytest.raises(OSError, match=r"symbolic links|regular file"):
+            spool.adopt(tmp_path / name, limit=2**20)
+
+
+def test_too_large_a_source_is_refused_before_it_is_read(spool: Spool, tmp_path: Path) -> None:
+    """Its size is known beforehand."""
+    (tmp_path / "x").write_bytes(b"12345")
+    with pytest.raises(OSError, match="larger than 4 bytes") as caught:
+        spool.adopt(tmp_path / "x", limit=4)
+    assert caught.value.errno == errno.EFBIG
+
+
+def test_parking_gives_the_file_away(spool: Spool, tmp_path: Path) -> None:
+    """It appears at its place and is no longer the spool's."""
+    incoming = spool.open(limit=10)
+    incoming.write(b"x")
+    incoming.park(tmp_path / "x.part")
+    assert (tmp_path / "x.part").read_bytes() == b"x"
+    assert incoming.closed
+    assert everything(tmp_path / "spool") == []
+
+
+def test_parking_on_another_file_system_copies(spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Homes may be on another disk than the spool."""
+    rename = Path.rename
+
+    def across(self: Path, target: Path) -> Path:
+        if self.parent != target.parent:
+            raise OSError(errno.EXDEV, "other file system")
+        return rename(self, target)
+
+    monkeypatch.setattr(Path, "rename", across)
+    incoming = spool.open(limit=10)
+    incoming.write(b"x")
+    incoming.park(tmp_path / "x.part")
+    assert (tmp_path / "x.part").read_bytes() == b"x"
+    assert everything(tmp_path) == [tmp_path / "x.part"]
+
+
+def test_the_sweep_removes_what_a_crash_left(spool: Spool, tmp_path: Path) -> None:
+    """A killed process leaves a temporary file, and a file that no delivery names."""
+    code = (
+        "import os, sys; from pathlib import Path; from ingestd.spool import Spool\n"
+        "spool = Spool(Path(sys.argv[1]), reserve_bytes=0)\n"
+        "spool.open(limit=9).write(b'half'); i = spool.open(limit=9); i.write(b'row less'); print(i.commit().key)\n"
+        "sys.stdout.flush(); os.kill(os.getpid(), 9)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code, tmp_path / "spool"], stdout=subprocess.PIPE, check=False)
+    assert ran.returncode == -9
+    assert len(everything(tmp_path)) == 2
+    kept = spool.open(limit=9).commit()
+    assert spool.sweep(lambda key: key == kept.key) == 2
+    assert everything(tmp_path) == [spool.path(kept.key)]
+
+
+def test_the_sweep_leaves_running_ones_alone(spool: Spool) -> None:
+    """Neither a file that is being received nor one whose row is being written is touched."""
+    receiving, recording = spool.open(limit=9), spool.open(limit=9)
+    landed = recording.commit()
+    assert spool.sweep(lambda _: False) == 0
+    receiving.close()
+    recording.close()
+    assert spool.sweep(lambda _: False) == 1
+    assert not spool.path(landed.key).exists()
+
+
+def test_a_row_written_during_the_sweep_saves_its_file(spool: Spool) -> None:
+    """The second question is asked under the lock."""
+    incoming = spool.open(limit=9)
+    landed = incoming.commit()
+    answers = iter([False, True])
+    incoming.close()
+    assert spool.sweep(lambda _: next(answers)) == 0
+    assert spool.path(landed.key).exists()
+
+
+def test_opening_while_sweeping_loses_nothing(spool: Spool) -> None:
+    """A sweep between the creation of a file and its lock makes the spool take another name."""
+    ended = threading.Event()
+
+    def sweep() -> None:
+        while not ended.is_set():
+            spool.sweep(lambda _: True)
+
+    sweeper = threading.Thread(target=sweep)
+    sweeper.start()
+    try:
+        for number in range(200):
+            incoming = spool.open(limit=9)
+            incoming.write(b"%d" % number)
+            landed = incoming.commit()
+            incoming.close()
+            assert spool.path(landed.key).read_bytes() == b"%d" % number
+    finally:
+        ended.set()
+        sweeper.join()
+
+
+def test_discarding_twice_is_fine(spool: Spool) -> None:
+    """The second time there is nothing left to remove."""
+    landed = spool.open(limit=9).commit()
+    spool.discard(landed.key)
+    spool.discard(landed.key)
+    assert not spool.path(landed.key).exists()
