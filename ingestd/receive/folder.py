@@ -148,12 +148,12 @@ class DropFolder:
     # --- taking
 
     def _take(self, file: Found, known: str) -> Receipt | None:
+        if reason := names.problem(file.name):
+            self._reject(file, file.path, f"The name {reason}.")
+            return None
         path = file.path if file.claimed else self._claim(file)
         if path is None or not _unchanged(path, file):
             return None  # written to since the scan: it is looked at again
-        if reason := names.problem(file.name):
-            self._reject(file, path, f"The name {reason}.")
-            return None
         try:
             incoming = self._landing.adopt(path, file.options.limit)
             receipt = self._landing.accept(incoming, _arrival(file, known))
@@ -172,7 +172,7 @@ class DropFolder:
     def _claim(self, file: Found) -> Path | None:
         """Move a file out of its senders' sight. None when one of the same name is still being taken."""
         target = claim_path(self._root / file.source, file)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(exist_ok=True)
         if target.exists():
             return None
         file.path.rename(target)
@@ -184,7 +184,7 @@ class DropFolder:
         """Put a refused file where its sender finds it, with the reason beside it."""
         rejected = self._root / file.source / REJECTED
         rejected.mkdir(exist_ok=True)
-        target = _free(rejected, file.path.name)
+        target = _free(rejected, file.raw_name)
         target.with_name(f"{target.name}.reason.txt").write_text(f"{reason}\n", encoding="utf-8")
         path.rename(target)
         self._audit.info("folder_rejected", **_who(file), reason=reason)

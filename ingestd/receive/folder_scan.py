@@ -12,7 +12,6 @@ from ingestd.receive.folder_rules import FolderOptions, ignored
 
 TAKING, RESULTS, REJECTED = ".taking", "results", "rejected"
 APART = {TAKING, RESULTS, REJECTED}
-_NO_FOLDER = "_"  # stands for "no campaign folder" below `.taking/`; no campaign code begins with it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,19 +28,27 @@ class Found:
     """the name of the marker that lies beside it"""
 
     @property
-    def name(self) -> str:
-        """The file's name as text."""
-        return names.label(self.path.name)
-
-    @property
     def claimed(self) -> bool:
         """True when the file was already moved out of its sender's sight."""
-        return self.path.parent.parent.name == TAKING
+        return self.path.parent.name == TAKING
+
+    @property
+    def raw_name(self) -> str:
+        """The name as its sender gave it, undecodable bytes as surrogates."""
+        return self.path.name.partition("@")[2] if self.claimed else self.path.name
+
+    @property
+    def name(self) -> str:
+        """The name as text."""
+        return names.label(self.raw_name)
 
 
 def claim_path(base: Path, file: Found) -> Path:
-    """Where a file is moved to while it is taken."""
-    return base / TAKING / (file.folder or _NO_FOLDER) / file.path.name
+    """Where a file is moved to while it is taken. Campaign codes have no `@`, so both parts can be told apart again.
+
+    One flat folder: watchdog warns of folders that are made within new folders.
+    """
+    return base / TAKING / f"{file.folder}@{file.raw_name}"
 
 
 def found(base: Path, source: str, options: FolderOptions) -> Iterator[Found]:
@@ -53,8 +60,8 @@ def found(base: Path, source: str, options: FolderOptions) -> Iterator[Found]:
             yield from _files(base / name, source, name, options)
     # A claimed file lost its marker when it was claimed.
     unmarked = replace(options, markers=())
-    for entry in _entries(base / TAKING) if TAKING in folders else ():
-        yield from _files(Path(entry.path), source, entry.name.removeprefix(_NO_FOLDER), unmarked)
+    for file in _files(base / TAKING, source, "", unmarked) if TAKING in folders else ():
+        yield replace(file, folder=file.path.name.partition("@")[0])
 
 
 def _files(place: Path, source: str, folder: str, options: FolderOptions) -> Iterator[Found]:

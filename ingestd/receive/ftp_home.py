@@ -140,3 +140,27 @@ class Home(AbstractedFS):  # type: ignore[misc]  # pyftpdlib is untyped
         if not Path(path).is_file():
             raise FilesystemError("No such file")
         return place
+
+
+class Permissions:
+    """What pyftpdlib asks of an authorizer. Logins are checked by the session, places by `Home`."""
+
+    granted = "elrdfmw"
+
+    def has_perm(self, _username: str, permission: str, _path: str | None = None) -> bool:
+        """True for every kind of command that is offered at all."""
+        return permission in self.granted
+
+    def get_perms(self, _username: str) -> str:
+        """Shown in machine-readable listings."""
+        return self.granted
+
+    def get_msg_quit(self, _username: str) -> str:
+        """The last words."""
+        return "Goodbye."
+
+    def impersonate_user(self, _username: str, _password: str) -> None:
+        """Everything runs as the daemon's user."""
+
+    def terminate_impersonation(self, _username: str) -> None:
+        """Everything runs as the daemon's user."""

@@ -17,7 +17,7 @@ from ingestd.model import Arrival, Completeness
 from ingestd.receive import names
 from ingestd.receive.ftp_data import Sending, refusal
 from ingestd.receive.ftp_desk import Desk
-from ingestd.receive.ftp_home import Home, Place, upload_place
+from ingestd.receive.ftp_home import Home, Permissions, Place, upload_place
 from ingestd.receive.landing import Receipt
 from ingestd.spool import Changed, fingerprint
 
@@ -27,31 +27,8 @@ T = TypeVar("T")
 _NOT_OFFERED = {"APPE", "STOU", "SITE CHMOD", "MFMT"}
 _URGENT = {"ABOR", "STAT", "NOOP"}  # obeyed while a transfer runs (RFC 959, 4.1.3)
 _AUDITED = {"DELE", "MKD", "XMKD", "RMD", "XRMD", "RNFR", "RNTO", "REIN"}
+_NO_CONNECTION = "425 There is no data connection; use PASV or EPSV first."
 _LONGEST_QUEUE = 64  # commands a client may send ahead
-
-
-class Permissions:
-    """What pyftpdlib asks of an authorizer. Logins are checked by the session, places by `Home`."""
-
-    granted = "elrdfmw"
-
-    def has_perm(self, _username: str, permission: str, _path: str | None = None) -> bool:
-        """True for every kind of command that is offered at all."""
-        return permission in self.granted
-
-    def get_perms(self, _username: str) -> str:
-        """Shown in machine-readable listings."""
-        return self.granted
-
-    def get_msg_quit(self, _username: str) -> str:
-        """The last words."""
-        return "Goodbye."
-
-    def impersonate_user(self, _username: str, _password: str) -> None:
-        """Everything runs as the daemon's user."""
-
-    def terminate_impersonation(self, _username: str) -> None:
-        """Everything runs as the daemon's user."""
 
 
 class Session(FTPHandler):  # type: ignore[misc]  # pyftpdlib is untyped
@@ -63,6 +40,8 @@ class Session(FTPHandler):  # type: ignore[misc]  # pyftpdlib is untyped
     _rnfr: Any
     _in_dtp_queue: Any
     _out_dtp_queue: Any
+    _dtp_acceptor: Any
+    _dtp_connector: Any
     authorizer = Permissions()
     abstracted_fs = Home
     proto_cmds = {k: v for k, v in FTPHandler.proto_cmds.items() if k not in _NOT_OFFERED}  # noqa: RUF012 - never changed
@@ -101,7 +80,7 @@ class Session(FTPHandler):  # type: ignore[misc]  # pyftpdlib is untyped
 
     def flush_account(self) -> None:
         """Forget the login, as for USER and REIN."""
-        self._drop_queued()
+        self.drop_queued()
         super().flush_account()
         self.account = None
         self._current_type = "i"
@@ -222,8 +201,11 @@ class Session(FTPHandler):  # type: ignore[misc]  # pyftpdlib is untyped
         )
 
     def _expect(self, sending: Sending) -> None:
-        self._drop_queued()
-        if self.data_channel is not None:
+        self.drop_queued()
+        if not self._can_transfer:
+            sending.close()
+            self.respond(_NO_CONNECTION)
+        elif self.data_channel is not None:
             self.respond("125 Data connection already open. Transfer starting.")
             self.data_channel.file_obj = sending
             self.data_channel.enable_receiving("i", "STOR")
@@ -319,7 +301,7 @@ class Session(FTPHandler):  # type: ignore[misc]  # pyftpdlib is untyped
     # --- data connections
 
     def _make_epasv(self, extmode: bool = False) -> None:
-        self._drop_queued()
+        self.drop_queued()
         try:
             super()._make_epasv(extmode)
         except OSError:
@@ -327,10 +309,39 @@ class Session(FTPHandler):  # type: ignore[misc]  # pyftpdlib is untyped
             self.respond("425 No port is free for a data connection; try again later.")
 
     def _make_eport(self, ip: str, port: int) -> None:
-        self._drop_queued()
+        self.drop_queued()
         super()._make_eport(ip, port)
 
-    def _drop_queued(self) -> None:
+    def _on_dtp_connection(self) -> None:
+        self._dtp_connector = None  # its socket is the data channel's now
+        if self.data_channel is not None and self.data_channel.connected:
+            super()._on_dtp_connection()
+        else:
+            self.data_channel = None
+            self.data_broke()
+
+    def data_broke(self) -> None:
+        """Answer a transfer whose data connection is gone before it began."""
+        if self._in_dtp_queue or self._out_dtp_queue:
+            self.drop_queued()
+            self.respond("426 the data connection broke; nothing was kept.")
+
+    @property
+    def _can_transfer(self) -> bool:
+        # pyftpdlib keeps the two when they failed, and says so in a private attribute only.
+        coming = [each for each in (self._dtp_acceptor, self._dtp_connector) if each is not None]
+        return self.data_channel is not None or not all(each._closed for each in coming)  # noqa: SLF001
+
+    def push_dtp_data(self, data: Any, isproducer: bool = False, file: Any = None, cmd: str | None = None) -> None:
+        """Send a listing or a file, if there is or will be a connection for it; pyftpdlib waits for ever."""
+        if self._can_transfer:
+            super().push_dtp_data(data, isproducer, file, cmd)
+            return
+        if file is not None:
+            file.close()
+        self.respond(_NO_CONNECTION)
+
+    def drop_queued(self) -> None:
         """Forget transfers whose data connection never came; pyftpdlib would give them the next one."""
         for file in (self._in_dtp_queue and self._in_dtp_queue[0], self._out_dtp_queue and self._out_dtp_queue[2]):
             if file:

@@ -8,8 +8,8 @@ import unicodedata
 PARTIAL_SUFFIXES = (".part", ".partial", ".filepart", ".tmp", ".crdownload")
 """Names under which clients write before they rename to the final name (RECEIVING.md, Drop folder)."""
 
-LONGEST = 200
-"""bytes of UTF-8; file systems take 255, and results add `.<delivery id>.rejected.csv`"""
+LONGEST = 180
+"""bytes of UTF-8; file systems take 255, results add `.<delivery id>.rejected.csv`, claims a campaign code of 64"""
 
 _FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # the same as a campaign code in settings.py
 _FORBIDDEN = {"Cc", "Zl", "Zp", "Cs"}  # control characters, line and paragraph separators, lone surrogates

@@ -1,0 +1,86 @@
+"""Fixtures of the doors: a spool, a ledger in memory, and real servers on loopback."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+
+from ingestd.accounts import Account, InMemoryAccounts, Passwords
+from ingestd.receive.ftp import FtpDoor, FtpOptions
+from ingestd.receive.landing import Landing
+from ingestd.spool import Spool
+from tests.receive.receiving import CHEAP, LIMIT, PASSWORD_HASH, MemoryLedger, OpenDoor, Rings
+
+
+@pytest.fixture
+def ledger() -> MemoryLedger:
+    return MemoryLedger()
+
+
+@pytest.fixture
+def rings() -> Rings:
+    return Rings()
+
+
+@pytest.fixture
+def spool(tmp_path: Path) -> Spool:
+    return Spool(tmp_path / "spool", reserve_bytes=0)
+
+
+@pytest.fixture
+def landing(spool: Spool, ledger: MemoryLedger, rings: Rings) -> Landing:
+    return Landing(spool, ledger, rings)
+
+
+@pytest.fixture
+def audited() -> list[Any]:
+    """Every audit line, as a dictionary."""
+    return []
+
+
+@pytest.fixture
+def audit(audited: list[Any]) -> Any:
+    def keep(_logger: Any, _method: str, line: Any) -> Any:
+        audited.append(dict(line))
+        raise structlog.DropEvent
+
+    return structlog.wrap_logger(None, processors=[keep])
+
+
+@pytest.fixture
+def accounts() -> InMemoryAccounts:
+    names = {"acme": "acme", "acme2": "acme", "bravo": "bravo"}
+    return InMemoryAccounts(
+        Account(login=login, source=source, password_hash=PASSWORD_HASH, limit=LIMIT) for login, source in names.items()
+    )
+
+
+@pytest.fixture
+def open_door(
+    tmp_path: Path, landing: Landing, accounts: InMemoryAccounts, audit: Any
+) -> Iterator[Callable[..., OpenDoor]]:
+    """Opens FTP doors with the given options; closes them after the test."""
+    doors: list[FtpDoor] = []
+
+    def open_one(*, passwords: Any = None, landing: Landing = landing, **options: Any) -> OpenDoor:
+        options = {"port": 0, "login_delay": 0.0} | options
+        homes = tmp_path / "homes"
+        door = FtpDoor(
+            FtpOptions(**options), landing, accounts, homes, passwords=passwords or Passwords(CHEAP), audit=audit
+        )
+        door.start()
+        doors.append(door)
+        return OpenDoor(door, homes)
+
+    yield open_one
+    for door in doors:
+        door.stop(within=1.0)
+
+
+@pytest.fixture
+def door(open_door: Callable[..., OpenDoor]) -> OpenDoor:
+    return open_door()

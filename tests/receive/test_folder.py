@@ -1,0 +1,464 @@
+"""The drop folder: taken when whole, once, whatever dies; the clock is the test's."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingestd.model import Completeness
+from ingestd.receive.folder import DropFolder, FolderOptions
+from ingestd.receive.folder_rules import CLOSED, MOVED, Observation, evidence, observe, ready
+from ingestd.receive.landing import Landing
+from ingestd.spool import Spool
+from tests.receive.receiving import MemoryLedger, files_below, wait_for
+
+QUIET = 2.0
+OPTIONS = FolderOptions(limit=1000, quiet_seconds=QUIET)
+
+
+class Clock:
+    """Stands still until the test moves it."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def drop(tmp_path: Path) -> Path:
+    """The folder of one source."""
+    folder = tmp_path / "drop" / "acme"
+    folder.mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture
+def make(drop: Path, landing: Landing, clock: Clock, audit: Any) -> Callable[..., DropFolder]:
+    """A watcher of the same folder, as after another start."""
+
+    def one(**options: Any) -> DropFolder:
+        sources = {"acme": FolderOptions(**({"limit": 1000, "quiet_seconds": QUIET} | options))}
+        return DropFolder(drop.parent, sources, landing, clock=clock, audit=audit, scan_seconds=0.02)
+
+    return one
+
+
+def quiet_scan(folder: DropFolder, clock: Clock) -> int:
+    """Look, wait until everything counts as quiet, look again."""
+    folder.scan()
+    clock.now += QUIET
+    return len(folder.scan())
+
+
+def lying(drop: Path) -> list[str]:
+    return [path.relative_to(drop).as_posix() for path in files_below(drop)]
+
+
+# --- the rule
+
+
+def mark(size: int = 5, changed: int = 1) -> tuple[int, int, int, int]:
+    return (1, 2, size, changed)
+
+
+def test_a_quiet_file_is_ready_after_so_many_seconds() -> None:
+    """And not a moment before."""
+    seen = observe(None, mark(), 10.0)
+    assert not ready(seen, OPTIONS, 10.0 + QUIET - 0.001)
+    assert evidence(seen, OPTIONS, 10.0 + QUIET) == "quiet 2 s"
+
+
+@pytest.mark.parametrize("sign", [CLOSED, MOVED])
+def test_a_sign_makes_it_ready_at_once(sign: str) -> None:
+    """Closed by its writer, or moved into place."""
+    assert evidence(observe(None, mark(), 10.0, sign=sign), OPTIONS, 10.0) == sign
+
+
+def test_a_closed_empty_file_has_to_be_quiet() -> None:
+    """It is often the first step of a writer."""
+    seen = observe(None, mark(size=0), 10.0, sign=CLOSED)
+    assert not ready(seen, OPTIONS, 10.0)
+    assert ready(seen, OPTIONS, 10.0 + QUIET)
+
+
+def test_a_marker_is_waited_for() -> None:
+    """When the source says that it sends one, nothing else counts."""
+    options = FolderOptions(limit=1, markers=(".done",))
+    assert not ready(observe(None, mark(), 0.0, sign=CLOSED), options, 1000.0)
+    assert evidence(observe(None, mark(), 0.0, marker="x.done"), options, 0.0) == "marker x.done"
+
+
+@given(st.lists(st.tuples(st.floats(0, 1.9), st.integers(1, 3)), min_size=1))
+def test_a_file_that_changes_is_never_ready(looks: list[tuple[float, int]]) -> None:
+    """Whatever the looks are like: each that finds another size starts the waiting anew."""
+    seen: Observation | None = None
+    now, size = 0.0, 0
+    for pause, growth in looks:
+        now, size = now + pause, size + growth
+        seen = observe(seen, mark(size), now)
+        assert not ready(seen, OPTIONS, now)
+
+
+# --- taking
+
+
+def test_a_file_that_was_there_before_the_start(
+    make: Callable[..., DropFolder], drop: Path, clock: Clock, ledger: MemoryLedger, spool: Spool
+) -> None:
+    """There is no event for it; it is taken when it is quiet, and leaves the folder."""
+    (drop / "x.csv").write_bytes(b"rows")
+    folder = make()
+    assert folder.scan() == []
+    clock.now += QUIET
+    (receipt,) = folder.scan()
+    ((arrival, landed),) = ledger.rows
+    assert (receipt.delivery_id, spool.path(landed.key).read_bytes()) == (1, b"rows")
+    assert (arrival.source, arrival.name, arrival.folder) == ("acme", "x.csv", "")
+    assert (arrival.protocol, arrival.peer, arrival.evidence) == ("folder", "local", "quiet 2 s")
+    assert arrival.completeness is Completeness.ASSUMED
+    assert lying(drop) == []
+
+
+def test_a_slow_writer_is_waited_for(
+    make: Callable[..., DropFolder], drop: Path, clock: Clock, ledger: MemoryLedger
+) -> None:
+    """Each write starts the waiting anew."""
+    folder = make()
+    with (drop / "x.csv").open("ab", buffering=0) as writer:
+        for _ in range(5):
+            writer.write(b"row\n")
+            assert folder.scan() == []
+            clock.now += QUIET - 0.1
+            assert folder.scan() == []
+    clock.now += QUIET
+    folder.scan()
+    assert ledger.rows[0][1].size == 20
+
+
+def test_a_writer_who_goes_on_makes_another_version(
+    make: Callable[..., DropFolder], drop: Path, clock: Clock, ledger: MemoryLedger
+) -> None:
+    """Quiet is a guess. The delivery keeps its bytes, and what came later is not lost."""
+    with (drop / "x.csv").open("ab", buffering=0) as writer:
+        writer.write(b"first\n")
+
+        def write_late() -> None:
+            ledger.after = lambda: None
+            writer.write(b"late\n")
+
+        ledger.after = write_late
+        folder = make()
+        assert quiet_scan(folder, clock) == 1
+    assert quiet_scan(folder, clock) == 1
+    assert [landed.size for _, landed in ledger.rows] == [6, 11]
+    assert ledger.recorded[1].previous_version == 1
+    assert lying(drop) == []
+
+
+def test_folders_of_campaigns(make: Callable[..., DropFolder], drop: Path, clock: Clock, ledger: MemoryLedger) -> None:
+    """One level deep; what is deeper, or has no campaign's name, is not ours."""
+    for place in ("C-1", "C-1/deeper", "results", "rejected", "-odd", ".hidden"):
+        (drop / place).mkdir()
+        (drop / place / "x.csv").write_bytes(place.encode())
+    assert quiet_scan(make(), clock) == 1
+    assert [(arrival.folder, arrival.name) for arrival in ledger.arrivals] == [("C-1", "x.csv")]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [".x.csv", "x.part", "x.csv.filepart", "x.tmp", "x.crdownload", "~$x.csv", "x.csv~", "x.csv.done", "x.sha256"],
+)
+def test_ignored_names(make: Callable[..., DropFolder], drop: Path, clock: Clock, name: str) -> None:
+    """Not finished, or not data."""
+    (drop / name).write_bytes(b"x")
+    assert quiet_scan(make(), clock) == 0
+    assert lying(drop) == [name]
+
+
+def test_links_and_pipes_are_ignored(make: Callable[..., DropFolder], drop: Path, clock: Clock) -> None:
+    """A symbolic link could point to anything the daemon can read."""
+    (drop / "link.csv").symlink_to("/etc/passwd")
+    os.mkfifo(drop / "pipe.csv")
+    assert quiet_scan(make(), clock) == 0
+
+
+def test_a_hard_link_is_a_file(make: Callable[..., DropFolder], drop: Path, clock: Clock, tmp_path: Path) -> None:
+    """Some senders link instead of renaming; their own name stays theirs."""
+    (tmp_path / "original").write_bytes(b"rows")
+    (drop / "x.csv").hardlink_to(tmp_path / "original")
+    assert quiet_scan(make(), clock) == 1
+    assert (tmp_path / "original").exists()
+
+
+def test_markers(make: Callable[..., DropFolder], drop: Path, clock: Clock, ledger: MemoryLedger) -> None:
+    """A marker proves the file, before or after it, and goes with it."""
+    folder = make(markers=(".done",))
+    (drop / "x.csv").write_bytes(b"x")
+    (drop / "y.csv.done").write_bytes(b"")
+    assert quiet_scan(folder, clock) == 0
+    (drop / "x.csv.done").write_bytes(b"")
+    (drop / "y.csv").write_bytes(b"y")
+    assert len(folder.scan()) == 2
+    assert lying(drop) == []
+    assert {arrival.evidence for arrival in ledger.arrivals} == {"marker x.csv.done", "marker y.csv.done"}
+    assert {arrival.completeness for arrival in ledger.arrivals} == {Completeness.PROVEN}
+
+
+def test_too_large_a_file_is_put_aside(
+    make: Callable[..., DropFolder], drop: Path, clock: Clock, ledger: MemoryLedger
+) -> None:
+    """With the reason beside it, and without overwriting one that was refused before."""
+    folder = make()
+    for _ in range(2):
+        (drop / "big.csv").write_bytes(b"x" * 1001)
+        assert quiet_scan(folder, clock) == 0
+    assert lying(drop) == [
+        f"rejected/{name}" for name in ("big.csv", "big.csv.1", "big.csv.1.reason.txt", "big.csv.reason.txt")
+    ]
+    assert (drop / "rejected/big.csv.reason.txt").read_text() == "The file is larger than 1000 bytes.\n"
+    assert ledger.rows == []
+
+
+def test_a_bad_name_is_put_aside(make: Callable[..., DropFolder], drop: Path, clock: Clock) -> None:
+    """It would break logs and listings."""
+    (drop / "a\nb.csv").write_bytes(b"x")
+    assert quiet_scan(make(), clock) == 0
+    assert (drop / "rejected/a\nb.csv.reason.txt").read_text() == "The name contains control characters.\n"
+
+
+def test_hundreds_at_once(make: Callable[..., DropFolder], drop: Path, clock: Clock, ledger: MemoryLedger) -> None:
+    """Each once, oldest first."""
+    for number in range(500):
+        path = drop / f"{number:03}.csv"
+        path.write_bytes(b"%d" % number)
+        os.utime(path, ns=(0, 10**9 * (1000 - number)))
+    assert quiet_scan(make(), clock) == 500
+    assert [arrival.name for arrival in ledger.arrivals] == [f"{number:03}.csv" for number in reversed(range(500))]
+    assert lying(drop) == []
+
+
+# --- what can go wrong
+
+
+def test_a_store_that_is_away_delays_only(
+    make: Callable[..., DropFolder], drop: Path, clock: Clock, ledger: MemoryLedger, tmp_path: Path, audited: list[Any]
+) -> None:
+    """The files stay, the spool stays empty, and the log does not fill up."""
+    (drop / "x.csv").write_bytes(b"x")
+    (drop / "y.csv").write_bytes(b"y")
+    folder = make()
+    ledger.away = True
+    for _ in range(5):
+        assert quiet_scan(folder, clock) == 0
+    assert files_below(tmp_path / "spool") == []
+    assert [line["event"] for line in audited] == ["folder_store_away"]
+    ledger.away = False
+    quiet_scan(folder, clock)
+    assert sorted(arrival.name for arrival in ledger.arrivals) == ["x.csv", "y.csv"]
+    assert lying(drop) == []
+
+
+def test_a_full_disk_delays_only(
+    make: Callable[..., DropFolder], drop: Path, clock: Clock, spool: Spool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is moved aside for it."""
+    (drop / "x.csv").write_bytes(b"x")
+    folder = make()
+    monkeypatch.setattr(spool, "_reserve", 2**62)
+    assert quiet_scan(folder, clock) == 0
+    monkeypatch.undo()
+    assert quiet_scan(folder, clock) == 1
+
+
+def test_a_new_file_under_the_name_waits_for_the_old_one(
+    make: Callable[..., DropFolder], drop: Path, clock: Clock, ledger: MemoryLedger, spool: Spool
+) -> None:
+    """While the first could not be recorded the second comes; both are kept, in order."""
+    folder = make()
+    ledger.away = True
+    (drop / "x.csv").write_bytes(b"first")
+    quiet_scan(folder, clock)
+    (drop / "x.csv").write_bytes(b"second")
+    quiet_scan(folder, clock)
+    ledger.away = False
+    quiet_scan(folder, clock)
+    quiet_scan(folder, clock)
+    assert [spool.path(landed.key).read_bytes() for _, landed in ledger.rows] == [b"first", b"second"]
+
+
+@dataclass
+class Parts:
+    """What a crash leaves behind and another start finds."""
+
+    landing: Landing
+    ledger: MemoryLedger
+    spool: Spool
+    root: Path
+
+
+@pytest.fixture
+def parts(landing: Landing, ledger: MemoryLedger, spool: Spool, tmp_path: Path) -> Parts:
+    return Parts(landing, ledger, spool, tmp_path / "spool")
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+def _crash(*_: object, **__: object) -> None:
+    raise Killed
+
+
+def _die_holding(incoming: Any, *_: object) -> None:
+    os.close(incoming._descriptor)  # as the kernel does, which also drops the lock
+    raise Killed
+
+
+CRASHES: dict[str, tuple[str, str, Callable[..., None]]] = {
+    "before the claim": ("folder", "_claim", _crash),
+    "after the claim": ("landing", "adopt", _crash),
+    "after the copy": ("landing", "accept", _die_holding),
+    "after the rename": ("ledger", "record", _crash),
+    "after the row": ("ledger", "after", _crash),
+    "after the receipt": ("audit", "info", _crash),
+}
+
+
+@pytest.mark.parametrize(("owner", "step", "death"), CRASHES.values(), ids=CRASHES.keys())
+def test_a_kill_at_any_point_neither_loses_nor_doubles(
+    owner: str,
+    step: str,
+    death: Callable[..., None],
+    make: Callable[..., DropFolder],
+    drop: Path,
+    clock: Clock,
+    parts: Parts,
+) -> None:
+    """After another start the file is loaded once, and nothing is left over."""
+    (drop / "C-1").mkdir()
+    (drop / "C-1/x.csv").write_bytes(b"rows")
+    folder = make()
+    whole = {"folder": folder, "landing": parts.landing, "ledger": parts.ledger, "audit": folder._audit}
+    with pytest.MonkeyPatch.context() as dying:
+        dying.setattr(parts.landing, "_take_back", lambda _: None)  # a killed process tidies nothing
+        dying.setattr(whole[owner], step, death)
+        with pytest.raises(Killed):
+            quiet_scan(folder, clock)
+    parts.spool.sweep(parts.ledger.known_spool_key)
+    quiet_scan(make(), clock)
+    ((arrival, landed),) = parts.ledger.loaded()
+    kept = parts.spool.path(landed.key)
+    assert (arrival.name, arrival.folder, kept.read_bytes()) == ("x.csv", "C-1", b"rows")
+    assert lying(drop) == []
+    parts.spool.sweep(parts.ledger.known_spool_key)
+    assert files_below(parts.root) == [kept]
+
+
+# --- the thread and the events
+
+
+@pytest.fixture
+def started(make: Callable[..., DropFolder]) -> Iterator[Callable[..., DropFolder]]:
+    """Starts watchers, and stops them. Their clock stands still, so that only events can make a file ready."""
+    running: list[DropFolder] = []
+
+    def start(**options: Any) -> DropFolder:
+        folder = make(**options)
+        folder.start()
+        running.append(folder)
+        return folder
+
+    yield start
+    for folder in running:
+        folder.stop()
+
+
+def test_a_closed_file_is_taken_at_once(started: Callable[..., DropFolder], drop: Path, ledger: MemoryLedger) -> None:
+    """The event is the sign, no waiting."""
+    started()
+    (drop / "x.csv").write_bytes(b"rows")
+    wait_for(lambda: ledger.rows)
+    assert ledger.arrivals[0].evidence == CLOSED
+
+
+def test_a_renamed_file_is_taken_at_once(started: Callable[..., DropFolder], drop: Path, ledger: MemoryLedger) -> None:
+    """That is how senders say "done"."""
+    started()
+    (drop / "x.csv.part").write_bytes(b"rows")
+    (drop / "x.csv.part").rename(drop / "x.csv")
+    wait_for(lambda: ledger.rows)
+    assert [(arrival.name, arrival.evidence) for arrival in ledger.arrivals] == [("x.csv", MOVED)]
+
+
+def test_a_file_moved_in_from_outside_is_found_by_the_scan(
+    started: Callable[..., DropFolder], drop: Path, ledger: MemoryLedger, clock: Clock, tmp_path: Path
+) -> None:
+    """Watchdog says only that it was created, which says nothing about its end."""
+    started()
+    (tmp_path / "x.csv").write_bytes(b"rows")
+    (tmp_path / "x.csv").rename(drop / "x.csv")
+
+    def later() -> bool:
+        clock.now += QUIET
+        return bool(ledger.rows)
+
+    wait_for(later)
+    assert ledger.arrivals[0].evidence == "quiet 2 s"
+
+
+def test_a_folder_that_vanishes_and_comes_back(
+    started: Callable[..., DropFolder], drop: Path, ledger: MemoryLedger, clock: Clock, audited: list[Any]
+) -> None:
+    """An unmounted share is told once; when it is back, its files are taken."""
+    folder = started()
+    drop.rmdir()
+    wait_for(lambda: audited)
+    folder.scan()
+    assert [line["event"] for line in audited] == ["folder_cannot_look"]
+    drop.mkdir()
+    (drop / "x.csv").write_bytes(b"rows")
+
+    def later() -> bool:
+        clock.now += QUIET
+        return bool(ledger.rows)
+
+    wait_for(later)
+
+
+def test_without_events_the_scan_finds_everything(
+    started: Callable[..., DropFolder],
+    drop: Path,
+    ledger: MemoryLedger,
+    clock: Clock,
+    audited: list[Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The limit of inotify watches is a machine's, not ours."""
+
+    def refuse(_: object) -> None:
+        raise OSError(28, "inotify watch limit reached")
+
+    monkeypatch.setattr("watchdog.observers.api.BaseObserver.start", refuse)
+    started()
+    assert audited[0]["event"] == "folder_not_watched"
+    (drop / "x.csv").write_bytes(b"rows")
+
+    def later() -> bool:
+        clock.now += QUIET
+        return bool(ledger.rows)
+
+    wait_for(later)
