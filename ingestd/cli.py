@@ -206,14 +206,13 @@ def status(config: Config = CONFIG, home: Home = HOME, as_json: AsJson = False) 
     """Shows whether the daemon runs, its open doors and its queue."""
     house = _house(config, home)
     doors = json.loads(house.places.endpoints.read_text()) if house.places.endpoints.exists() else {}
-    found = {"running": _running(house), "doors": doors, "queue": house.dispatcher.health()}
+    running, queue = _running(house), house.dispatcher.health()
     if as_json:
-        _print_json(found)
+        _print_json({"running": running, "doors": doors, "queue": queue})
         return
-    typer.echo("running" if found["running"] else "not running")
+    typer.echo("running" if running else "not running")
     for name, place in doors.items():
         typer.echo(f"  {name}: {', '.join(f'{key} {value}' for key, value in place.items())}")
-    queue = found["queue"]
     typer.echo(f"  queue: {queue['ready']} ready, {queue['running']} running, oldest {queue['oldest_seconds']:.1f} s")
 
 

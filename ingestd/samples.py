@@ -16,6 +16,7 @@ from pathlib import Path
 # From a fixed block of each country's mobile numbers, so that every number is valid and none repeats.
 _DK_FIRST, _DE_FIRST = 26_000_000, 15_112_000_000
 _BLOCK = 3_000_000
+_STEP = 1_000_003  # prime to the block: every number once, in no order, as real files have them
 
 _FIRST = [
     "Anna",
@@ -223,14 +224,14 @@ _FAULTS: tuple[Callable[[tuple[str, ...]], list[bytes]], ...] = (
 
 
 def _danish(rows: int, start: int, chance: random.Random) -> list[tuple[str, ...]]:
-    made = []
+    made: list[tuple[str, ...]] = []
     for number in range(rows):
         first, last = chance.choice(_FIRST), chance.choice(_LAST)
         postcode, city = chance.choice(_DK_PLACES)
         made.append((
             f"N{start + number:07}", first, last, _danish_phone(start + number, number),
             f"{first.lower()}.{start + number}@example.com".replace("ø", "oe"),
-            f"{chance.choice(('Vestergade', 'Søndergade', 'Skolevej'))} {chance.randint(1, 150)}, {chance.randint(1, 5)}. tv",
+            f"{chance.choice(('Vestergade', 'Søndergade', 'Skolevej'))} {chance.randint(1, 150)}",
             postcode, city, "DK", _day(chance, "-"), str(chance.randint(0, 100)), chance.choice(_SUPPLIERS),
             str(chance.randint(1_500, 9_000)), chance.choice(_CODES),
             "Asked for a call\nafter 5 pm" if number % 97 == 0 else "", "autumn",
@@ -239,7 +240,7 @@ def _danish(rows: int, start: int, chance: random.Random) -> list[tuple[str, ...
 
 
 def _danish_phone(place: int, style: int) -> str:
-    digits = str(_DK_FIRST + place % _BLOCK)
+    digits = str(_DK_FIRST + place * _STEP % _BLOCK)
     spaced = " ".join(digits[i : i + 2] for i in range(0, 8, 2))
     return (digits, spaced, f"+45 {spaced}", f"0045{digits}")[style % 4]
 

@@ -242,7 +242,8 @@ class Organisation(Frozen):
         return self
 
     def _codes(self) -> list[str]:
-        return [code_key(owner.code) for owner in (*self.team, *self.user) if owner.code]
+        codes = [team.code for team in self.team] + [user.code for user in self.user]
+        return [code_key(code) for code in codes if code]
 
     def _one_tree(self) -> None:
         parents = {t.key: t.parent for t in self.team}

@@ -17,7 +17,6 @@ class Target:
 
     campaign_id: int
     pool_id: int
-    first_number: int
     statuses: Mapping[str, int]
     """status code → its number"""
 
@@ -31,13 +30,23 @@ def pack_extra(frame: pl.DataFrame, names: list[str]) -> pl.DataFrame:
     return frame.with_columns(pl.when(~empty).then(packed).alias("extra")).drop(names)
 
 
+def number(new: pl.DataFrame, first: int) -> pl.DataFrame:
+    """The new records sorted by phone, with lead numbers in that order as `id`.
+
+    Both indexes of the table are then walked from left to right instead of jumped about in (READING.md: half the time at
+    10 million leads). The order of the file is kept in `row`.
+    """
+    return new.sort("phone", maintain_order=True).with_columns(
+        (pl.int_range(pl.len(), dtype=pl.Int64) + first).alias("id")
+    )
+
+
 def lead_frame(new: pl.DataFrame, target: Target) -> pl.DataFrame:
-    """The new records as rows of the table of leads, sorted by number so that the index grows at few places."""
+    """The numbered new records as rows of the table of leads."""
     status = pl.col("status").replace_strict(dict(target.statuses), return_dtype=pl.Int32)
     given = new.with_columns(
         pl.lit(target.campaign_id, dtype=pl.Int64).alias("campaign_id"),
         pl.lit(target.pool_id, dtype=pl.Int64).alias("pool_id"),
-        (pl.int_range(pl.len(), dtype=pl.Int64) + target.first_number).alias("id"),
         status.alias("status_id"),
     )
     absent = {column.name: pl.lit(None) for column in leads.columns if column.name not in given.columns}

@@ -172,7 +172,8 @@ class Trip:
     def _load(self, plan: Plan, judged: Judged, screened: Screened) -> bool:
         """True when everything is committed; False when the screening was overtaken and must be done again."""
         first = loading.reserve_numbers(self.road.engine, screened.new.height)
-        ended = _ended(screened, first)
+        new = load.number(screened.new, first)
+        ended = _ended(new, screened)
         rows = poollog.outcomes(judged.sheet, ended, judged.rejected)
         counts = poollog.count(rows)
         found = problems.gather([judged.problems, screened.problems])
@@ -190,18 +191,20 @@ class Trip:
                 found=found,
                 counts=counts,
             )
-            pool_id = self._store(connection, plan, screened, first, counts)
+            pool_id = self._store(connection, plan, new, screened.updates, counts)
             log.result()
             self._finish(connection, pool_id, counts)
         return True
 
-    def _store(self, connection: Connection, plan: Plan, screened: Screened, first: int, counts: Counts) -> int:
+    def _store(
+        self, connection: Connection, plan: Plan, new: pl.DataFrame, updates: pl.DataFrame, counts: Counts
+    ) -> int:
         pool_id = pools.create(connection, self.delivery, plan.campaign.id, _pool_state(counts))
-        target = load.Target(campaign_id=plan.campaign.id, pool_id=pool_id, first_number=first, statuses=plan.statuses)
-        if not screened.new.is_empty():
-            loading.insert_leads(connection, load.lead_frame(screened.new, target))
-        if not screened.updates.is_empty():
-            loading.update_leads(connection, _changes(screened.updates), plan.campaign.id)
+        target = load.Target(campaign_id=plan.campaign.id, pool_id=pool_id, statuses=plan.statuses)
+        if not new.is_empty():
+            loading.insert_leads(connection, load.lead_frame(new, target))
+        if not updates.is_empty():
+            loading.update_leads(connection, _changes(updates), plan.campaign.id)
         return pool_id
 
     def _finish(self, connection: Connection, pool_id: int, counts: Counts) -> None:
@@ -280,13 +283,12 @@ def _check_limits(source: Source, judged: Judged, screened: Screened) -> None:
         raise Rejected("too_many_rejects", f"{refused} of {total} records are rejected; this source allows {share:.0%}")
 
 
-def _ended(screened: Screened, first: int) -> pl.DataFrame:
+def _ended(new: pl.DataFrame, screened: Screened) -> pl.DataFrame:
     """`row`, `outcome`, `lead_id` of every record that was screened."""
-    number = pl.int_range(pl.len(), dtype=pl.Int64) + first
-    new = screened.new.select("row", pl.lit(str(Outcome.INSERTED)).alias("outcome"), number.alias("lead_id"))
     lead = pl.col("id").cast(pl.Int64).alias("lead_id")
+    inserted = new.select("row", pl.lit(str(Outcome.INSERTED)).alias("outcome"), lead)
     updated = screened.updates.select("row", pl.lit(str(Outcome.UPDATED)).alias("outcome"), lead)
-    return pl.concat([new, updated, screened.settled])
+    return pl.concat([inserted, updated, screened.settled])
 
 
 def _changes(updates: pl.DataFrame) -> pl.DataFrame:

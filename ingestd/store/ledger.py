@@ -7,7 +7,7 @@ that epoch at its end; a worker that was stopped and comes back late finds anoth
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -208,7 +208,7 @@ def _one(connection: Connection, query: Select[Any]) -> Delivery:
     return _delivery(connection.execute(query).mappings().one())
 
 
-def _delivery(row: Mapping[str, Any]) -> Delivery:
+def _delivery(row: RowMapping) -> Delivery:
     values = {name: value for name, value in row.items() if name not in _COUNTED}
     values["state"] = State(values["state"])
     values["completeness"] = Completeness(values["completeness"])

@@ -37,7 +37,10 @@ def normalise(numbers: pl.Series, regions: pl.Series | str) -> pl.DataFrame:
 
 
 def _places(rows: pl.Series) -> pl.Series:
-    """Where each row of the file stands among `rows`, a permutation; a third of the time of sorting."""
-    places = np.empty(rows.len(), np.uint32)
+    """Where each row of the file stands among `rows`; a third of the time of sorting.
+
+    A row that nobody answered stands past the end, so that taking it raises instead of showing another's number.
+    """
+    places = np.full(rows.len(), rows.len(), np.uint32)
     places[rows.to_numpy()] = np.arange(rows.len(), dtype=np.uint32)
     return pl.Series(places)
