@@ -31,14 +31,13 @@ def pack_extra(frame: pl.DataFrame, names: list[str]) -> pl.DataFrame:
 
 
 def number(new: pl.DataFrame, first: int) -> pl.DataFrame:
-    """The new records sorted by phone, with lead numbers in that order as `id`.
+    """The new records with lead numbers as `id`, given in the order of their phones; the frame keeps the file's order.
 
-    Both indexes of the table are then walked from left to right instead of jumped about in (READING.md: half the time at
-    10 million leads). The order of the file is kept in `row`.
+    Inserted by number, both indexes of the table are then walked from left to right instead of jumped about in
+    (READING.md: half the time at 10 million leads). The order of the file is kept in `row`.
     """
-    return new.sort("phone", maintain_order=True).with_columns(
-        (pl.int_range(pl.len(), dtype=pl.Int64) + first).alias("id")
-    )
+    place = pl.col("phone").rank("ordinal").cast(pl.Int64)
+    return new.with_columns((place + (first - 1)).alias("id"))
 
 
 def lead_frame(new: pl.DataFrame, target: Target) -> pl.DataFrame:

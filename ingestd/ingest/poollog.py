@@ -19,7 +19,7 @@ from typing import Any
 import polars as pl
 
 from ingestd.ingest import problems
-from ingestd.ingest.reading import Sheet
+from ingestd.ingest.reading import Sheet, TextFacts
 from ingestd.model import Counts, Delivery, Outcome, Severity
 
 ROW_COLUMNS = (
@@ -38,6 +38,28 @@ _BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
 # A formula begins with one of these; a phone number in E.164 does too, and stays usable.
 _FORMULA = r"^[=+\-@\t\r]"
 _HARMLESS = r"^[+-]?[0-9][0-9 ]*$"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Origin:
+    """What the log needs of a sheet when its cells have gone their way: they are a third of a worker's memory."""
+
+    header_bytes: bytes
+    original: bytes
+    records: pl.DataFrame
+    discarded: pl.Series
+    facts: TextFacts
+
+    @classmethod
+    def of(cls, sheet: Sheet) -> Origin:
+        """Everything but the cells."""
+        return cls(
+            header_bytes=sheet.header_bytes,
+            original=sheet.original,
+            records=sheet.records,
+            discarded=sheet.discarded,
+            facts=sheet.facts,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,10 +98,10 @@ class PoolLog:
 
 
 def write(
-    folder: Path, *, header: Mapping[str, Any], sheet: Sheet, rows: pl.DataFrame, found: pl.DataFrame, counts: Counts
+    folder: Path, *, header: Mapping[str, Any], origin: Origin, rows: pl.DataFrame, found: pl.DataFrame, counts: Counts
 ) -> PoolLog:
-    """Writes a new log and makes it durable; `rows` has an outcome for every record of the sheet."""
-    assert rows.height == counts.records == sheet.records.height
+    """Writes a new log and makes it durable; `rows` has an outcome for every record."""
+    assert rows.height == counts.records == origin.records.height
     folder.mkdir(parents=True)
     rows.write_parquet(folder / "rows.parquet", compression="zstd", compression_level=1)
     lines = rows.select("row", "line_start")
@@ -87,7 +109,7 @@ def write(
     placed.write_parquet(folder / "problems.parquet", compression="zstd", compression_level=1)
     refused = rows.filter(pl.col("outcome") == Outcome.REJECTED)
     if not refused.is_empty():
-        (folder / "rejected.bin").write_bytes(_original_bytes(sheet, refused["row"]))
+        (folder / "rejected.bin").write_bytes(_original_bytes(origin, refused["row"]))
     return _seal(folder, {**header, "errors": _grouped(found)})
 
 
@@ -101,16 +123,16 @@ def write_refusal(folder: Path, *, header: Mapping[str, Any]) -> PoolLog:
     return _seal(folder, {**header, "errors": []})
 
 
-def outcomes(sheet: Sheet, ended: pl.DataFrame, rejected: pl.Series) -> pl.DataFrame:
-    """One line a record of the sheet: its place in the file and how it ended.
+def outcomes(origin: Origin, ended: pl.DataFrame, rejected: pl.Series) -> pl.DataFrame:
+    """One line a record: its place in the file and how it ended.
 
     `ended` has `row`, `outcome`, `lead_id` of the records that reached screening, `rejected` the rows that did not;
-    both together with the sheet's discarded rows are every record once, or AssertionError is raised.
+    both together with the discarded rows are every record once, or AssertionError is raised.
     """
-    gone = pl.concat([_all(rejected, Outcome.REJECTED), _all(sheet.discarded, Outcome.DISCARDED)])
+    gone = pl.concat([_all(rejected, Outcome.REJECTED), _all(origin.discarded, Outcome.DISCARDED)])
     every = pl.concat([ended.select("row", "outcome", "lead_id"), gone]).sort("row")
-    assert every["row"].equals(sheet.records["row"]), "a record has no end, or two"
-    places: pl.DataFrame = sheet.records.select("row", "line_start", "line_end")
+    assert every["row"].equals(origin.records["row"]), "a record has no end, or two"
+    places: pl.DataFrame = origin.records.select("row", "line_start", "line_end")
     return places.hstack(every.select("outcome", "lead_id"))
 
 
@@ -165,11 +187,11 @@ def _told(found: pl.DataFrame) -> pl.DataFrame:
     return found.group_by("row", maintain_order=True).agg(text.str.join("; ").alias("errors"))
 
 
-def _original_bytes(sheet: Sheet, rows: pl.Series) -> bytes:
-    places = sheet.records.filter(pl.col("row").is_in(rows.implode())).select("offset", "length")
-    mark = next((mark for mark in _BYTE_ORDER_MARKS if sheet.original.startswith(mark)), b"")
-    head = sheet.header_bytes if sheet.header_bytes.startswith(mark) else mark + sheet.header_bytes
-    return head + b"".join(sheet.original[offset : offset + length] for offset, length in places.iter_rows())
+def _original_bytes(origin: Origin, rows: pl.Series) -> bytes:
+    places = origin.records.filter(pl.col("row").is_in(rows.implode())).select("offset", "length")
+    mark = next((mark for mark in _BYTE_ORDER_MARKS if origin.original.startswith(mark)), b"")
+    head = origin.header_bytes if origin.header_bytes.startswith(mark) else mark + origin.header_bytes
+    return head + b"".join(origin.original[offset : offset + length] for offset, length in places.iter_rows())
 
 
 def _seal(folder: Path, header: Mapping[str, Any]) -> PoolLog:

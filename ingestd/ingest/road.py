@@ -73,7 +73,7 @@ class Plan:
 class Judged:
     """Every record of the file with its owner, and all problems found before screening."""
 
-    sheet: reading.Sheet
+    origin: poollog.Origin
     mapped: mapping.Mapped
     frame: pl.DataFrame
     problems: pl.DataFrame
@@ -104,10 +104,14 @@ class Trip:
             sheet = reading.read(self._bytes(), name=self.delivery.name, hints=plan.source.dialect.hints())
         with self._stage("map"):
             mapped = mapping.apply(sheet, plan.schema, plan.source.mapping)
+            origin, unreadable = poollog.Origin.of(sheet), sheet.problems
+            del sheet
         with self._stage("validate"):
             checked = validation.check(mapped.frame, mapped.columns, self._rules(plan))
+            mapped = dataclasses.replace(mapped, frame=mapped.frame.select("row", "phone"))
         with self._stage("resolve"):
-            judged = self._resolve(plan, sheet, mapped, checked)
+            judged = self._resolve(plan, origin, mapped, checked, unreadable)
+        del checked
         loaded = False
         while not loaded:  # once, unless another load into the campaign came between screening and loading
             with self._stage("screen"):
@@ -151,16 +155,23 @@ class Trip:
             invalid_phone_closes=plan.campaign.on_invalid_phone == "close",
         )
 
-    def _resolve(self, plan: Plan, sheet: reading.Sheet, mapped: mapping.Mapped, checked: validation.Checked) -> Judged:
+    def _resolve(
+        self,
+        plan: Plan,
+        origin: poollog.Origin,
+        mapped: mapping.Mapped,
+        checked: validation.Checked,
+        unreadable: pl.DataFrame,
+    ) -> Judged:
         path = f"{self.delivery.folder}/{self.delivery.name}".lstrip("/")
         named = ownership.from_name(plan.source.code_in_name, path, plan.owners)
         column = mapped.columns.get("ownership_code", "")
         owned, unowned = ownership.resolve(checked.frame, column, plan.owners, _policy(plan), named)
-        found = problems.gather([sheet.problems, checked.problems, unowned])
+        found = problems.gather([unreadable, checked.problems, unowned])
         extra = [field.name for field in plan.schema.extra if field.name in owned.columns]
         rejected = poollog.rejected_rows(found)
         return Judged(
-            sheet=sheet, mapped=mapped, frame=load.pack_extra(owned, extra), problems=found, rejected=rejected
+            origin=origin, mapped=mapped, frame=load.pack_extra(owned, extra), problems=found, rejected=rejected
         )
 
     def _screen(self, plan: Plan, judged: Judged) -> Screened:
@@ -174,7 +185,7 @@ class Trip:
         first = loading.reserve_numbers(self.road.engine, screened.new.height)
         new = load.number(screened.new, first)
         ended = _ended(new, screened)
-        rows = poollog.outcomes(judged.sheet, ended, judged.rejected)
+        rows = poollog.outcomes(judged.origin, ended, judged.rejected)
         counts = poollog.count(rows)
         found = problems.gather([judged.problems, screened.problems])
         told = _rows_for_log(rows, judged, plan)
@@ -186,7 +197,7 @@ class Trip:
                 poollog.write,
                 self._log_folder(),
                 header=self._header(plan, judged, counts),
-                sheet=judged.sheet,
+                origin=judged.origin,
                 rows=told,
                 found=found,
                 counts=counts,
@@ -224,7 +235,7 @@ class Trip:
         return {
             **poollog.delivery_header(self.delivery),
             "campaign": plan.campaign.code,
-            "text": dataclasses.asdict(judged.sheet.facts),
+            "text": dataclasses.asdict(judged.origin.facts),
             "mapping": judged.mapped.columns,
             "mapping_version": plan.source.mapping_version,
             "ignored_columns": judged.mapped.ignored,
@@ -274,7 +285,7 @@ def _policy(plan: Plan) -> ownership.Policy:
 def _check_limits(source: Source, judged: Judged, screened: Screened) -> None:
     """Refuses the whole delivery when more records are rejected than the source allows."""
     refused = len(judged.rejected) + screened.settled.filter(pl.col("outcome") == Outcome.REJECTED).height
-    total, limits = judged.sheet.records.height, source.limits
+    total, limits = judged.origin.records.height, source.limits
     most = limits.max_rejected_rows
     if most is not None and refused > most:
         raise Rejected("too_many_rejects", f"{refused} of {total} records are rejected; this source allows {most}")

@@ -50,7 +50,9 @@ def screen(connection: Connection, frame: pl.DataFrame, campaign: CampaignRules,
         settled.append(_settled(repeated, Outcome.DUPLICATE))
         found = [*found, told]
         there = _there(connection, new, campaign)
-        new, known = new.join(there, on="phone", how="anti", maintain_order="left"), _known(new, there)
+        known = _known(new, there)
+        if not known.is_empty():  # a join copies every column of every record
+            new = new.join(there, on="phone", how="anti", maintain_order="left")
         if campaign.on_duplicate == "update":
             updates, unchanged = _compare(known)
             settled.append(_settled(unchanged, Outcome.UNCHANGED))

@@ -46,7 +46,6 @@ def _configure(connection: sqlite3.Connection, _record: Any) -> None:
         "foreign_keys=ON",
         "temp_store=MEMORY",
         "cache_size=-65536",  # KiB
-        "mmap_size=268435456",
         "wal_autocheckpoint=4000",  # pages
     ):
         connection.execute(f"PRAGMA {pragma}")

@@ -7,6 +7,7 @@ transaction.
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,11 +23,8 @@ from ingestd.store.tables import Instant, campaigns, do_not_call, do_not_call_se
 LEAD_COLUMNS = tuple(column.name for column in leads.columns)
 """The columns of a frame of new leads, in the order of the table."""
 
-BATCH = 20_000
-"""Rows handed to PostgreSQL's driver at once."""
-
-SQLITE_BATCH = 2_000
-"""Rows made into Python tuples at once: enough to make the call cheap, few enough to stay in the processor's cache."""
+BATCH = 2_000
+"""Rows handed to a driver at once: enough to make the call cheap, few enough to stay in the processor's cache."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,15 +68,15 @@ def _list_sequence(connection: Connection, *, lock: bool = False) -> int:
 
 
 def insert_leads(connection: Connection, frame: pl.DataFrame) -> None:
-    """Inserts new leads; `frame` has LEAD_COLUMNS, dates as polars dates, instants in UTC."""
+    """Inserts new leads by number; `frame` has LEAD_COLUMNS, dates as polars dates, instants in UTC."""
     assert tuple(frame.columns) == LEAD_COLUMNS
     if connection.dialect.name == "postgresql":
-        _copy(connection, "leads", frame)
+        _copy(connection, frame)
         return
     statement, varying = _sqlite_insert(frame)
     cursor = connection.connection.cursor()
-    for batch in _sqlite_text(frame.select(varying)).iter_slices(SQLITE_BATCH):
-        cursor.executemany(statement, batch.rows())
+    for batch in _by_number(frame, varying):
+        cursor.executemany(statement, _sqlite_text(batch).rows())
     cursor.close()
 
 
@@ -107,7 +105,10 @@ def existing(connection: Connection, campaign_id: int, phones: pl.Series, column
 def listed(connection: Connection, campaign_id: int, phones: pl.Series) -> pl.DataFrame:
     """Which of `phones` nobody may call: `phone`, `global_list` (True when the global list has it)."""
     wanted = [do_not_call.c.phone, do_not_call.c.campaign_id]
-    if connection.scalar(select(do_not_call.c.phone).where(do_not_call.c.campaign_id.in_((0, campaign_id))).limit(1)) is None:
+    if (
+        connection.scalar(select(do_not_call.c.phone).where(do_not_call.c.campaign_id.in_((0, campaign_id))).limit(1))
+        is None
+    ):
         phones = phones.clear()
     query = (
         "SELECT d.phone, d.campaign_id FROM {wanted} JOIN do_not_call d "
@@ -175,11 +176,19 @@ def _sqlite_insert(frame: pl.DataFrame) -> tuple[str, list[str]]:
     return f"INSERT INTO leads ({names}) VALUES ({values})", varying  # noqa: S608 - our columns, numbers, question marks
 
 
-def _copy(connection: Connection, table: str, frame: pl.DataFrame) -> None:
-    columns = ", ".join(f'"{name}"' for name in frame.columns)
+def _by_number(frame: pl.DataFrame, columns: list[str]) -> Iterator[pl.DataFrame]:
+    """Batches in the order of `id`, gathered one at a time: sorting the whole frame would hold all of it twice."""
+    order, wanted = frame["id"].arg_sort(), frame.select(columns)
+    for start in range(0, frame.height, BATCH):
+        yield wanted[order.slice(start, BATCH)]
+
+
+def _copy(connection: Connection, frame: pl.DataFrame) -> None:
+    columns = [column.name for column in frame.get_columns() if column.null_count() < frame.height]
+    names = ", ".join(f'"{name}"' for name in columns)
     cursor = connection.connection.cursor()
-    with cursor.copy(f"COPY {table} ({columns}) FROM STDIN (FORMAT csv)") as copy:
-        for batch in frame.iter_slices(BATCH):
+    with cursor.copy(f"COPY leads ({names}) FROM STDIN (FORMAT csv)") as copy:
+        for batch in _by_number(frame, columns):
             copy.write(batch.write_csv(include_header=False))
     cursor.close()
 
