@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from sqlalchemy import text
@@ -104,20 +105,20 @@ def _postgres(folder: Path, file: Path, server: Postgres) -> Iterator[tuple[Run,
         run = _ingestd(home, file, {"INGESTD_STORE__URL": url})
         finished = folder / "finished-postgres.csv"
         if not finished.exists():
-            _psql(server, url, f"\\copy leads to '{finished}' csv")
+            _psql(url, f"\\copy leads to '{finished}' csv")
         peer = server.new_database()
         engine = open_engine(peer)
         upgrade(engine)
         engine.dispose()
-        yield run, _timed(_psql_command(server, peer, f"\\copy leads from '{finished}' csv"))
+        yield run, _timed(_psql_command(peer, f"\\copy leads from '{finished}' csv"))
 
 
-def _psql_command(server: Postgres, url: str, command: str) -> list[str]:
+def _psql_command(url: str, command: str) -> list[str]:
     return ["psql", "-q", "-d", url.replace("+psycopg", ""), "-c", command]
 
 
-def _psql(server: Postgres, url: str, command: str) -> None:
-    subprocess.run(_psql_command(server, url, command), check=True)
+def _psql(url: str, command: str) -> None:
+    subprocess.run(_psql_command(url, command), check=True)
 
 
 def _ingestd(home: Path, file: Path, environment: dict[str, str]) -> Run:
@@ -136,9 +137,7 @@ def _ingestd(home: Path, file: Path, environment: dict[str, str]) -> Run:
     return Run(seconds=seconds, stages=stages, peak_mib=peak)
 
 
-def _moment(value: object) -> object:
-    from datetime import datetime
-
+def _moment(value: str | datetime) -> datetime:
     return datetime.fromisoformat(value) if isinstance(value, str) else value
 
 

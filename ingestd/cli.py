@@ -182,6 +182,7 @@ def log(
     by_delivery: Annotated[bool, typer.Option("--delivery", help="The number is a delivery's.")] = False,
     config: Config = CONFIG,
     home: Home = HOME,
+    as_json: Annotated[bool, typer.Option("--json", help="Print full or errors as JSON, one object a line.")] = False,
 ) -> None:
     """Writes the log of a pool: every row's fate, errors, rejected rows as they came, the original, or a summary."""
     from ingestd.ingest import downloads
@@ -190,7 +191,9 @@ def log(
     delivery = house.ledger.get(pool) if by_delivery else house.ledger.of_pool(pool)
     if delivery is None:
         raise typer.BadParameter(f"there is no {'delivery' if by_delivery else 'pool'} {pool}")
-    pieces = downloads.pieces(delivery, kind, logs=house.places.logs, spool=house.spool)
+    if as_json and kind in (Kind.REJECTED, Kind.ORIGINAL):
+        raise typer.BadParameter(f"{kind} is the bytes as they came; --json is for full, errors and summary")
+    pieces = downloads.pieces(delivery, kind, logs=house.places.logs, spool=house.spool, as_json=as_json)
     if output is None:
         for piece in pieces:
             sys.stdout.buffer.write(piece)
@@ -199,6 +202,23 @@ def log(
     with output.open("wb") as file:
         file.writelines(pieces)
     typer.echo(f"{output}: {output.stat().st_size:,} bytes", err=True)
+
+
+@app.command()
+def retry(
+    delivery: Annotated[int, typer.Argument(help="The number of a refused or failed delivery.")],
+    config: Config = CONFIG,
+    home: Home = HOME,
+) -> None:
+    """Queues a refused or failed delivery once more, for example after its mapping was mended.
+
+    The running daemon takes it up; without one the next start does.
+    """
+    house = _house(config, home)
+    if house.ledger.get(delivery) is None:
+        raise typer.BadParameter(f"there is no delivery {delivery}")
+    house.ledger.retry(delivery)
+    typer.echo(f"delivery {delivery} is queued")
 
 
 @app.command()

@@ -28,7 +28,8 @@ from ingestd.house import House, Lock, open_house, prepare_store
 log = structlog.get_logger()
 
 TICK_SECONDS = 0.1
-LOCK_SECONDS = 15.0
+LOCK_SECONDS = 5.0
+"""The children of a daemon that was killed end within milliseconds; a daemon that runs never gives way."""
 STOP_SECONDS = 60.0
 """How long running transfers and loads may take to end after a stop."""
 LONGEST_PAUSE = 30.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 import threading
 from collections.abc import Iterable
 from contextlib import ExitStack
@@ -21,6 +22,7 @@ from ingestd.store.engine import reading
 
 def receive(house: House, pipes: Pipes) -> None:
     """Opens the doors, says so, and keeps them open until it is told to stop."""
+    _raise_descriptor_limit()
     stopped = threading.Event()
     on_stop(stopped.set)
     landing = Landing(house.spool, house.ledger, ringer(pipes.doorbell))
@@ -34,6 +36,12 @@ def receive(house: House, pipes: Pipes) -> None:
             doors["folder"] = _open_folder(house, sources, landing, stack)
         say_ready(pipes.ready, doors)
         stopped.wait()
+
+
+def _raise_descriptor_limit() -> None:
+    """A session takes about three descriptors, and the usual soft limit of 1,024 is there for programs with select()."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def accounts(sources: Iterable[Source]) -> list[Account]:

@@ -14,8 +14,11 @@ from ingestd.spool import Spool
 CHUNK = 1024 * 1024
 
 
-def pieces(delivery: Delivery, kind: str, *, logs: Path, spool: Spool) -> Iterator[bytes]:
-    """One download in pieces; raises Rejected when the delivery has none yet. `kind` is one of poollog.KINDS."""
+def pieces(delivery: Delivery, kind: str, *, logs: Path, spool: Spool, as_json: bool = False) -> Iterator[bytes]:
+    """One download in pieces; raises Rejected when the delivery has none yet. `kind` is one of poollog.KINDS.
+
+    `as_json` gives the full log and the errors as JSON lines instead of CSV.
+    """
     if kind == "original":
         return _file(spool.path(delivery.spool_key))
     if not delivery.log_key:
@@ -24,7 +27,9 @@ def pieces(delivery: Delivery, kind: str, *, logs: Path, spool: Spool) -> Iterat
     log = PoolLog(folder=logs / delivery.log_key)
     if kind == "summary":
         return iter([_summary(delivery, log)])
-    return {"full": log.full, "errors": log.errors, "rejected": log.rejected}[kind]()
+    if kind == "rejected":
+        return log.rejected()
+    return log.full(as_json=as_json) if kind == "full" else log.errors(as_json=as_json)
 
 
 def _summary(delivery: Delivery, log: PoolLog) -> bytes:

@@ -82,14 +82,16 @@ class PoolLog:
         """The table of problems with `line_start`."""
         return pl.read_parquet(self.folder / "problems.parquet")
 
-    def full(self) -> Iterator[bytes]:
-        """CSV of every record in file order, in pieces."""
+    def full(self, *, as_json: bool = False) -> Iterator[bytes]:
+        """Every record in file order, in pieces of CSV or of JSON lines."""
         rows = self.rows().join(_told(self.problems()), on="row", how="left", maintain_order="left")
-        return _csv(rows.with_columns(pl.col("errors").fill_null("")).select(ROW_COLUMNS))
+        told = rows.with_columns(pl.col("errors").fill_null("")).select(ROW_COLUMNS)
+        return _json_lines(told) if as_json else _csv(told)
 
-    def errors(self) -> Iterator[bytes]:
-        """CSV of every problem, one a line."""
-        return _csv(self.problems().select(ERROR_COLUMNS))
+    def errors(self, *, as_json: bool = False) -> Iterator[bytes]:
+        """Every problem, one a line, in pieces of CSV or of JSON lines."""
+        told = self.problems().select(ERROR_COLUMNS)
+        return _json_lines(told) if as_json else _csv(told)
 
     def rejected(self) -> Iterator[bytes]:
         """The original header and the original bytes of every rejected record: ready to mend and send again."""
@@ -213,6 +215,11 @@ def _csv(frame: pl.DataFrame) -> Iterator[bytes]:
     yield line.getvalue().encode()
     for piece in safe.iter_slices(CHUNK):
         yield piece.write_csv(include_header=False, line_terminator="\r\n").encode()
+
+
+def _json_lines(frame: pl.DataFrame) -> Iterator[bytes]:
+    for piece in frame.iter_slices(CHUNK):
+        yield piece.write_ndjson().encode()
 
 
 def _defused(name: str) -> pl.Expr:

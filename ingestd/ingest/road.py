@@ -26,6 +26,9 @@ from ingestd.store import engine as store
 from ingestd.store import loading, organisation, pools, rules
 from ingestd.store.ledger import Ledger
 
+NOTE_AFTER_SECONDS = 0.5
+"""A delivery that takes longer says in the ledger where it is; for a small one that would be most of the work."""
+
 Onlooker = Callable[[str], None]
 """Is told the name of each stage as it begins."""
 
@@ -255,6 +258,8 @@ class Trip:
     @contextmanager
     def _stage(self, name: str) -> Iterator[None]:
         self.onlooker(name)
+        if sum(self.stages.values()) > NOTE_AFTER_SECONDS:
+            self.road.ledger.note(self.delivery, stage=name)
         begun = time.perf_counter()
         try:
             yield

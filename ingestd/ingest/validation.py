@@ -22,8 +22,9 @@ from ingestd.model import Severity, Stage
 from ingestd.schemas import LeadField, Schema
 
 _EMAIL = r"^[^\s@<>(),;:\"\[\]\\]+@(?:[\p{L}\p{N}]+(?:-+[\p{L}\p{N}]+)*\.)+\p{L}{2,}$"
-"""The addresses that people have: RFC 5321's dot-string and a registered domain, also in other alphabets. Without counted
-repetitions, which made it thirty times slower; the length is a rule of its own."""
+"""The addresses that people have: RFC 5321's dot-string and a registered domain, also in other alphabets.
+
+Without counted repetitions, which made it thirty times slower; the length is a rule of its own."""
 
 _POLARS_TYPES: Mapping[str, Any] = {
     "integer": pl.Int64,

@@ -1,0 +1,147 @@
+"""A real daemon in processes of its own, for the tests that need one."""
+
+from __future__ import annotations
+
+import ftplib
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, Self
+
+from ingestd.accounts import Argon2Cost, hash_password
+from ingestd.house import House, open_house
+
+ROOT = Path(__file__).parents[1]
+PATIENCE_SECONDS = 60.0
+
+
+def until(condition: Callable[[], Any], what: str, seconds: float = PATIENCE_SECONDS) -> Any:
+    """Waits for a condition, not for luck; returns what it returned."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"not within {seconds:.0f} s: {what}"
+        time.sleep(0.02)
+    return found
+
+
+def example_config(folder: Path) -> Path:
+    """A copy of the example configuration whose passwords cost no time to check."""
+    config = folder / "config"
+    config.mkdir(parents=True)
+    for path in (ROOT / "config").iterdir():
+        text = path.read_text(encoding="utf-8")
+        if path.name == "sources.toml":
+            cheap = hash_password("secret", Argon2Cost(time=1, memory_kib=8, threads=1))
+            lines = [
+                f'password_hash = "{cheap}"' if line.startswith("password_hash") else line for line in text.splitlines()
+            ]
+            text = "\n".join(lines)
+        (config / path.name).write_text(text, encoding="utf-8")
+    (folder / "schemas").symlink_to(ROOT / "schemas")
+    return config
+
+
+class Daemon:
+    """`ingestd serve` as an operator starts it."""
+
+    def __init__(self, folder: Path, **environment: str) -> None:
+        self.config, self.home = example_config(folder), folder / "home"
+        self.journal = folder / "daemon.log"
+        self.environment = {
+            **os.environ,
+            "INGESTD_FTP__PORT": "0",
+            "INGESTD_FOLDER__QUIET_SECONDS": "0.2",
+            "INGESTD_FOLDER__SCAN_SECONDS": "0.2",
+            **environment,
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def __enter__(self) -> Self:
+        return self if self.process else self.start()
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def start(self) -> Self:
+        """Starts it and waits for open doors."""
+        command = [sys.executable, "-m", "ingestd", "serve", "--config", str(self.config), "--home", str(self.home)]
+        with self.journal.open("ab") as journal:
+            self.process = subprocess.Popen(command, env=self.environment, stderr=journal, cwd=ROOT)
+        until(self._open, f"open doors; {self.journal.read_text()[-2000:]}")
+        return self
+
+    def _open(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, self.journal.read_text()[-4000:]
+        return self.endpoints.exists()
+
+    @property
+    def endpoints(self) -> Path:
+        return self.home / "run" / "endpoints.json"
+
+    @property
+    def doors(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self.endpoints.read_text())
+        return found
+
+    def stop(self) -> int:
+        """As systemd stops it; the exit code."""
+        if self.process is None:
+            return 0
+        self.process.send_signal(signal.SIGTERM)
+        code = self.process.wait(PATIENCE_SECONDS)
+        self.process = None
+        return code
+
+    def kill(self) -> None:
+        """As a power cut of the process: no farewell."""
+        assert self.process is not None
+        self.process.kill()
+        self.process.wait()
+        self.process = None
+        self.endpoints.unlink(missing_ok=True)
+
+    def children(self, role: str) -> list[int]:
+        """The processes of a role."""
+        assert self.process is not None
+        pid = self.process.pid
+        try:
+            found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        except FileNotFoundError:
+            return []
+        return [int(child) for child in found if _role(int(child)) == role]
+
+    def house(self) -> House:
+        """A look at the store from outside."""
+        return open_house(self.config, self.home)
+
+    def ftp(self, login: str) -> ftplib.FTP:
+        """A client that has logged in."""
+        door = self.doors["ftp"]
+        client = ftplib.FTP()
+        try:
+            client.connect(door["host"], door["port"], timeout=10)
+            client.login(login, "secret")
+        except BaseException:
+            client.close()
+            raise
+        return client
+
+    def send(self, login: str, name: str, data: bytes) -> str:
+        """The door's answer to one file."""
+        with self.ftp(login) as client:
+            return client.storbinary(f"STOR upload/{name}", io.BytesIO(data))
+
+
+def _role(pid: int) -> str:
+    try:
+        words = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
+    return words[words.index(b"role") + 1].decode() if b"role" in words else ""
