@@ -14,6 +14,7 @@ from ingestd.errors import Rejected, Unavailable
 from ingestd.house import House, Lock
 from ingestd.ingest.road import Road
 from ingestd.model import Arrival, Completeness, Delivery
+from ingestd.receive import names
 from ingestd.receive.landing import Landing
 from ingestd.roles import publisher_of, road_of
 from ingestd.settings import Source
@@ -47,6 +48,9 @@ def import_file(house: House, file: Path, source_name: str, progress: Progress) 
 
 
 def _land(house: House, file: Path, source: Source, progress: Progress) -> int:
+    name = names.label(file.name)
+    if reason := names.problem(name):
+        raise Rejected("name_unusable", f"the name {name!r} {reason}", suggestion="rename the file")
     size, limit = file.stat().st_size, source.limits.max_file_bytes
     if size > limit:
         raise Rejected("too_large", f"{file} has {size:,} bytes; this source takes at most {limit:,}")
@@ -62,7 +66,7 @@ def _land(house: House, file: Path, source: Source, progress: Progress) -> int:
                 login=getpass.getuser(),
                 peer="local",
                 protocol="import",
-                name=file.name,
+                name=name,
                 completeness=Completeness.PROVEN,
                 evidence="read to its end by ingestd import",
             )

@@ -53,12 +53,15 @@ class Publisher:
                 results.prune(folder, keep=self.keep, now=now())
 
     def publish(self, delivery: Delivery) -> None:
-        """Hands back the results of one ended delivery; does nothing when it has not ended or was handed back."""
+        """Hands back the results of an ended delivery, unless that was done; raises Unavailable to be tried again."""
         if not delivery.state.final or delivery.published_at is not None:
             return
-        parts = dict(self._parts(delivery))
-        for folder in self._folders(delivery):
-            results.publish(folder, delivery.name, delivery.id, parts)
+        try:
+            parts = dict(self._parts(delivery))
+            for folder in self._folders(delivery):
+                results.publish(folder, delivery.name, delivery.id, parts)
+        except OSError as problem:
+            raise Unavailable(f"the results of delivery {delivery.id} cannot be written: {problem}") from problem
         self.ledger.published(delivery)
 
     def _folders(self, delivery: Delivery) -> Iterator[Path]:

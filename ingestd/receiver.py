@@ -19,6 +19,8 @@ from ingestd.settings import FtpSettings, Source
 from ingestd.store import organisation
 from ingestd.store.engine import reading
 
+DESCRIPTORS = 65_536
+
 
 def receive(house: House, pipes: Pipes) -> None:
     """Opens the doors, says so, and keeps them open until it is told to stop."""
@@ -39,9 +41,10 @@ def receive(house: House, pipes: Pipes) -> None:
 
 
 def _raise_descriptor_limit() -> None:
-    """A session takes about three descriptors, and the usual soft limit of 1,024 is there for programs with select()."""
+    """A session takes about three descriptors; the usual soft limit of 1,024 is for programs with select()."""
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    wanted = DESCRIPTORS if most == resource.RLIM_INFINITY else min(most, DESCRIPTORS)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
 def accounts(sources: Iterable[Source]) -> list[Account]:

@@ -39,17 +39,19 @@ def _known_pattern(value: str) -> str:
 class LeadField(Frozen):
     """One field of a lead: its name in the store, its title for people, and what its values must be."""
 
-    name: Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")]
-    title: str
-    type: FieldType
-    required: bool = False
-    personal: bool = False
-    aliases: tuple[str, ...] = ()
-    max_length: int | None = Field(None, ge=1)
-    pattern: Annotated[str, AfterValidator(_known_pattern)] | None = None
-    choices: tuple[str, ...] = ()
-    min: int | str | None = None
-    max: int | str | None = None
+    name: Annotated[str, Field(pattern="^[a-z][a-z0-9_]*$")] = Field(description="the name in the store; unique")
+    title: str = Field(description="the name people see; also a header that means the field")
+    type: FieldType = Field(description="how the text of a cell is read; see below")
+    required: bool = Field(False, description="every file needs the column and every record a value")
+    personal: bool = Field(False, description="tells who somebody is; kept, nothing acts on it yet")
+    aliases: tuple[str, ...] = Field((), description="other headers that mean the field")
+    max_length: int | None = Field(None, ge=1, description="characters a value may have")
+    pattern: Annotated[str, AfterValidator(_known_pattern)] | None = Field(
+        None, description="regular expression that the whole value must match"
+    )
+    choices: tuple[str, ...] = Field((), description="the only values allowed, when there are any")
+    min: int | str | None = Field(None, description="smallest number, or first day as YYYY-MM-DD or `today`")
+    max: int | str | None = Field(None, description="largest number, or last day as YYYY-MM-DD or `today`")
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -60,8 +62,10 @@ class LeadField(Frozen):
 class Country(Frozen):
     """How a country and its postcodes are written."""
 
-    names: tuple[str, ...] = ()
-    postcode: Annotated[str, AfterValidator(_known_pattern)] | None = None
+    names: tuple[str, ...] = Field((), description="spellings besides the code, compared as headers are")
+    postcode: Annotated[str, AfterValidator(_known_pattern)] | None = Field(
+        None, description="regular expression of its postcodes; without one they are not checked"
+    )
 
 
 class Schema(Frozen):

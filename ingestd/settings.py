@@ -106,27 +106,31 @@ class DaemonSettings(BaseSettings):
 class Team(Frozen):
     """`[[team]]`: one node of the team tree; the one without a parent is the top-level team."""
 
-    key: Name
-    name: str
-    parent: Name | None = None
-    code: str | None = None
+    key: Name = Field(description="how the rest of the configuration names the team")
+    name: str = Field(description="the name people see")
+    parent: Name | None = Field(None, description="key of the team above; exactly one team has none")
+    code: str | None = Field(
+        None, description="Lead Ownership Code; unique over teams and users, compared trimmed and without case"
+    )
 
 
 class User(Frozen):
     """`[[user]]`: sits in exactly one team."""
 
-    login: Name
-    name: str
-    team: Name
-    role: Literal["agent", "team_leader", "admin"] = "agent"
-    code: str | None = None
+    login: Name = Field(description="unique name of the user")
+    name: str = Field(description="the name people see")
+    team: Name = Field(description="key of the team the user sits in")
+    role: Literal["agent", "team_leader", "admin"] = Field(
+        "agent", description="kept for the permissions of a later version"
+    )
+    code: str | None = Field(None, description="Lead Ownership Code, as for teams")
 
 
 class Project(Frozen):
     """`[[project]]`."""
 
-    code: Name
-    name: str
+    code: Name = Field(description="unique code of the project")
+    name: str = Field(description="the name people see")
 
 
 def _known_timezone(value: str) -> str:
@@ -138,32 +142,48 @@ def _known_timezone(value: str) -> str:
 class Campaign(Frozen):
     """`[[campaign]]`: belongs to a project; its rules decide what happens to duplicates and listed numbers."""
 
-    code: Name
-    name: str
-    project: Name
-    template: Name | None = None
-    region: Annotated[str, Field(pattern="^[A-Z]{2}$")]
-    timezone: Annotated[str, AfterValidator(_known_timezone)] = "UTC"
-    expires: date | None = None
-    max_attempts: int = Field(10, ge=1)
-    on_duplicate: Literal["reject", "update", "keep"] = "reject"
-    on_do_not_call: Literal["reject", "close"] = "reject"
-    on_invalid_phone: Literal["reject", "close"] = "reject"
+    code: Name = Field(description="unique code, without case; partners use it as the name of an upload folder")
+    name: str = Field(description="the name people see")
+    project: Name = Field(description="code of the project it belongs to")
+    template: Name | None = Field(
+        None, description="schemas/<template>.toml describes its own fields; without one it has the system fields only"
+    )
+    region: Annotated[str, Field(pattern="^[A-Z]{2}$")] = Field(
+        description="country (ISO 3166-1 alpha-2) of phones and postcodes whose record names none"
+    )
+    timezone: Annotated[str, AfterValidator(_known_timezone)] = Field(
+        "UTC", description="IANA time zone of dates with a time and no offset"
+    )
+    expires: date | None = Field(None, description="last day of the campaign; kept, nothing acts on it yet")
+    max_attempts: int = Field(10, ge=1, description="call attempts for one lead; kept, nothing acts on it yet")
+    on_duplicate: Literal["reject", "update", "keep"] = Field(
+        "reject", description="a number that is there already: load nothing, update its lead, or load a second lead"
+    )
+    on_do_not_call: Literal["reject", "close"] = Field(
+        "reject", description="a number on a do-not-call list: reject the record, or load it as a closed lead"
+    )
+    on_invalid_phone: Literal["reject", "close"] = Field(
+        "reject", description="an invalid phone: reject the record, or load it as a closed lead"
+    )
 
 
 class Login(Frozen):
     """`[[source.login]]`: one login of a source; the password is kept as an argon2id hash."""
 
-    login: Name
-    password_hash: Annotated[str, Field(pattern=r"^\$argon2id\$")]
+    login: Name = Field(description="unique over all sources")
+    password_hash: Annotated[str, Field(pattern=r"^\$argon2id\$")] = Field(
+        description="made by `ingestd source password`; the password itself is kept nowhere"
+    )
 
 
 class DialectSettings(Frozen):
     """`[source.dialect]`: pins what would otherwise be detected."""
 
-    encoding: str | None = None
-    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = None
-    quote: Literal['"', "'"] | None = None
+    encoding: str | None = Field(None, description="such as utf-8, utf-16 or cp1252")
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = Field(
+        None, description="the character between two fields"
+    )
+    quote: Literal['"', "'"] | None = Field(None, description="the character around fields that contain separators")
 
     def hints(self) -> DialectHints:
         """The same as the reader takes it."""
@@ -173,9 +193,13 @@ class DialectSettings(Frozen):
 class SourceLimits(Frozen):
     """`[source.limits]`: what a delivery may be before it is refused as a whole."""
 
-    max_file_bytes: int = Field(DEFAULT_LIMIT, ge=1)
-    max_rejected_rows: int | None = Field(None, ge=0)
-    max_rejected_share: Share | None = None
+    max_file_bytes: int = Field(
+        DEFAULT_LIMIT, ge=1, description="bytes of one file; a larger one is refused while it arrives"
+    )
+    max_rejected_rows: int | None = Field(
+        None, ge=0, description="with more rejected records, nothing of the file is loaded; no limit when left out"
+    )
+    max_rejected_share: Share | None = Field(None, description="the same as a share of the records")
 
 
 def _known_pattern(value: str) -> str:
@@ -191,17 +215,23 @@ def _known_pattern(value: str) -> str:
 class Source(Frozen):
     """`[[source]]`: one partner feed."""
 
-    name: Name
-    title: str
-    campaign: Name
-    campaigns: tuple[Name, ...] = ()
-    default_owner: Annotated[str, Field(pattern=r"^(team|user):[A-Za-z0-9._-]+$")] | None = None
-    unknown_code: Literal["reject", "default_owner"] = "reject"
-    code_in_name: Annotated[str, AfterValidator(_known_pattern)] | None = None
-    dates: Literal["dmy", "mdy"] = "dmy"
+    name: Name = Field(description="unique; also its folder in the drop folder and under homes/")
+    title: str = Field(description="what the feed is, for people")
+    campaign: Name = Field(description="code of the campaign that its files are loaded into")
+    campaigns: tuple[Name, ...] = Field((), description="further campaigns, chosen by an upload folder of that name")
+    default_owner: Annotated[str, Field(pattern=r"^(team|user):[A-Za-z0-9._-]+$")] | None = Field(
+        None, description="`team:<key>` or `user:<login>`: owner of records without a Lead Ownership Code"
+    )
+    unknown_code: Literal["reject", "default_owner"] = Field(
+        "reject", description="a code nobody has: reject the record, or give it to `default_owner` with a warning"
+    )
+    code_in_name: Annotated[str, AfterValidator(_known_pattern)] | None = Field(
+        None, description="regular expression with a group `code`, searched in `<folder>/<file name>`"
+    )
+    dates: Literal["dmy", "mdy"] = Field("dmy", description="how 03/04/2026 is read: 3 April or 4 March")
     login: tuple[Login, ...] = ()
     dialect: DialectSettings = DialectSettings()
-    mapping: dict[str, str] = {}
+    mapping: dict[str, str] = Field({}, description="header = field; an empty field ignores the column")
     limits: SourceLimits = SourceLimits()
 
     @property
@@ -214,11 +244,11 @@ class Source(Frozen):
 class Status(Frozen):
     """`[[status]]`: one of the 36 lead statuses (LEADS.md)."""
 
-    code: Name
-    name: str
-    kind: Literal["open", "closed"]
-    import_may_set: bool = False
-    dial_order: int | None = None
+    code: Name = Field(description="unique code of the status")
+    name: str = Field(description="the name people see")
+    kind: Literal["open", "closed"] = Field(description="whether a lead with it may still be called")
+    import_may_set: bool = Field(False, description="whether loading a file may give a lead this status")
+    dial_order: int | None = Field(None, description="the smaller, the sooner; kept, nothing dials yet")
 
 
 class Organisation(Frozen):

@@ -15,7 +15,7 @@ import polars as pl
 from sqlalchemy import Connection, Engine
 
 from ingestd import schemas
-from ingestd.errors import Rejected
+from ingestd.errors import Rejected, Unavailable
 from ingestd.ingest import load, mapping, ownership, poollog, problems, reading, screening, validation
 from ingestd.ingest.screening import Screened
 from ingestd.model import CampaignRules, Counts, Delivery, Outcome, Owners, PoolState, State
@@ -146,7 +146,10 @@ class Trip:
             )
 
     def _bytes(self) -> bytes:
-        return self.road.spool.path(self.delivery.spool_key).read_bytes()
+        try:
+            return self.road.spool.path(self.delivery.spool_key).read_bytes()
+        except OSError as problem:
+            raise Unavailable(f"the received file cannot be read: {problem}") from problem
 
     def _rules(self, plan: Plan) -> validation.Rules:
         return validation.Rules(

@@ -18,7 +18,7 @@ from ingestd.errors import Rejected, Unavailable
 from ingestd.model import Arrival, Completeness, Counts, Delivery, Outcome, State
 from ingestd.spool import Landed, Recorded
 from ingestd.store.engine import reading, writing
-from ingestd.store.tables import deliveries, receipts
+from ingestd.store.tables import deliveries, receipts, sources
 
 Clock = Callable[[], datetime]
 Submit = Callable[[Connection, int], None]
@@ -50,6 +50,8 @@ class Ledger:
         The same name with the same bytes is a duplicate of the delivery that was or will be loaded, and gets no job.
         """
         with writing(self.engine) as connection:
+            # Two receivers that hold the same file look one after the other, so only one finds nothing.
+            connection.execute(select(sources.c.id).where(sources.c.name == arrival.source).with_for_update())
             duplicate_of = _same_file(connection, arrival, landed)
             previous = None if duplicate_of else _earlier_version(connection, arrival)
             moment = self.clock()
