@@ -127,7 +127,7 @@ class User(Frozen):
 
 
 class Project(Frozen):
-    """`[[project]]`."""
+    """`[[project]]`: what campaigns are grouped by."""
 
     code: Name = Field(description="unique code of the project")
     name: str = Field(description="the name people see")
@@ -242,7 +242,7 @@ class Source(Frozen):
 
 
 class Status(Frozen):
-    """`[[status]]`: one of the 36 lead statuses (LEADS.md)."""
+    """`[[status]]`: one of the 36 lead statuses. Loading gives leads those that `import_may_set`."""
 
     code: Name = Field(description="unique code of the status")
     name: str = Field(description="the name people see")

@@ -85,7 +85,7 @@ def truth_rows(path: Path) -> list[tuple[str, ...]]:
 
 
 def compared(name: str, sheet: Sheet, rows: list[tuple[str, ...]]) -> Verdict:
-    """Aligns by position: record n of the file is row n of the truth, but for header lines that stand below the first."""
+    """Aligns by position: record n of the file is row n of the truth, not counting headers below the first."""
     errors = sheet.problems.filter(pl.col("severity") == "error")
     headers = set(errors.filter(pl.col("code") == "header_repeated")["row"].to_list())
     place = 0

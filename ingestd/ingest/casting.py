@@ -32,10 +32,12 @@ _DATES = {
 }
 _TIMES = (
     (r"[ T]\d{1,2}:\d{2}$", "%H:%M"),
-    (r"[ T]\d{1,2}:\d{2}:\d{2}$", "%H:%M:%S"),
-    (r"[ T]\d{1,2}:\d{2}:\d{2}\.\d{1,6}$", "%H:%M:%S%.f"),
+    (r"[ T]\d{1,2}:\d{2}:[0-5]\d$", "%H:%M:%S"),  # the parser would take 14:30:60 for 14:31
+    (r"[ T]\d{1,2}:\d{2}:[0-5]\d\.\d{1,6}0*$", "%H:%M:%S%.f"),  # databases keep microseconds, no less
 )
 _OFFSET = r"(?:Z|[+-]\d{2}:?\d{2})$"
+_YEARS = (1, 9999)
+"""What Python and both databases hold; moments keep a year away from both ends, because a time zone moves them."""
 
 
 def integers(text: pl.Series) -> pl.Series:
@@ -52,7 +54,7 @@ def dates(text: pl.Series, order: str) -> pl.Series:
         # The gate stands before the parser, which would take "12-11-10" for a day of the year 12.
         gated = _where(text, text.str.contains(gate)).str.slice(0, 10 if "00:00" in gate else None)
         result = _either(result, gated.str.to_date(form, strict=False))
-    return result
+    return _where(result, result.dt.year().is_between(*_YEARS))
 
 
 def instants(text: pl.Series, order: str, timezone: str) -> pl.Series:
@@ -66,12 +68,12 @@ def instants(text: pl.Series, order: str, timezone: str) -> pl.Series:
     for gate, form in (*_DATES["ymd"][:2], *_DATES[order]):
         for time_gate, time_form in _TIMES:
             if _all_read(text, result):
-                return result
+                break
             gated = _where(local, local.str.contains(gate.rstrip("$") + time_gate)).str.replace("T", " ", literal=True)
             naive = gated.str.to_datetime(f"{form} {time_form}", time_unit="us", strict=False)
             wall = naive.dt.replace_time_zone(timezone, ambiguous="earliest", non_existent="null")
             result = _either(result, wall.dt.convert_time_zone("UTC"))
-    return result
+    return _where(result, result.dt.year().is_between(_YEARS[0] + 1, _YEARS[1] - 1))
 
 
 def countries(text: pl.Series, codes: Mapping[str, str]) -> pl.Series:
@@ -84,7 +86,7 @@ def _zoned(text: pl.Series) -> pl.Series:
     plain = text.str.replace("T", " ", literal=True).str.replace(r"Z$", "+0000")
     plain = plain.str.replace(r":(\d{2})$", "$1").str.replace(r" ([+-]\d{4})$", "$1")
     plain = plain.str.replace(r"^(\S+ \d{2}:\d{2})([+-]\d{4})$", "${1}:00$2")
-    gated = _where(plain, plain.str.contains(r"^\d{4}-\d{2}-\d{2} \d{2}:\d{2}:\d{2}(\.\d+)?[+-]\d{4}$"))
+    gated = _where(plain, plain.str.contains(r"^\d{4}-\d{2}-\d{2} \d{2}:\d{2}:[0-5]\d(\.\d{1,6}0*)?[+-]\d{4}$"))
     return gated.str.to_datetime("%Y-%m-%d %H:%M:%S%.f%z", time_unit="us", time_zone="UTC", strict=False)
 
 
@@ -92,8 +94,8 @@ def _all_read(text: pl.Series, result: pl.Series) -> bool:
     return text.null_count() == result.null_count()
 
 
-def _where(text: pl.Series, mask: pl.Series) -> pl.Series:
-    return text.zip_with(mask.fill_null(value=False), pl.Series([None], dtype=pl.String))
+def _where(values: pl.Series, mask: pl.Series) -> pl.Series:
+    return values.zip_with(mask.fill_null(value=False), pl.Series([None], dtype=values.dtype))
 
 
 def _either(first: pl.Series, second: pl.Series) -> pl.Series:

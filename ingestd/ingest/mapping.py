@@ -35,7 +35,8 @@ def apply(sheet: Sheet, schema: Schema, saved: Mapping[str, str]) -> Mapped:
     """Names the columns of a sheet; raises Rejected when the file cannot be a list of leads."""
     columns = assign(sheet.header, schema, saved)
     _require(columns, sheet.header, schema)
-    texts = sheet.cells.select(pl.col(header).alias(field) for field, header in columns.items())
+    # By name and not by pl.col, which takes a header such as "^phone$" for a pattern.
+    texts = pl.DataFrame([sheet.cells[header].alias(field) for field, header in columns.items()])
     plain = texts.with_columns(pl.all().str.strip_chars())
     changed = (texts != plain).sum().row(0)
     return Mapped(
@@ -47,12 +48,16 @@ def apply(sheet: Sheet, schema: Schema, saved: Mapping[str, str]) -> Mapped:
 
 
 def assign(header: tuple[str, ...], schema: Schema, saved: Mapping[str, str]) -> dict[str, str]:
-    """field → header, in file order; raises Rejected when two columns claim one field."""
+    """field → header, in file order; raises Rejected when two columns claim one field.
+
+    A field that the saved mapping gives to a column of this file is given to no other column by an alias.
+    """
     saved_keys = {header_key(name): field for name, field in saved.items()}
+    given = {saved_keys[key] for key in map(header_key, header) if key in saved_keys}
     claims: dict[str, str] = {}
     for name in header:
         field = _field(name, schema, saved_keys)
-        if field is None:
+        if field is None or (field.name in given and header_key(name) not in saved_keys):
             continue
         if field.name in claims:
             raise Rejected(

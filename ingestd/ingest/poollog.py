@@ -12,12 +12,14 @@ import io
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from ingestd.errors import Unavailable
 from ingestd.ingest import problems
 from ingestd.ingest.reading import Sheet, TextFacts
 from ingestd.model import Counts, Delivery, Outcome, Severity
@@ -102,27 +104,26 @@ class PoolLog:
 def write(
     folder: Path, *, header: Mapping[str, Any], origin: Origin, rows: pl.DataFrame, found: pl.DataFrame, counts: Counts
 ) -> PoolLog:
-    """Writes a new log and makes it durable; `rows` has an outcome for every record."""
+    """Writes a new log and makes it durable; `rows` has an outcome for every record. Raises Unavailable."""
     assert rows.height == counts.records == origin.records.height
-    folder.mkdir(parents=True)
-    rows.write_parquet(folder / "rows.parquet", compression="zstd", compression_level=1)
-    lines = rows.select("row", "line_start")
-    placed = found.join(lines, on="row", how="left", validate="m:1", maintain_order="left")
-    placed.write_parquet(folder / "problems.parquet", compression="zstd", compression_level=1)
+    placed = found.join(rows.select("row", "line_start"), on="row", how="left", validate="m:1", maintain_order="left")
     refused = rows.filter(pl.col("outcome") == Outcome.REJECTED)
-    if not refused.is_empty():
-        (folder / "rejected.bin").write_bytes(_original_bytes(origin, refused["row"]))
-    return _seal(folder, {**header, "errors": _grouped(found)})
+    with _kept(folder):
+        rows.write_parquet(folder / "rows.parquet", compression="zstd", compression_level=1)
+        placed.write_parquet(folder / "problems.parquet", compression="zstd", compression_level=1)
+        if not refused.is_empty():
+            (folder / "rejected.bin").write_bytes(_original_bytes(origin, refused["row"]))
+        return _seal(folder, {**header, "errors": _grouped(found)})
 
 
 def write_refusal(folder: Path, *, header: Mapping[str, Any]) -> PoolLog:
-    """The log of a file that was refused as a whole: its header says why; there are no records."""
-    folder.mkdir(parents=True)
+    """The log of a file that was refused as a whole: its header says why; there are no records. Raises Unavailable."""
     empty = {name: pl.String for name in ROW_COLUMNS if name not in ("row", "errors")}
-    pl.DataFrame(schema={"row": pl.UInt32, **empty}).write_parquet(folder / "rows.parquet")
     placed = problems.empty().with_columns(pl.lit(None, dtype=pl.UInt32).alias("line_start"))
-    placed.write_parquet(folder / "problems.parquet")
-    return _seal(folder, {**header, "errors": []})
+    with _kept(folder):
+        pl.DataFrame(schema={"row": pl.UInt32, **empty}).write_parquet(folder / "rows.parquet")
+        placed.write_parquet(folder / "problems.parquet")
+        return _seal(folder, {**header, "errors": []})
 
 
 def outcomes(origin: Origin, ended: pl.DataFrame, rejected: pl.Series) -> pl.DataFrame:
@@ -194,6 +195,16 @@ def _original_bytes(origin: Origin, rows: pl.Series) -> bytes:
     mark = next((mark for mark in _BYTE_ORDER_MARKS if origin.original.startswith(mark)), b"")
     head = origin.header_bytes if origin.header_bytes.startswith(mark) else mark + origin.header_bytes
     return head + b"".join(origin.original[offset : offset + length] for offset, length in places.iter_rows())
+
+
+@contextmanager
+def _kept(folder: Path) -> Iterator[None]:
+    """Makes the folder; a disk that is full or away is no fault of the file, so the delivery is tried again."""
+    try:
+        folder.mkdir(parents=True)
+        yield
+    except OSError as problem:
+        raise Unavailable(f"the pool log {folder} cannot be written: {problem}") from problem
 
 
 def _seal(folder: Path, header: Mapping[str, Any]) -> PoolLog:

@@ -1,0 +1,136 @@
+"""The scan: one vectorised pass that finds the physical lines and those which need the exact reader.
+
+A line that is not suspect is exactly one record of the right number of fields, whatever stands around it, provided that
+a record starts where it starts. So the exact reader can jump from suspect line to suspect line, and nothing that goes
+wrong in one of them reaches the next clean line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from ingestd.ingest.reading.records import Dialect
+from ingestd.ingest.reading.text import Positions
+
+CHUNK = 1 << 20
+"""Bytes looked at together: what numpy makes of them stays in the processor's cache and out of the memory bill."""
+
+_LF, _CR = 10, 13
+_Bytes = npt.NDArray[np.uint8]
+_Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lines:
+    """The physical lines of a text."""
+
+    starts: Positions
+    ends: Positions
+    """behind the line end"""
+    suspect: _Flags
+
+
+def scan(text: bytes, start: int, dialect: Dialect, *, width: int, max_bytes: int, bad: Positions) -> Lines:
+    """Looks at `text` from `start`, where a line starts; `bad` are offsets of bytes that are no text."""
+    ends: list[Positions] = []
+    suspects: list[_Flags] = []
+    at = start
+    while at < len(text):
+        stop = len(text) if len(text) - at <= CHUNK else text.find(b"\n", at + CHUNK) + 1
+        chunk_ends, suspect = _chunk(np.frombuffer(text, np.uint8, stop - at, at), dialect, width)
+        ends.append(chunk_ends + at)
+        suspects.append(suspect)
+        at = stop
+    all_ends = np.concatenate(ends) if ends else np.empty(0, np.int64)
+    suspect = np.concatenate(suspects) if suspects else np.empty(0, np.bool_)
+    starts = np.concatenate(([start], all_ends[:-1])) if len(all_ends) else all_ends
+    suspect |= (all_ends - starts) > max_bytes
+    suspect |= marked(all_ends, bad)
+    if b"\0" in text:
+        suspect |= marked(all_ends, positions(text, b"\0"))
+    if width == 1:
+        suspect |= (all_ends - starts) <= 2  # blank lines, which polars would read as records
+    return Lines(starts=starts, ends=all_ends, suspect=suspect)
+
+
+def positions(text: bytes, byte: bytes) -> Positions:
+    """Where `byte` occurs."""
+    return np.flatnonzero(np.frombuffer(text, np.uint8) == byte[0])
+
+
+def marked(ends: Positions, offsets: Positions) -> _Flags:
+    """Which of the spans that end at `ends` contain one of `offsets`."""
+    flags = np.zeros(len(ends), np.bool_)
+    spans = np.searchsorted(ends, offsets, side="right")
+    flags[spans[spans < len(ends)]] = True
+    return flags
+
+
+def _chunk(view: _Bytes, dialect: Dialect, width: int) -> tuple[Positions, _Flags]:
+    """Line ends of a chunk of whole lines, and which lines are suspect."""
+    if dialect.skip_space:
+        ends = np.flatnonzero(view == _LF) + 1
+        return ends, np.ones(len(ends), np.bool_)
+    special = view == _LF
+    special |= view == dialect.delimiter[0]
+    quotes = view == dialect.quote[0] if dialect.quote else None
+    if quotes is not None and not quotes.any():
+        quotes = None
+    if quotes is not None:
+        special |= quotes
+    at = np.flatnonzero(special)
+    kinds = view[at]
+    line_marks = np.flatnonzero(kinds == _LF)
+    ends = at[line_marks] + 1
+    if quotes is None:
+        suspect = np.diff(line_marks, prepend=-1) != width
+    else:
+        suspect = _with_quotes(view, at, kinds, line_marks, dialect, width)
+    suspect |= _odd_bytes(view, ends, dialect)
+    return ends, suspect
+
+
+def _with_quotes(
+    view: _Bytes, at: Positions, kinds: _Bytes, line_marks: Positions, dialect: Dialect, width: int
+) -> _Flags:
+    """Counts the fields outside quotes, and flags lines with quotes that are not at a field's edge."""
+    is_quote = kinds == dialect.quote[0]
+    seen = np.cumsum(is_quote, dtype=np.int32)
+    per_line = np.diff(seen[line_marks], prepend=0)
+    suspect = (per_line & 1).astype(np.bool_)
+    line_of = np.repeat(np.arange(len(line_marks), dtype=np.int32), np.diff(line_marks, prepend=-1))
+    if suspect.any():  # parity counts within the line: an open quote of one line says nothing about the next
+        seen = seen - (seen[line_marks] - per_line)[line_of]
+    inside = (seen & 1).astype(np.bool_)
+    counted = (kinds == dialect.delimiter[0]) & ~inside
+    suspect |= np.bincount(line_of[counted], minlength=len(line_marks)) != width - 1
+    opening = inside[is_quote]
+    good = _at_edges(view, at[is_quote], opening, dialect)
+    suspect[line_of[is_quote][~good]] = True
+    return suspect
+
+
+def _at_edges(view: _Bytes, quotes: Positions, opening: _Flags, dialect: Dialect) -> _Flags:
+    """Whether an opening quote follows a delimiter, line end or (doubled) quote, and a closing one precedes such."""
+    padded = np.concatenate((np.array([_LF], np.uint8), view, np.array([_LF, _LF], np.uint8)))
+    neighbour = np.where(opening, padded[quotes], padded[quotes + 2])
+    good: _Flags = (neighbour == dialect.delimiter[0]) | (neighbour == _LF) | (neighbour == dialect.quote[0])
+    good |= ~opening & (neighbour == _CR) & (padded[np.minimum(quotes + 3, len(padded) - 1)] == _LF)
+    return good
+
+
+def _odd_bytes(view: _Bytes, ends: Positions, dialect: Dialect) -> _Flags:
+    """Lines with a CR that ends no line, with the escape, or with a quote of the other kind."""
+    flags = np.zeros(len(ends), np.bool_)
+    returns = np.flatnonzero(view == _CR)
+    if len(returns):
+        lone = view[np.minimum(returns + 1, len(view) - 1)] != _LF
+        flags |= marked(ends, returns[lone] if dialect.pairs else returns)
+    if dialect.quote == b"'":
+        flags |= marked(ends, np.flatnonzero(view == ord('"')))
+    if dialect.escape:
+        flags |= marked(ends, np.flatnonzero(view == dialect.escape[0]))
+    return flags

@@ -1,0 +1,415 @@
+"""Reading: encodings, dialects, headers, and which record is rejected for what."""
+
+from __future__ import annotations
+
+import datetime as dt
+import gzip
+import io
+import zipfile
+
+import openpyxl
+import polars as pl
+import pytest
+
+from ingestd.errors import Rejected
+from ingestd.ingest.reading import Sheet, assembly, read
+from ingestd.model import DialectHints
+
+HEAD = "name,phone,city\n"
+
+
+def sheet_of(text: str | bytes, **hints: object) -> Sheet:
+    data = text.encode() if isinstance(text, str) else text
+    return read(data, name="leads.csv", hints=DialectHints(**hints))  # type: ignore[arg-type]
+
+
+def refusal(text: str | bytes, **hints: object) -> Rejected:
+    with pytest.raises(Rejected) as caught:
+        sheet_of(text, **hints)
+    return caught.value
+
+
+def faults(sheet: Sheet) -> list[tuple[int, str]]:
+    return sheet.problems.filter(pl.col("severity") == "error").select("row", "code").rows()
+
+
+def raw(sheet: Sheet, row: int) -> bytes:
+    """The original bytes of a record."""
+    record = sheet.records.row(row - 1, named=True)
+    return sheet.original[record["offset"] : record["offset"] + record["length"]]
+
+
+class TestEncodings:
+    @pytest.mark.parametrize(
+        ("encoding", "mark", "said", "fallback"),
+        [
+            ("utf-8", b"", "utf-8", False),
+            ("utf-8", b"\xef\xbb\xbf", "utf-8-sig", False),
+            ("utf-16-le", b"\xff\xfe", "utf-16-le", False),
+            ("utf-16-be", b"\xfe\xff", "utf-16-be", False),
+            ("utf-16-le", b"", "utf-16-le", False),
+            ("utf-16-be", b"", "utf-16-be", False),
+            ("cp1252", b"", "cp1252", True),
+        ],
+    )
+    def test_each_is_recognised_and_offsets_are_the_originals(
+        self, encoding: str, mark: bytes, said: str, fallback: bool
+    ) -> None:
+        rows = ["Jürgen,+49301,Köln", 'Zoë,+49302,"Genève\r\n€ 5"', "bad,row", "Ann,+49303,Bonn"]
+        lines = [f"{row}\r\n".encode(encoding) for row in ["name,phone,city", *rows]]
+        sheet = sheet_of(mark + b"".join(lines))
+        assert (sheet.facts.encoding, sheet.facts.fallback) == (said, fallback)
+        assert sheet.cells["city"].to_list() == ["Köln", "Genève\r\n€ 5", "Bonn"]
+        assert [raw(sheet, row) for row in (1, 2, 3, 4)] == lines[1:]
+        assert sheet.header_bytes == mark + lines[0]
+        assert faults(sheet) == [(3, "too_few_fields")]
+        assert sheet.records["line_start"].to_list() == [2, 3, 5, 6]
+
+    def test_a_bad_byte_rejects_its_record_only(self) -> None:
+        sheet = sheet_of(HEAD.encode() + "Zoë,1,Köln\n".encode() + b"Jos\xe9,2,Lyon\nAnn,3,\xc3\x89vry\n")
+        assert sheet.facts.encoding == "utf-8"
+        assert faults(sheet) == [(2, "bytes_not_text")]
+        assert sheet.cells["name"].to_list() == ["Zoë", "Ann"]
+
+    def test_a_pinned_encoding_is_kept(self) -> None:
+        assert faults(sheet_of(HEAD.encode() + b"Jos\xe9,2,Lyon\n", encoding="utf-8")) == [(1, "bytes_not_text")]
+        sheet = sheet_of(HEAD.encode() + b"Jos\xe9,2,\x80\n", encoding="latin-1")
+        assert sheet.cells.row(0) == ("José", "2", "\x80")
+        assert not sheet.facts.fallback
+
+    def test_an_undefined_cp1252_byte_rejects_its_record(self) -> None:
+        sheet = sheet_of(HEAD.encode() + b"Jos\xe9,1,Lyon\nA\x81,2,B\nZo\xeb,3,C\n")
+        assert sheet.facts.encoding == "cp1252"
+        assert faults(sheet) == [(2, "bytes_not_text")]
+
+    def test_half_a_character_at_the_end_rejects_the_last_record(self) -> None:
+        data = (HEAD + "Ann,1,Bonn\nBob,2,Ulm").encode("utf-16")[:-1]
+        sheet = sheet_of(data)
+        assert faults(sheet) == [(2, "bytes_not_text")]
+        assert raw(sheet, 2) == data[-len("Bob,2,Ulm".encode("utf-16-le")) + 1 :]
+
+    def test_a_lone_surrogate_rejects_its_record(self) -> None:
+        text = HEAD + "Ann,1,\ud800x\nBob,2,😀\n"
+        sheet = sheet_of(b"\xff\xfe" + text.encode("utf-16-le", "surrogatepass"))
+        assert faults(sheet) == [(1, "bytes_not_text")]
+        assert sheet.cells.rows() == [("Bob", "2", "😀")]
+
+    def test_nul_rejects_its_record(self) -> None:
+        assert faults(sheet_of(HEAD + "A\0nn,1,x\nBob,2,y\n")) == [(1, "nul_byte")]
+
+    @pytest.mark.parametrize(
+        ("data", "code"),
+        [
+            ((HEAD + "Ann,1,x\n").encode("utf-32"), "encoding_unknown"),
+            ((HEAD + "Ann,1,x\n").encode("utf-32-le"), "encoding_unknown"),
+            (("имя,телефон,город\n" + "Анна Иванова,+7495,Москва\n" * 9).encode("cp1251"), "encoding_unknown"),
+            (bytes(range(32)) * 40 + b"a,b\n", "not_a_table"),
+        ],
+    )
+    def test_others_are_refused(self, data: bytes, code: str) -> None:
+        assert refusal(data).code == code
+
+    def test_an_unknown_name_is_refused(self) -> None:
+        assert refusal(HEAD + "a,b,c\n", encoding="klingon").code == "encoding_unknown"
+        assert refusal(HEAD + "a,b,c\n", encoding="shift_jis").code == "encoding_unknown"
+
+
+class TestDialects:
+    @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
+    @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+    @pytest.mark.parametrize("quote", ['"', "'"])
+    def test_each_is_detected(self, delimiter: str, newline: str, quote: str) -> None:
+        rows = [
+            ["name", "note", "city"],
+            ["Ann", f"{quote}a{delimiter} b{newline}c{quote}", "Bonn"],
+            ["Bob", "", "Ulm"],
+        ]
+        sheet = sheet_of(newline.join(delimiter.join(row) for row in rows) + newline)
+        assert (sheet.facts.delimiter, sheet.facts.newline, sheet.facts.quote) == (delimiter, newline, quote)
+        assert sheet.cells.rows() == [("Ann", f"a{delimiter} b{newline}c", "Bonn"), ("Bob", "", "Ulm")]
+        assert sheet.records["line_end"].to_list() == [3, 4]
+
+    def test_lf_and_crlf_may_be_mixed(self) -> None:
+        sheet = sheet_of("a,b\r\n1,2\n3,4\r\n5,6")
+        assert sheet.cells.rows() == [("1", "2"), ("3", "4"), ("5", "6")]
+
+    def test_a_lone_cr_in_a_file_of_lf_rejects_the_record(self) -> None:
+        assert faults(sheet_of("a,b\n1,2\r3\n4,5\n")) == [(1, "stray_line_end")]
+        assert sheet_of('a,b\n1,"2\r3"\n').cells.rows() == [("1", "2\r3")]
+
+    def test_a_space_after_the_delimiter(self) -> None:
+        sheet = sheet_of('a, b, c\n1, "x, y", 3\n4,  5, \n')
+        assert sheet.facts.skip_initial_space
+        assert sheet.cells.rows() == [("1", "x, y", "3"), ("4", " 5", "")]
+
+    def test_backslash_before_quotes(self) -> None:
+        sheet = sheet_of('a,b\n1,"5\\" x, y"\n2,"8\\\'9\\""\n3,"x\\\\y"\n4,C:\\dir\n')
+        assert sheet.facts.escape == "\\"
+        assert sheet.cells.rows() == [("1", '5" x, y'), ("2", "8\\'9\""), ("4", "C:\\dir")]
+        assert faults(sheet) == [(3, "ambiguous_escape")]
+
+    def test_apostrophes_are_letters(self) -> None:
+        sheet = sheet_of("a,b,c\n1,Men's Boots,'won't, ever'\n2,Kids',x\n3,'Kids' hats, red',''\n")
+        assert sheet.facts.quote == "'"
+        assert sheet.cells.rows() == [
+            ("1", "Men's Boots", "won't, ever"),
+            ("2", "Kids'", "x"),
+            ("3", "Kids' hats, red", ""),
+        ]
+
+    def test_a_doubtful_cell_is_lost_with_all_its_lines(self) -> None:
+        """Else its inner lines would be read as records."""
+        sheet = sheet_of("a,b\n1,'x \"\"\n2,y\nz'\n3,'w'\n", quote="'")
+        assert faults(sheet) == [(1, "ambiguous_quotes")]
+        assert sheet.cells.rows() == [("3", "w")]
+
+    def test_pinned_hints_win(self) -> None:
+        sheet = sheet_of('a|b;c\n1|"2;3\n', delimiter="|", quote="")
+        assert sheet.cells.rows() == [("1", '"2;3')]
+        assert sheet_of("a b c\n1 2 3\n", delimiter=" ").cells.rows() == [("1", "2", "3")]
+        assert refusal("a,b\n1,2\n", delimiter="||").code == "delimiter_unknown"
+
+    def test_one_column(self) -> None:
+        sheet = sheet_of("phone\n+4930123\n\n+4930124\n")
+        assert sheet.cells.rows() == [("+4930123",), ("+4930124",)]
+        assert sheet.discarded.to_list() == [2]
+
+    @pytest.mark.parametrize("text", ["first last phone\nAnn Lee 123\nBob Ray 456\n", "a:b\n1:2\n", "a^b^c\n1^2^3\n"])
+    def test_other_separators_are_refused(self, text: str) -> None:
+        assert refusal(text).code == "delimiter_unknown"
+
+
+class TestHeaders:
+    @pytest.mark.parametrize(
+        ("text", "code"),
+        [
+            ("", "empty_file"),
+            ("\n\r\n \n", "empty_file"),
+            ("name,phone\n", "header_only"),
+            ("name,phone\n\n,\n", "header_only"),
+            ("1,2,3\n4,5,6\n", "no_header"),
+            ("Ann,+49 30 1234567,x\nBob,+49 30 1234568,y\n", "no_header"),
+            ("Ann,ann@example.com\nBob,bob@example.com\n", "no_header"),
+            ("28/01/2018,00:00,x\n28/01/2018,00:00,x\n", "no_header"),
+            ("name,phone, NAME \nAnn,1,2\n", "doubled_header"),
+            ('na"me,phone\nAnn,1\n', "header_unreadable"),
+            ("na\0me,phone\nAnn,1\n", "header_unreadable"),
+            ("a,b,c\n" + "1,2\n" * 20, "header_mismatch"),
+        ],
+    )
+    def test_what_is_refused(self, text: str, code: str) -> None:
+        error = refusal(text)
+        assert error.code == code
+        assert error.message
+
+    def test_doubled_names_say_where(self) -> None:
+        message = refusal("phone,name,Phone\n1,2,3\n").message
+        assert "column 1" in message
+        assert "column 3" in message
+
+    def test_a_preamble_is_skipped(self) -> None:
+        sheet = sheet_of("Export of today,,\n,,\n\nname,phone,city\nAnn,1,Bonn\n")
+        assert (sheet.facts.header_line, sheet.facts.preamble_lines) == (4, 3)
+        assert sheet.header_bytes == b"name,phone,city\n"
+        assert sheet.records.row(0)[:3] == (1, 5, 5)
+
+    def test_empty_names_are_numbered(self) -> None:
+        assert sheet_of("name,,column_2,\nAnn,1,2,\n").header == ("name", "column_2_", "column_2", "column_4")
+
+    def test_years_are_names(self) -> None:
+        assert sheet_of("state,2019,2020-2021\nNY,1,2\n").header == ("state", "2019", "2020-2021")
+
+    def test_a_header_of_several_lines(self) -> None:
+        sheet = sheet_of('"first\nname",b\n1,2\n')
+        assert sheet.header == ("first\nname", "b")
+        assert sheet.records.row(0)[:3] == (1, 3, 3)
+
+    def test_a_repeated_header_is_no_record(self) -> None:
+        sheet = sheet_of(HEAD + HEAD + "Ann,1,Bonn\nNAME,phone,city \nBob,2,Ulm\n")
+        assert faults(sheet) == [(1, "header_repeated"), (3, "header_repeated")]
+        assert sheet.cells["name"].to_list() == ["Ann", "Bob"]
+
+    @pytest.mark.parametrize("other", ["phone,name,city\n", "name,phone\n", "name,phone,town\n"])
+    def test_records_of_a_second_table_are_rejected(self, other: str) -> None:
+        sheet = sheet_of(HEAD + "Ann,1,Bonn\n" + other + "2,Bob,Ulm\n\n" + HEAD + "Cid,3,Trier\n")
+        assert sheet.cells["name"].to_list() == ["Ann", "Cid"]
+        assert (3, "other_table") in faults(sheet)
+
+
+class TestRejectedRecords:
+    @pytest.mark.parametrize(
+        ("line", "code"),
+        [
+            ("Bob,2", "too_few_fields"),
+            ("Bob,2,x,y", "too_many_fields"),
+            ('Bob,"2"x,y', "stray_quote"),
+            ('Bob,2"x,y', "stray_quote"),
+            ('Bob,2"3",4"', "stray_quote"),
+            ('Bob"a, b",4', "stray_quote"),
+            ('"Bob,2,y', "unclosed_quote"),
+            ('Bob,2,"', "unclosed_quote"),
+        ],
+    )
+    @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+    def test_one_line_is_lost_and_no_more(self, line: str, code: str, newline: str) -> None:
+        text = newline.join([HEAD.strip(), "Ann,1,Bonn", line, 'Cid,3,"Köln, Süd"', "Dan,4,Ulm", ""])
+        sheet = sheet_of(text)
+        (row, found) = faults(sheet)[0]
+        assert len(faults(sheet)) == 1
+        assert (row, sheet.cells["name"].to_list()) == (2, ["Ann", "Cid", "Dan"])
+        assert found == code or {found, code} == {"stray_quote", "unclosed_quote"}
+        assert raw(sheet, 2).decode() == line + newline
+        problem = sheet.problems.row(0, named=True)
+        assert problem["message"].startswith("Line 3: ")
+        assert problem["value"] == line
+        assert problem["suggestion"]
+
+    def test_bare_quotes_in_pairs_are_letters(self) -> None:
+        sheet = sheet_of("a,b\n" + "1,37°36'37.8\"N 121°2'17.9\"W\n")
+        assert sheet.cells.rows() == [("1", "37°36'37.8\"N 121°2'17.9\"W")]
+
+    def test_rows_between_two_stray_quotes_are_kept(self) -> None:
+        middle = [f"n{i},{i},x,y" for i in range(20)]
+        sheet = sheet_of("\n".join(["a,b,c,d", 'p,"1,x,y', *middle, 'q,1",x,y', "r,1,x,y", ""]))
+        assert faults(sheet) == [(1, "ambiguous_quotes"), (22, "stray_quote")]
+        assert sheet.cells["a"].to_list() == [row.split(",")[0] for row in middle] + ["r"]
+
+    def test_a_cell_that_may_hold_a_record_is_not_believed(self) -> None:
+        sheet = sheet_of('a,b,c\n1,"x\n2,y,3\nz",4\n5,6,7\n')
+        assert faults(sheet) == [(1, "ambiguous_quotes")]
+        assert sheet.records["line_end"].to_list() == [4, 5]
+        assert sheet.cells.rows() == [("5", "6", "7")]
+
+    def test_caps_of_a_record(self) -> None:
+        text = 'a,b\n1,"x\n\n\ny"\n2,3\n' + "4," + "z" * 100 + "\n"
+        assert sheet_of(text).cells.height == 3
+        found = faults(sheet_of(text, max_record_lines=3))
+        assert found[0] == (1, "unclosed_quote")
+        assert faults(sheet_of(text, max_record_bytes=50)) == [(3, "record_too_long")]
+
+    def test_blank_records_are_discarded(self) -> None:
+        sheet = sheet_of(HEAD + "\nAnn,1,x\n  \n,,\n")
+        assert sheet.discarded.to_list() == [1, 3, 4]
+        assert sheet.problems.select("row", "code", "severity").rows() == [
+            (row, "blank_record", "warning") for row in (1, 3, 4)
+        ]
+
+    def test_a_record_keeps_all_its_errors(self) -> None:
+        assert [code for _, code in faults(sheet_of(HEAD + "A\0nn,1\n"))] == ["nul_byte", "too_few_fields"]
+
+
+class TestDisagreement:
+    def test_what_the_fast_reader_loses_the_exact_one_finds(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Should polars ever find other records than the scan, every record is read exactly instead."""
+        fast = pl.read_csv
+        monkeypatch.setattr(assembly.pl, "read_csv", lambda *args, **kwargs: fast(*args, **kwargs).head(1))
+        assert sheet_of(HEAD + 'Ann,1,Bonn\nBob,2,"Ulm, Süd"\nCid,3\n').cells["city"].to_list() == ["Bonn", "Ulm, Süd"]
+
+
+class TestContainers:
+    TABLE = (HEAD + "Ann,1,Bonn\n").encode()
+
+    def zipped(self, **members: bytes) -> bytes:
+        stream = io.BytesIO()
+        with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, data in members.items():
+                archive.writestr(name, data)
+        return stream.getvalue()
+
+    def test_gzip_and_zip_are_opened(self) -> None:
+        sheet = sheet_of(gzip.compress(self.TABLE[:20]) + gzip.compress(self.TABLE[20:]))
+        assert (sheet.facts.container, sheet.original) == ("gzip", self.TABLE)
+        sheet = sheet_of(self.zipped(**{"a/": b"", "a/t.csv": self.TABLE, "__MACOSX/._t.csv": b"x", ".DS_Store": b"y"}))
+        assert (sheet.facts.container, sheet.facts.member) == ("zip", "a/t.csv")
+
+    @pytest.mark.parametrize(
+        ("data", "code"),
+        [
+            (gzip.compress(b"x" * 50_000_000), "too_large_unpacked"),
+            (gzip.compress(b"a,b\n1,2\n")[:-9], "gzip_truncated"),
+            (gzip.compress(b"a,b\n1,2\n") + b"tail", "gzip_damaged"),
+            (gzip.compress(gzip.compress(b"a,b\n1,2\n")), "nested_container"),
+            (b"PK\x03\x04 nothing", "zip_damaged"),
+            (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "format_unsupported"),
+            (b"\x89PNG\r\n\x1a\n" + bytes(90), "not_a_table"),
+            (b"%PDF-1.7\n%\xe2\xe3", "not_a_table"),
+            (b" <!DOCTYPE html><html>", "not_a_table"),
+            (b"BZh91AY&SY", "format_unsupported"),
+        ],
+    )
+    def test_what_is_refused(self, data: bytes, code: str) -> None:
+        assert refusal(data, max_bytes=1_000_000).code == code
+
+    def test_zip_files_with_other_than_one_member(self) -> None:
+        error = refusal(self.zipped(**{"a.csv": self.TABLE, "b.csv": self.TABLE}))
+        assert error.code == "zip_members"
+        assert "a.csv, b.csv" in error.message
+        assert refusal(self.zipped()).code == "zip_members"
+        assert refusal(self.zipped(**{"x.exe": b"MZ\x90\x00" + bytes(99)})).code == "not_a_table"
+        assert refusal(self.zipped(**{"t.csv": bytes(5_000_000)}), max_bytes=1_000_000).code == "too_large_unpacked"
+        assert refusal(self.zipped(mimetype=b"application/vnd.oasis", **{"content.xml": b"<x/>"})).code == (
+            "format_unsupported"
+        )
+
+    def test_an_encrypted_zip(self) -> None:
+        data = bytearray(self.zipped(**{"t.csv": self.TABLE}))
+        data[6] |= 1
+        data[data.index(b"PK\x01\x02") + 8] |= 1
+        assert refusal(bytes(data)).code == "zip_encrypted"
+
+    def test_a_large_file_is_refused(self) -> None:
+        assert refusal(self.TABLE * 100, max_bytes=1000).code == "too_large"
+
+
+class TestWorkbooks:
+    def saved(self, *sheets: list[list[object]]) -> bytes:
+        workbook = openpyxl.Workbook()
+        workbook.remove(workbook.active)
+        for rows in sheets:
+            sheet = workbook.create_sheet()
+            for row in rows:
+                sheet.append(row)
+        stream = io.BytesIO()
+        workbook.save(stream)
+        return stream.getvalue()
+
+    def test_cells_become_text(self) -> None:
+        values = ["0049", 7, 7.0, 0.1, True, dt.date(2024, 5, 31), dt.datetime(2024, 5, 31, 12, 30), None]  # noqa: DTZ001
+        sheet = sheet_of(self.saved([], [["t", "i", "f", "g", "b", "d", "dt", "n"], values, [], ["x, y"]]))
+        expected = ("0049", "7", "7", "0.1", "TRUE", "2024-05-31", "2024-05-31 12:30:00", "")
+        assert sheet.cells.rows() == [expected, ("x, y", *[""] * 7)]
+        assert sheet.facts.container == "xlsx"
+        assert sheet.facts.member == "Sheet2" or sheet.facts.member
+        assert sheet.records["line_start"].to_list() == [2, 3, 4]
+        assert sheet.discarded.to_list() == [2]
+        assert raw(sheet, 3) == b'"x, y",,,,,,,\r\n'
+
+    def test_hidden_sheets_are_skipped(self) -> None:
+        workbook = openpyxl.Workbook()
+        workbook.active.append(["secret", "x"])
+        workbook.active.sheet_state = "hidden"
+        for row in (["title"], [], ["name", "phone", "city"], ["Ann", "1", "Bonn"]):
+            workbook.create_sheet("Leads").append(row) if "Leads" not in workbook else workbook["Leads"].append(row)
+        stream = io.BytesIO()
+        workbook.save(stream)
+        sheet = sheet_of(stream.getvalue())
+        assert (sheet.facts.member, sheet.facts.header_line) == ("Leads", 3)
+
+    @pytest.mark.parametrize(
+        ("rows", "code"),
+        [
+            ([], "empty_file"),
+            ([["a", "b"]], "header_only"),
+            ([["a", "A"], [1, 2]], "doubled_header"),
+            ([[1, 2], [3, 4]], "no_header"),
+            ([["a", "b"], [1, "=A2+1"]], "formula_without_value"),
+        ],
+    )
+    def test_what_is_refused(self, rows: list[list[object]], code: str) -> None:
+        assert refusal(self.saved(rows)).code == code
+
+    def test_a_bomb_is_not_opened(self) -> None:
+        stream = io.BytesIO(self.saved([["a"], ["x"]]))
+        with zipfile.ZipFile(stream, "a", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("xl/media/big.bin", bytes(5_000_000))
+        assert refusal(stream.getvalue(), max_bytes=1_000_000).code == "too_large_unpacked"
