@@ -14,6 +14,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
+import pytest
+
 from ingestd.accounts import Argon2Cost, hash_password
 from ingestd.house import House, open_house
 
@@ -61,12 +63,15 @@ class Daemon:
             **environment,
         }
         self.process: subprocess.Popen[bytes] | None = None
+        self.view: House | None = None
 
     def __enter__(self) -> Self:
         return self if self.process else self.start()
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+        if self.view is not None:
+            self.view.engine.dispose()
 
     def start(self) -> Self:
         """Starts it and waits for open doors."""
@@ -119,7 +124,14 @@ class Daemon:
 
     def house(self) -> House:
         """A look at the store from outside."""
-        return open_house(self.config, self.home)
+        if self.view is None:
+            self.view = self._opened()
+        return self.view
+
+    def _opened(self) -> House:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("INGESTD_STORE__URL", self.environment.get("INGESTD_STORE__URL", ""))
+            return open_house(self.config, self.home)
 
     def ftp(self, login: str) -> ftplib.FTP:
         """A client that has logged in."""

@@ -11,6 +11,7 @@ import signal
 import threading
 from pathlib import Path
 
+import pytest
 from sqlalchemy import func, select
 
 from ingestd.model import State
@@ -69,10 +70,14 @@ def kill_something(daemon: Daemon, chance: random.Random) -> str:
     return victim
 
 
-def test_no_file_is_lost_or_doubled_when_processes_are_killed(tmp_path: Path) -> None:
+@pytest.mark.parametrize("database", ["sqlite", "postgresql"])
+def test_no_file_is_lost_or_doubled_when_processes_are_killed(
+    database: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     chance = random.Random(20)
     killed: list[str] = []
-    with Daemon(tmp_path) as daemon:
+    url = request.getfixturevalue("postgres").new_database() if database == "postgresql" else ""
+    with Daemon(tmp_path, INGESTD_STORE__URL=url) as daemon:
         senders = [Sender(daemon, range(first, FILES, 4)) for first in range(4)]
         for sender in senders:
             sender.start()
@@ -87,7 +92,7 @@ def test_no_file_is_lost_or_doubled_when_processes_are_killed(tmp_path: Path) ->
         until(
             lambda: len(house.ledger.latest(limit=9999)) and not unended(daemon), "every delivery to end", seconds=120
         )
-    check(daemon)
+        check(daemon)
     assert {"worker", "receiver", "daemon"} <= set(killed)
 
 
