@@ -65,7 +65,7 @@ class House:
 def open_house(config: Path, home: Path, *, worker: str = "") -> House:
     """Opens a home, making it on first use; raises Misconfigured or Unavailable."""
     configuration = settings.read(config)
-    home.mkdir(parents=True, exist_ok=True)
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)  # it holds personal data; an existing folder is left as it is
     engine = open_engine(configuration.daemon.store.url or sqlite_url(home))
     retry = timedelta(seconds=configuration.daemon.worker.retry_seconds)
     dispatcher = LocalDispatcher(engine=engine, worker=worker, retry=retry)

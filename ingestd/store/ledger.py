@@ -18,7 +18,7 @@ from ingestd.errors import Rejected, Unavailable
 from ingestd.model import Arrival, Completeness, Counts, Delivery, Outcome, State
 from ingestd.spool import Landed, Recorded
 from ingestd.store.engine import reading, writing
-from ingestd.store.tables import deliveries, receipts, sources
+from ingestd.store.tables import deliveries, pools, receipts, sources
 
 Clock = Callable[[], datetime]
 Submit = Callable[[Connection, int], None]
@@ -145,7 +145,8 @@ class Ledger:
     def of_pool(self, pool_id: int) -> Delivery | None:
         """The delivery that became a pool."""
         with reading(self.engine) as connection:
-            row = connection.execute(select(deliveries).where(deliveries.c.pool_id == pool_id)).mappings().one_or_none()
+            its_own = select(pools.c.delivery_id).where(pools.c.id == pool_id).scalar_subquery()
+            row = connection.execute(select(deliveries).where(deliveries.c.id == its_own)).mappings().one_or_none()
         return None if row is None else _delivery(row)
 
     def latest(self, *, limit: int, source: str | None = None, state: State | None = None) -> list[Delivery]:

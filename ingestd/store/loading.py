@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
-from sqlalchemy import Column, Connection, Date, Engine, String, bindparam, func, insert, select, text, update
+from sqlalchemy import Column, Connection, Date, Engine, String, Table, bindparam, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -39,12 +39,13 @@ class Fence:
 def reserve_numbers(engine: Engine, count: int) -> int:
     """Takes a block of `count` lead numbers for good and returns its first; unused ones stay gaps."""
     with writing(engine) as connection:
-        first = connection.scalar(select(lead_numbers.c.next).with_for_update())
-        if first is None:
-            first = 1
-            connection.execute(insert(lead_numbers).values(id=1, next=first + count))
-        else:
-            connection.execute(update(lead_numbers).values(next=first + count))
+        query = select(lead_numbers.c.next).with_for_update()
+        first: int | None = connection.scalar(query)
+        if first is None:  # the very first load; two may find that at once
+            connection.execute(_unless_there(connection, lead_numbers).values(id=1, next=1))
+            first = connection.scalar(query)
+            assert first is not None
+        connection.execute(update(lead_numbers).values(next=first + count))
     return first
 
 
@@ -121,18 +122,28 @@ def listed(connection: Connection, campaign_id: int, phones: pl.Series) -> pl.Da
 
 def add_do_not_call(connection: Connection, campaign_id: int, phones: list[str], reason: str) -> int:
     """Puts numbers (E.164) on a list, 0 being the global one; returns how many are new."""
-    make = pg_insert if connection.dialect.name == "postgresql" else sqlite_insert
+    _move_list_sequence(connection)  # first: it holds its row until the commit, so imports go one after the other
     moment, added = now(), 0
     for start in range(0, len(phones), BATCH):
         rows = [
             {"campaign_id": campaign_id, "phone": phone, "reason": reason, "added_at": moment}
             for phone in phones[start : start + BATCH]
         ]
-        added += _new_rows(connection, make(do_not_call).on_conflict_do_nothing(), rows)
-    moved = connection.execute(update(do_not_call_sequence).values(value=do_not_call_sequence.c.value + 1))
-    if moved.rowcount == 0:
-        connection.execute(insert(do_not_call_sequence).values(id=1, value=1))
+        added += _new_rows(connection, _unless_there(connection, do_not_call), rows)
     return added
+
+
+def _move_list_sequence(connection: Connection) -> None:
+    move = update(do_not_call_sequence).values(value=do_not_call_sequence.c.value + 1)
+    if connection.execute(move).rowcount == 0:  # the very first list; two may find that at once
+        connection.execute(_unless_there(connection, do_not_call_sequence).values(id=1, value=0))
+        connection.execute(move)
+
+
+def _unless_there(connection: Connection, table: Table) -> Any:
+    """INSERT that leaves alone what is there already, as each database says it."""
+    make = pg_insert if connection.dialect.name == "postgresql" else sqlite_insert
+    return make(table).on_conflict_do_nothing()
 
 
 def _new_rows(connection: Connection, statement: Any, rows: list[dict[str, Any]]) -> int:

@@ -67,7 +67,13 @@ def upgrade() -> None:
             batch_op.f("ix_deliveries_source_name_sha256"), ["source", "name", "sha256"], unique=False
         )
         batch_op.create_index(batch_op.f("ix_deliveries_spool_key"), ["spool_key"], unique=False)
-        batch_op.create_index(batch_op.f("ix_deliveries_state"), ["state"], unique=False)
+        batch_op.create_index(
+            "ix_deliveries_unpublished",
+            ["id"],
+            unique=False,
+            sqlite_where=sa.text("published_at IS NULL"),
+            postgresql_where=sa.text("published_at IS NULL"),
+        )
 
     op.create_table(
         "do_not_call",
