@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
+from sqlalchemy.exc import ArgumentError
+
 from ingestd import schemas, settings
 from ingestd.errors import IngestdError, Misconfigured
 from ingestd.house import Lock, Places
@@ -31,7 +33,10 @@ def run(config: Path, home: Path) -> Iterator[Check]:
         yield _check(
             f"schema {template or 'lead'}", partial(_schema, config.parent / "schemas", template, configuration)
         )
-    yield _check(f"home {home}", partial(_writable, home))
+    usable = _check(f"home {home}", partial(_writable, home))
+    yield usable
+    if usable[1] is not None:
+        return
     yield _check("database", partial(_database, configuration, home))
     if _daemon_runs(home):
         yield "ports are held by the running daemon", None
@@ -73,7 +78,11 @@ def _writable(home: Path) -> None:
 
 
 def _database(configuration: Configuration, home: Path) -> None:
-    engine = open_engine(configuration.daemon.store.url or sqlite_url(home))
+    url = configuration.daemon.store.url or sqlite_url(home)
+    try:
+        engine = open_engine(url)
+    except (ArgumentError, ImportError) as problem:  # no URL at all, or of a database that has no driver here
+        raise Misconfigured("ingestd.toml", "store.url", f"cannot be used: {problem}") from problem
     try:
         with reading(engine) as connection:
             connection.exec_driver_sql("SELECT 1")

@@ -98,7 +98,9 @@ def check_configuration(config: Config = CONFIG, home: Home = HOME, as_json: AsJ
 
 @app.command(name="import")
 def import_file(
-    file: Annotated[Path, typer.Argument(help="The file to load.", exists=True, dir_okay=False, readable=True)],
+    file: Annotated[
+        Path, typer.Argument(help="The file to load.", metavar="FILE", exists=True, dir_okay=False, readable=True)
+    ],
     source_name: Annotated[str, typer.Option("--source", help="The source whose campaign, mapping and owner apply.")],
     config: Config = CONFIG,
     home: Home = HOME,
@@ -176,7 +178,7 @@ def pools(
 
 @app.command()
 def log(
-    pool: Annotated[int, typer.Argument(help="The pool's number; with --delivery, the delivery's.")],
+    pool: Annotated[int, typer.Argument(help="The pool's number; with --delivery, the delivery's.", metavar="POOL")],
     kind: Annotated[Kind, typer.Option("--kind", help="Which download.")] = Kind.FULL,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="File to write; stdout by default.")] = None,
     by_delivery: Annotated[bool, typer.Option("--delivery", help="The number is a delivery's.")] = False,
@@ -269,7 +271,16 @@ def org_show(config: Config = CONFIG, home: Home = HOME, as_json: AsJson = False
 
 @dnc.command(name="import")
 def dnc_import(
-    file: Annotated[Path, typer.Argument(help="One number a line, or a CSV with a phone column.", exists=True)],
+    file: Annotated[
+        Path,
+        typer.Argument(
+            help="One number a line, or a table with a phone column.",
+            metavar="FILE",
+            exists=True,
+            dir_okay=False,
+            readable=True,
+        ),
+    ],
     campaign: Annotated[str | None, typer.Option("--campaign", help="Only for this campaign; else global.")] = None,
     region: Annotated[str | None, typer.Option("--region", help="Country of numbers without +, such as DK.")] = None,
     reason: Annotated[str, typer.Option("--reason", help="Why nobody may call them.")] = "imported",
@@ -405,7 +416,9 @@ def _progress() -> Iterator[Progress]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    # Where nobody watches, a bar that comes and goes would leave an empty line.
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         yield progress
 
 

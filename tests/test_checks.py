@@ -1,0 +1,134 @@
+"""`ingestd check`: says what is wrong before a daemon is started, in the order in which one would mend it."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ingestd import checks
+from ingestd.house import Lock, Places
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """A copy of the example with its schemas beside it, to break."""
+    shutil.copytree(ROOT / "schemas", tmp_path / "schemas")
+    return Path(shutil.copytree(ROOT / "config", tmp_path / "config"))
+
+
+@pytest.fixture(autouse=True)
+def any_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INGESTD_FTP__PORT", "0")
+
+
+@pytest.fixture
+def held(tmp_path: Path) -> Iterator[Lock]:
+    """The lock of the home, as a running daemon holds it."""
+    lock = Lock(Places(home=tmp_path / "home"))
+    assert lock.taken()
+    yield lock
+    lock.release()
+
+
+def rewrite(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def problems(config: Path, home: Path) -> dict[str, str]:
+    """What is wrong, by what was looked at, without the folder of the test."""
+    here = str(config.parent)
+    return {name.replace(here, ""): problem for name, problem in checks.run(config, home) if problem is not None}
+
+
+def test_the_example_is_good(config: Path, tmp_path: Path) -> None:
+    found = list(checks.run(config, tmp_path / "home"))
+    assert [problem for _, problem in found] == [None] * 6
+    assert [name.split()[0] for name, _ in found] == ["configuration", "schema", "schema", "home", "database", "ftp"]
+
+
+def test_without_a_configuration_nothing_else_is_looked_at(config: Path, tmp_path: Path) -> None:
+    rewrite(config / "sources.toml", 'campaign = "DK-ENERGY"', 'campaign = "SE-ENERGY"')
+    [(name, problem)] = checks.run(config, tmp_path / "home")
+    assert name == "configuration"
+    assert problem is not None
+    assert "sources.toml: source nordlead.campaign: no campaign 'SE-ENERGY' exists" in problem
+
+
+def test_a_template_without_a_schema(config: Path, tmp_path: Path) -> None:
+    (tmp_path / "schemas" / "fibre.toml").unlink()
+    found = problems(config, tmp_path / "home")
+    assert list(found) == ["schema fibre"]
+    assert "fibre.toml: file: cannot be read" in found["schema fibre"]
+
+
+def test_a_mapping_to_a_field_that_its_campaign_does_not_have(config: Path, tmp_path: Path) -> None:
+    rewrite(config / "sources.toml", '"ownership_code"', '"speed_mbit"')  # a field of fibre, not of energy
+    assert problems(config, tmp_path / "home") == {
+        "schema energy": "sources.toml: source stadtwerk.mapping.Kürzel: no field 'speed_mbit' exists"
+    }
+
+
+def test_a_mapping_to_nothing_ignores_the_column(config: Path, tmp_path: Path) -> None:
+    rewrite(config / "sources.toml", '"ownership_code"', '""')
+    assert problems(config, tmp_path / "home") == {}
+
+
+def test_a_home_that_is_a_file(config: Path, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.touch()
+    found = problems(config, home)
+    assert list(found) == ["home /home"], "and the database in it is not looked for"
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("nonsense", "store.url: cannot be used"),
+        ("oracle://host/leads", "store.url: cannot be used"),
+        ("postgresql+psycopg://nobody@127.0.0.1:1/leads", "the database is not available"),
+    ],
+)
+def test_a_database_that_cannot_be_had(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str, told: str
+) -> None:
+    monkeypatch.setenv("INGESTD_STORE__URL", url)
+    found = problems(config, tmp_path / "home")
+    assert list(found) == ["database"]
+    assert told in found["database"]
+
+
+def test_a_port_that_somebody_else_has(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        monkeypatch.setenv("INGESTD_FTP__PORT", str(port))
+        found = problems(config, tmp_path / "home")
+    assert list(found) == [f"ftp 127.0.0.1:{port}"]
+    assert "Address already in use" in found[f"ftp 127.0.0.1:{port}"]
+
+
+def test_the_port_of_the_running_daemon_is_no_problem(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: Lock
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as door:
+        monkeypatch.setenv("INGESTD_FTP__PORT", str(door.getsockname()[1]))
+        assert problems(config, tmp_path / "home") == {}
+
+
+def test_a_check_leaves_the_lock_free(config: Path, tmp_path: Path) -> None:
+    list(checks.run(config, tmp_path / "home"))
+    lock = Lock(Places(home=tmp_path / "home"))
+    assert lock.taken()
+    lock.release()
+
+
+def test_a_closed_door_needs_no_port(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INGESTD_FTP__ENABLED", "false")
+    assert not any(name.startswith("ftp") for name, _ in checks.run(config, tmp_path / "home"))
