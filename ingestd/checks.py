@@ -8,8 +8,6 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from sqlalchemy.exc import ArgumentError
-
 from ingestd import schemas, settings
 from ingestd.errors import IngestdError, Misconfigured
 from ingestd.house import Lock, Places
@@ -79,10 +77,7 @@ def _writable(home: Path) -> None:
 
 def _database(configuration: Configuration, home: Path) -> None:
     url = configuration.daemon.store.url or sqlite_url(home)
-    try:
-        engine = open_engine(url)
-    except (ArgumentError, ImportError) as problem:  # no URL at all, or of a database that has no driver here
-        raise Misconfigured("ingestd.toml", "store.url", f"cannot be used: {problem}") from problem
+    engine = open_engine(url)
     try:
         with reading(engine) as connection:
             connection.exec_driver_sql("SELECT 1")

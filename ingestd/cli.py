@@ -64,7 +64,8 @@ def serve(config: Config = CONFIG, home: Home = HOME) -> None:
 
     journal.configure()
     with opened(config, home) as daemon:
-        daemon.run()
+        code = daemon.run()
+    raise typer.Exit(code)
 
 
 @app.command()
@@ -127,11 +128,12 @@ def deliveries(
     as_json: AsJson = False,
 ) -> None:
     """Lists what was received, and what became of it."""
-    from ingestd.handback import receipt
+    from ingestd.receipts import receipt
 
     found = _house(config, home).ledger.latest(limit=limit, source=source_name)
     if as_json:
-        _print_json([{**receipt(each), "source": each.source, "stage": each.stage} for each in found])
+        ours = ({"source": each.source, "stage": each.stage, "detail": each.reason} for each in found)
+        _print_json([{**receipt(each), **facts} for each, facts in zip(found, ours, strict=True)])
         return
     table = _table(
         "id", "received (UTC)", "source", "file", "state", "records", "loaded", "rejected", "duplicate", "why"
@@ -324,16 +326,16 @@ def source_password() -> None:
 def run_role(
     role: str,
     name: Annotated[str, typer.Option()],
-    pipes: Annotated[str, typer.Option()],
+    pipe_numbers: Annotated[str, typer.Option("--pipes")],
     config: Config = CONFIG,
     home: Home = HOME,
 ) -> None:
     """The main function of a child of `serve`."""
-    from ingestd import journal, roles
+    from ingestd import journal, pipes, roles
 
     journal.configure()
-    lifeline, doorbell, ready = (int(number) for number in pipes.split(","))
-    roles.run(role, config, home, roles.Pipes(lifeline=lifeline, doorbell=doorbell, ready=ready), name=name)
+    lifeline, doorbell, ready = (int(number) for number in pipe_numbers.split(","))
+    roles.run(role, config, home, pipes.Pipes(lifeline=lifeline, doorbell=doorbell, ready=ready), name=name)
 
 
 def main() -> None:
@@ -383,7 +385,7 @@ def _exit_code(delivery: Delivery) -> int:
 
 
 def _report(delivery: Delivery, *, as_json: bool) -> None:
-    from ingestd.handback import receipt
+    from ingestd.receipts import receipt
 
     if as_json:
         _print_json(receipt(delivery))

@@ -32,7 +32,9 @@ LOCK_SECONDS = 5.0
 """The children of a daemon that was killed end within milliseconds; a daemon that runs never gives way."""
 STOP_SECONDS = 60.0
 """How long running transfers and loads may take to end after a stop."""
-LONGEST_PAUSE = 30.0
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 30.0
+MISCONFIGURED = 78
+"""The exit code of a configuration error (sysexits.h, EX_CONFIG)."""
 
 
 @dataclass(kw_only=True)
@@ -45,6 +47,8 @@ class Child:
     ready: int | None = None
     """The pipe on which the child says that it is ready; None once it has."""
     failures: int = 0
+    """how often it ended with an error soon after its start"""
+    started_at: float = 0.0
     not_before: float = 0.0
 
 
@@ -61,9 +65,10 @@ class Daemon:
     doorbell: tuple[int, int] = field(default_factory=os.pipe)
     doors: dict[str, Any] = field(default_factory=dict)
     stopping: bool = False
+    exit_code: int = 0
 
-    def run(self) -> None:
-        """Until SIGTERM or SIGINT; returns when every child has ended."""
+    def run(self) -> int:
+        """Until SIGTERM, SIGINT or a role that cannot be configured; returns the exit code when all children ended."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         while not self.stopping:
@@ -71,6 +76,7 @@ class Daemon:
                 self._tend(child)
             self._hear()
         self._end()
+        return self.exit_code
 
     def _stop(self, *_: object) -> None:
         self.stopping = True
@@ -87,13 +93,20 @@ class Daemon:
     def _bury(self, child: Child) -> None:
         assert child.process is not None
         log.warning("role_died", role=child.name, exit=child.process.returncode)
+        self._pause(child, child.process.returncode)
         child.process = None
         _close(child)
-        pause = min(LONGEST_PAUSE, 0.2 * 2**child.failures) if child.failures else 0.0
-        child.failures += 1
-        child.not_before = time.monotonic() + pause
         if child.role == "worker":
             self._give_back(child)
+
+    def _pause(self, child: Child, code: int) -> None:
+        """A role that was killed is replaced at once; one that keeps failing by itself waits longer each time."""
+        if code == MISCONFIGURED and child.ready is not None:
+            self.stopping, self.exit_code = True, MISCONFIGURED  # it said why on stderr; trying again mends nothing
+        lived = time.monotonic() - child.started_at
+        child.failures = child.failures + 1 if code > 0 and lived < LONGEST_PAUSE else 0
+        pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**child.failures) if child.failures else 0.0
+        child.not_before = time.monotonic() + pause
 
     def _give_back(self, child: Child) -> None:
         try:
@@ -116,7 +129,7 @@ class Daemon:
         inherited = (self.lifeline[0], doorbell, said, self.lock.descriptor)
         child.process = subprocess.Popen(command, pass_fds=inherited, env=self._environment())  # noqa: S603 - our own
         os.close(said)
-        child.ready = heard
+        child.ready, child.started_at = heard, time.monotonic()
 
     def _environment(self) -> dict[str, str]:
         """A door that is opened again keeps the port it had, also when that was any free one."""
@@ -134,7 +147,6 @@ class Daemon:
             said = os.read(descriptor, 65536)
             _close(child)
             if said:
-                child.failures = 0
                 self.doors |= json.loads(said)
                 log.info("role_ready", role=child.name)
         everyone = all(child.process is not None and child.ready is None for child in self.children)

@@ -22,10 +22,10 @@ from rich.table import Table
 
 from ingestd import samples
 from ingestd.errors import Unavailable
-from ingestd.handback import receipt
 from ingestd.house import House, open_house, prepare_store
 from ingestd.ingest import donotcall
 from ingestd.ingest.poollog import PoolLog
+from ingestd.receipts import receipt
 from ingestd.schemas import read as read_schema
 from ingestd.store import pools
 from ingestd.store.engine import reading
@@ -38,6 +38,7 @@ console = Console(highlight=False, width=None if sys.stdout.isatty() else 150)
 def run(config: Path, home: Path | None, *, once: bool) -> None:
     """The whole show; stays up until Ctrl-C unless `once`."""
     config = config.resolve()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the daemon and the home go with the demo
     with _home(home) as place:
         house = open_house(config, place)
         prepare_store(house)

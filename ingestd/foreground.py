@@ -12,14 +12,13 @@ from rich.progress import Progress
 
 from ingestd.errors import Rejected, Unavailable
 from ingestd.house import House, Lock
-from ingestd.ingest.road import Road
 from ingestd.model import Arrival, Completeness, Delivery
 from ingestd.receive import names
 from ingestd.receive.landing import Landing
-from ingestd.roles import publisher_of, road_of
 from ingestd.settings import Source
 from ingestd.store import organisation
 from ingestd.store.engine import reading
+from ingestd.worker import publisher_of, road_of
 
 POLL_SECONDS = 0.2
 PIECE = 1024 * 1024
@@ -82,7 +81,7 @@ def _load(house: House, delivery_id: int, progress: Progress) -> None:
     def onlooker(stage: str) -> None:
         progress.update(task, description=stage, completed=STAGES.index(stage))
 
-    road_of(house, Road).travel(delivery_id, onlooker)
+    road_of(house).travel(delivery_id, onlooker)
     house.dispatcher.done(delivery_id)
     publisher_of(house).sweep()
 

@@ -5,20 +5,19 @@ Done after the delivery has ended and noted in the ledger, so a crash between th
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import structlog
 
 from ingestd.errors import Unavailable
 from ingestd.ingest.poollog import PoolLog
-from ingestd.model import Delivery, State
+from ingestd.model import Delivery
+from ingestd.receipts import receipt
 from ingestd.receive import results
 from ingestd.store.ledger import Ledger, now
 
@@ -43,14 +42,23 @@ class Publisher:
     def sweep(self) -> None:
         """Publishes whatever ended without it, such as duplicates and dead letters; prunes now and then."""
         try:
-            for delivery in self.ledger.unpublished():
-                self.publish(delivery)
+            waiting = self.ledger.unpublished()
         except Unavailable as problem:
+            waiting = []
             log.warning("results_not_published", error=str(problem))
+        for delivery in waiting:
+            self._try(delivery)
         if self.clock() - self.pruned_at >= PRUNE_SECONDS:
             self.pruned_at = self.clock()
             for folder in self._all_folders():
                 results.prune(folder, keep=self.keep, now=now())
+
+    def _try(self, delivery: Delivery) -> None:
+        """One that cannot be handed back does not hold up the others."""
+        try:
+            self.publish(delivery)
+        except Unavailable as problem:
+            log.warning("results_not_published", delivery=delivery.id, error=str(problem))
 
     def publish(self, delivery: Delivery) -> None:
         """Hands back the results of an ended delivery, unless that was done; raises Unavailable to be tried again."""
@@ -81,25 +89,3 @@ class Publisher:
         rejected = b"".join(written.rejected())
         if rejected:
             yield "rejected.csv", rejected
-
-
-def receipt(delivery: Delivery) -> dict[str, Any]:
-    """What became of a file, for the partner's programs."""
-    told = {
-        "delivery": delivery.id,
-        "file": delivery.name,
-        "bytes": delivery.size,
-        "sha256": delivery.sha256,
-        "received_at": delivery.received_at.isoformat(),
-        "finished_at": delivery.finished_at.isoformat() if delivery.finished_at else None,
-        "state": delivery.state,
-        "completeness": delivery.completeness,
-        "completeness_evidence": delivery.evidence,
-        "lead_pool": delivery.pool_id,
-        "counts": dataclasses.asdict(delivery.counts),
-    }
-    if delivery.state is State.DUPLICATE:
-        told["duplicate_of"] = delivery.duplicate_of
-    if delivery.reason_code:
-        told["reason"] = {"code": delivery.reason_code, "message": delivery.reason, "suggestion": delivery.suggestion}
-    return told

@@ -65,7 +65,7 @@ class House:
 def open_house(config: Path, home: Path, *, worker: str = "") -> House:
     """Opens a home, making it on first use; raises Misconfigured or Unavailable."""
     configuration = settings.read(config)
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)  # it holds personal data; an existing folder is left as it is
+    _make_home(home)
     engine = open_engine(configuration.daemon.store.url or sqlite_url(home))
     retry = timedelta(seconds=configuration.daemon.worker.retry_seconds)
     dispatcher = LocalDispatcher(engine=engine, worker=worker, retry=retry)
@@ -78,6 +78,14 @@ def open_house(config: Path, home: Path, *, worker: str = "") -> House:
         ledger=Ledger(engine=engine, submit=dispatcher.submit),
         spool=Spool(home / "spool"),
     )
+
+
+def _make_home(home: Path) -> None:
+    """Nobody else may look: it holds personal data. A folder that is there is left as it is."""
+    try:
+        home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as problem:
+        raise Misconfigured(str(home), "home", f"cannot be made: {problem.strerror}") from problem
 
 
 def prepare_store(house: House) -> None:

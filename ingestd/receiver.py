@@ -11,10 +11,10 @@ from typing import Any
 from ingestd.accounts import Account, InMemoryAccounts
 from ingestd.errors import Misconfigured
 from ingestd.house import House
+from ingestd.pipes import Pipes, on_stop, ringer, say_ready
 from ingestd.receive.folder import DropFolder, FolderOptions
 from ingestd.receive.ftp import FtpDoor, FtpOptions
 from ingestd.receive.landing import Landing
-from ingestd.roles import Pipes, on_stop, ringer, say_ready
 from ingestd.settings import FtpSettings, Source
 from ingestd.store import organisation
 from ingestd.store.engine import reading
@@ -69,7 +69,9 @@ def _open_ftp(house: House, sources: Iterable[Source], landing: Landing, stack: 
         door.start()
     except OSError as problem:
         where = f"{settings.host}:{settings.port}"
-        raise Misconfigured("ingestd.toml", "ftp.port", f"{where} cannot be opened: {problem.strerror}") from problem
+        raise Misconfigured(
+            "ingestd.toml", "ftp.port", f"{where} cannot be opened: {problem.strerror or problem}"
+        ) from problem
     stack.callback(door.stop)
     host, port = door.address
     return {"host": host, "port": port}

@@ -9,6 +9,9 @@ import hashlib
 import re
 import tomllib
 import unicodedata
+from collections import Counter
+from collections.abc import Iterator
+from datetime import date
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,7 +19,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from ingestd.errors import Misconfigured
-from ingestd.settings import Frozen
+from ingestd.settings import Frozen, misconfigured
 
 FieldType = Literal["text", "phone", "email", "date", "datetime", "integer", "country", "postcode", "code"]
 
@@ -36,6 +39,17 @@ def _known_pattern(value: str) -> str:
     return value
 
 
+def _is_bound(kind: str, bound: int | str) -> bool:
+    if kind == "integer":
+        return isinstance(bound, int)
+    if kind != "date" or isinstance(bound, int):
+        return False
+    try:
+        return bound == "today" or bool(date.fromisoformat(bound))
+    except ValueError:
+        return False
+
+
 class LeadField(Frozen):
     """One field of a lead: its name in the store, its title for people, and what its values must be."""
 
@@ -52,6 +66,13 @@ class LeadField(Frozen):
     choices: tuple[str, ...] = Field((), description="the only values allowed, when there are any")
     min: int | str | None = Field(None, description="smallest number, or first day as YYYY-MM-DD or `today`")
     max: int | str | None = Field(None, description="largest number, or last day as YYYY-MM-DD or `today`")
+
+    @model_validator(mode="after")
+    def _bounded(self) -> LeadField:
+        for bound in (self.min, self.max):
+            if bound is not None and not _is_bound(self.type, bound):
+                raise ValueError(f"min and max of type {self.type!r} cannot be {bound!r}")
+        return self
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -77,6 +98,9 @@ class Schema(Frozen):
 
     @model_validator(mode="after")
     def _unambiguous(self) -> Schema:
+        doubled = [name for name, count in Counter(field.name for field in self.fields).items() if count > 1]
+        if doubled:
+            raise ValueError(f"described twice: {', '.join(doubled)}")
         owners: dict[str, str] = {}
         for field in self.fields:
             for name in field.names:
@@ -124,19 +148,37 @@ def read(folder: Path, template: str | None = None) -> Schema:
     texts = {name: _text(folder / name) for name in names}
     version = hashlib.sha256("\0".join(texts.values()).encode()).hexdigest()[:12]
     values = {name: _toml(folder / name, text) for name, text in texts.items()}
-    extra = values[names[-1]].get("field", []) if template else []
+    fields = [field for name in names if name != "countries.toml" for field in _fields(folder / name, values[name])]
+    countries = dict(_countries(folder / "countries.toml", values["countries.toml"]))
     try:
-        schema = Schema(
-            fields=tuple(LeadField.model_validate(field) for field in (*values["lead.toml"].get("field", ()), *extra)),
-            countries=values["countries.toml"].get("country", {}),
-            version=version,
-        )
+        schema = Schema(fields=tuple(fields), countries=countries, version=version)
     except ValidationError as problem:
-        first = problem.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or first["type"]
-        raise Misconfigured(str(folder / names[-1 if template else 0]), key, first["msg"]) from problem
+        raise misconfigured(folder / names[-1 if template else 0], problem) from problem
     _check_system_fields(folder / "lead.toml", schema)
     return schema
+
+
+def _fields(path: Path, values: dict[str, Any]) -> Iterator[LeadField]:
+    _only(path, values, "field")
+    for number, field in enumerate(values.get("field", ())):
+        try:
+            yield LeadField.model_validate(field)
+        except ValidationError as problem:
+            raise misconfigured(path, problem, "field", str(field.get("name", number))) from problem
+
+
+def _countries(path: Path, values: dict[str, Any]) -> Iterator[tuple[str, Country]]:
+    _only(path, values, "country")
+    for code, country in values.get("country", {}).items():
+        try:
+            yield code, Country.model_validate(country)
+        except ValidationError as problem:
+            raise misconfigured(path, problem, "country", code) from problem
+
+
+def _only(path: Path, values: dict[str, Any], table: str) -> None:
+    if unknown := sorted(set(values) - {table}):
+        raise Misconfigured(str(path), unknown[0], f"is not known; this file holds [{table}] tables only")
 
 
 def _check_system_fields(path: Path, schema: Schema) -> None:

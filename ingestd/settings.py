@@ -297,6 +297,10 @@ class Sources(Frozen):
         return self
 
 
+LOADED_STATUSES = ("unprocessed", "invalid_phone_number", "in_do_not_call_list", "in_global_do_not_call_list")
+"""The statuses that loading gives to leads; they must be there, and import_may_set."""
+
+
 class Statuses(Frozen):
     """`config/statuses.toml`."""
 
@@ -305,6 +309,7 @@ class Statuses(Frozen):
     @model_validator(mode="after")
     def _consistent(self) -> Statuses:
         _unique("status code", (s.code for s in self.status))
+        _exist("a load sets the status", LOADED_STATUSES, {s.code for s in self.status if s.import_may_set})
         return self
 
 
@@ -349,14 +354,14 @@ def _file(path: Path, part: type[Part]) -> Part:
     try:
         return part(**values)
     except ValidationError as problem:
-        raise _misconfigured(path, problem) from problem
+        raise misconfigured(path, problem) from problem
 
 
-def _misconfigured(path: Path, problem: ValidationError) -> Misconfigured:
-    """The first thing wrong, as file, key and value; the count of the others, so that nobody thinks it was all."""
+def misconfigured(path: Path, problem: ValidationError, *above: str) -> Misconfigured:
+    """The first thing wrong, as file, key below `above` and value; and how many others, lest one thinks it was all."""
     errors = problem.errors()
     first: Any = errors[0]
-    key = ".".join(str(part) for part in first["loc"]) or "file"
+    key = ".".join((*above, *(str(part) for part in first["loc"]))) or "file"
     shown = "" if isinstance(first["input"], dict) else f" (found {first['input']!r})"
     more = f"; and {len(errors) - 1} more" if len(errors) > 1 else ""
     return Misconfigured(str(path), key, f"{first['msg'].removeprefix('Value error, ')}{shown}{more}")

@@ -73,10 +73,13 @@ def test_a_template_that_claims_a_system_fields_header_is_refused(folder: Path) 
 @pytest.mark.parametrize(
     ("old", "new", "key", "told"),
     [
-        ('type = "phone"', 'type = "fone"', "type", "'phone'"),
-        ("max_length = 64", "max_length = 0", "max_length", "greater than or equal to 1"),
-        ('name = "external_id"', 'name = "External Id"', "name", "pattern"),
-        ("required = true", "requierd = true", "requierd", "not permitted"),
+        ('type = "phone"', 'type = "fone"', "field.phone.type", "found 'fone'"),
+        ("max_length = 64", "max_length = 0", "field.external_id.max_length", "found 0"),
+        ('name = "external_id"', 'name = "External Id"', "field.External Id.name", "found 'External Id'"),
+        ("required = true", "requierd = true", "field.phone.requierd", "not permitted"),
+        ('min = "1900-01-01"', 'min = "1900"', "field.date_of_birth", "cannot be '1900'"),
+        ("min = 0", 'min = "none"', "field.priority", "cannot be 'none'"),
+        ("[[field]]", "[[fields]]", "fields", "is not known"),
         ("[[field]]", "[[field", "syntax", "line 5"),
         ('name = "city"', 'name = "town_name"', "field", "the system fields city are not described"),
     ],
@@ -91,6 +94,28 @@ def test_an_error_names_file_and_key(folder: Path, old: str, new: str, key: str,
     assert raised.value.where == str(path)
     assert raised.value.key == key
     assert told in raised.value.message
+
+
+def test_an_error_of_the_system_fields_is_not_blamed_on_the_template(folder: Path) -> None:
+    path = folder / "lead.toml"
+    path.write_text(path.read_text(encoding="utf-8").replace('type = "phone"', 'type = "fone"', 1), encoding="utf-8")
+    with pytest.raises(Misconfigured) as raised:
+        schemas.read(folder, "energy")
+    assert raised.value.where == str(path)
+
+
+def test_a_template_cannot_describe_a_system_field_anew(folder: Path) -> None:
+    with (folder / "energy.toml").open("a", encoding="utf-8") as file:
+        file.write('[[field]]\nname = "phone"\ntitle = "Phone"\ntype = "text"\n')
+    with pytest.raises(Misconfigured, match="described twice: phone"):
+        schemas.read(folder, "energy")
+
+
+def test_an_unknown_key_of_a_country_is_named(folder: Path) -> None:
+    with (folder / "countries.toml").open("a", encoding="utf-8") as file:
+        file.write("typo = 3\n")
+    with pytest.raises(Misconfigured, match=r"countries\.toml: country\.US\.typo: .*found 3"):
+        schemas.read(folder)
 
 
 def test_a_pattern_must_be_one() -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, Engine, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, and_, delete, func, insert, or_, select, update
 
 from ingestd.errors import Unavailable
 from ingestd.model import State
@@ -118,7 +118,7 @@ class LocalDispatcher:
 
     def done(self, delivery_id: int) -> None:
         """Removes the job, unless the delivery was queued once more since it ended: then the job is its new one."""
-        mine = jobs.c.delivery_id == delivery_id
+        mine = self._mine(delivery_id)
         unended = select(deliveries.c.id).where(deliveries.c.id == delivery_id, deliveries.c.state.in_(_UNENDED))
         with writing(self.engine) as connection:
             if connection.scalar(unended) is None:
@@ -128,7 +128,11 @@ class LocalDispatcher:
 
     def _postpone(self, delivery_id: int) -> None:
         with writing(self.engine) as connection:
-            attempts = connection.scalar(select(deliveries.c.attempts).where(deliveries.c.id == delivery_id)) or 1
-            pause = min(self.retry * 2 ** (attempts - 1), LONGEST_PAUSE)
-            mine = update(jobs).where(jobs.c.delivery_id == delivery_id)
-            connection.execute(mine.values(state="ready", worker=None, not_before=self.clock() + pause))
+            epoch = connection.scalar(select(deliveries.c.epoch).where(deliveries.c.id == delivery_id)) or 1
+            pause = min(self.retry * 2 ** min(epoch - 1, 10), LONGEST_PAUSE)
+            again = update(jobs).where(self._mine(delivery_id))
+            connection.execute(again.values(state="ready", worker=None, not_before=self.clock() + pause))
+
+    def _mine(self, delivery_id: int) -> ColumnElement[bool]:
+        """A job that was given to another worker meanwhile is not touched."""
+        return and_(jobs.c.delivery_id == delivery_id, or_(jobs.c.worker == self.worker, jobs.c.worker.is_(None)))

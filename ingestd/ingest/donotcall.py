@@ -9,10 +9,13 @@ from sqlalchemy import Engine
 
 from ingestd.errors import Rejected
 from ingestd.ingest import phones, reading
+from ingestd.model import Severity
 from ingestd.schemas import Schema, header_key
 from ingestd.store import loading, rules
 from ingestd.store.engine import reading as viewing
 from ingestd.store.engine import writing
+
+_LINES = pl.Schema({"line": pl.Int64, "text": pl.String})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +26,7 @@ class Imported:
     known: int
     """numbers that were on the list already, or twice in the file"""
     unreadable: list[tuple[int, str]]
-    """line and text of what is no phone number"""
+    """line and text of what is no phone number, or no record of the table"""
 
 
 def import_list(
@@ -35,38 +38,57 @@ def import_list(
     """
     with viewing(engine) as connection:
         owner = rules.campaign(connection, campaign) if campaign else None
-    numbers = _numbers(data, name, schema)
+    numbers, broken = _numbers(data, name, schema)
     read = numbers.hstack(phones.normalise(numbers["text"], region or (owner.region if owner else "ZZ")))
     good = read["e164"].drop_nulls()
     wanted = good.unique().sort().to_list()
     with writing(engine) as connection:
         added = loading.add_do_not_call(connection, owner.id if owner else 0, wanted, reason) if wanted else 0
-    wrong = read.filter(pl.col("e164").is_null()).select("line", "text")
+    wrong = pl.concat([read.filter(pl.col("e164").is_null()).select("line", "text"), broken]).sort("line")
     return Imported(added=added, known=len(good) - added, unreadable=wrong.rows())
 
 
-def _numbers(data: bytes, name: str, schema: Schema) -> pl.DataFrame:
-    """`line`, `text` of every number; a table is told from a plain list by its header."""
+def _numbers(data: bytes, name: str, schema: Schema) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """`line`, `text` of every number, and of every record that could not be read.
+
+    A table is told from a plain list by its header.
+    """
     try:
         sheet = reading.read(data, name=name)
     except Rejected as problem:
         if problem.code in ("no_header", "header_only"):
-            return _plain_list(data)
+            return _plain_list(data), pl.DataFrame(schema=_LINES)
         raise
-    named = {header_key(column): column for column in sheet.header}
-    phone = next((named[key] for key in map(header_key, schema.by_name["phone"].names) if key in named), None)
-    if phone is None:
+    columns = [column for column in sheet.header if _is_phone(column, schema)]
+    if not columns:
         raise Rejected(
             "phone_column_missing",
             f"no column of {name} is a phone number; its columns are: {', '.join(sheet.header)}",
             suggestion="send one number a line without a header, or a table with a column named phone",
         )
-    lines = sheet.records.filter(pl.col("row").is_in(sheet.rows.implode()))["line_start"]
-    text = sheet.cells[phone].str.strip_chars()
-    return pl.DataFrame({"line": lines, "text": text}).filter(pl.col("text") != "")
+    lines = sheet.records.filter(pl.col("row").is_in(sheet.rows.implode()))["line_start"].alias("line")
+    # Every phone column counts: a number that is left out of the list would be called.
+    texts = [pl.DataFrame([lines, sheet.cells[column].alias("text")]) for column in columns]
+    numbers = pl.concat(texts).with_columns(pl.col("text").str.strip_chars()).filter(pl.col("text") != "")
+    return numbers.cast(_LINES).sort("line", maintain_order=True), _broken(sheet)
+
+
+def _is_phone(column: str, schema: Schema) -> bool:
+    field = schema.by_header.get(header_key(column))
+    return field is not None and field.type == "phone"
+
+
+def _broken(sheet: reading.Sheet) -> pl.DataFrame:
+    errors = sheet.problems.filter(pl.col("severity") == Severity.ERROR).unique("row", keep="first")
+    placed = errors.join(sheet.records, on="row", validate="1:1")
+    return placed.select(pl.col("line_start").alias("line"), pl.col("value").alias("text")).cast(_LINES)
 
 
 def _plain_list(data: bytes) -> pl.DataFrame:
-    lines = data.decode("utf-8-sig", errors="replace").splitlines()
+    lines = data.decode(_encoding(data), errors="replace").splitlines()
     rows = [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]
-    return pl.DataFrame(rows, schema={"line": pl.Int64, "text": pl.String}, orient="row")
+    return pl.DataFrame(rows, schema=_LINES, orient="row")
+
+
+def _encoding(data: bytes) -> str:
+    return "utf-16" if data.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"

@@ -19,17 +19,25 @@ def pieces(delivery: Delivery, kind: str, *, logs: Path, spool: Spool, as_json: 
 
     `as_json` gives the full log and the errors as JSON lines instead of CSV.
     """
+    state = f"delivery {delivery.id} is {delivery.state}"
     if kind == "original":
+        if not delivery.spool_key:
+            raise Rejected("no_original", f"{state}; its file was not kept", suggestion=_first(delivery))
         return _file(spool.path(delivery.spool_key))
     if not delivery.log_key:
-        state = f"delivery {delivery.id} is {delivery.state}"
-        raise Rejected("no_log", f"{state}; it has no log", suggestion="wait until the delivery has ended")
+        advice = _first(delivery) if delivery.state.final else "wait until the delivery has ended"
+        raise Rejected("no_log", f"{state}; it has no log", suggestion=advice)
     log = PoolLog(folder=logs / delivery.log_key)
     if kind == "summary":
         return iter([_summary(delivery, log)])
     if kind == "rejected":
         return log.rejected()
     return log.full(as_json=as_json) if kind == "full" else log.errors(as_json=as_json)
+
+
+def _first(delivery: Delivery) -> str:
+    """A duplicate was neither kept nor loaded: everything there is belongs to the first delivery of the file."""
+    return f"take that of delivery {delivery.duplicate_of}" if delivery.duplicate_of else ""
 
 
 def _summary(delivery: Delivery, log: PoolLog) -> bytes:

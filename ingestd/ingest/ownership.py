@@ -18,7 +18,6 @@ from ingestd.ingest import problems
 from ingestd.model import Owner, Owners, Severity, Stage
 from ingestd.settings import code_key
 
-
 SUGGESTED = 200
 """Unknown codes of one file that get a suggestion of their own: with 3,000 known codes each costs 6 ms."""
 

@@ -13,9 +13,10 @@ from typing import Any
 
 import polars as pl
 from sqlalchemy import Connection, Engine
+from sqlalchemy.exc import IntegrityError
 
 from ingestd import schemas
-from ingestd.errors import Rejected, Unavailable
+from ingestd.errors import Misconfigured, Rejected, Unavailable
 from ingestd.ingest import load, mapping, ownership, poollog, problems, reading, screening, validation
 from ingestd.ingest.screening import Screened
 from ingestd.model import CampaignRules, Counts, Delivery, Outcome, Owners, PoolState, State
@@ -24,7 +25,7 @@ from ingestd.settings import Source
 from ingestd.spool import Spool
 from ingestd.store import engine as store
 from ingestd.store import loading, organisation, pools, rules
-from ingestd.store.ledger import Ledger
+from ingestd.store.ledger import Fenced, Ledger
 
 NOTE_AFTER_SECONDS = 0.5
 """A delivery that takes longer says in the ledger where it is; for a small one that would be most of the work."""
@@ -54,6 +55,12 @@ class Road:
             trip.go()
         except Rejected as refusal:
             trip.refuse(refusal)
+        except Fenced:
+            raise
+        except (Unavailable, Misconfigured) as away:
+            # Ours, not the file's: it waits until we are well again, however long that takes.
+            self.ledger.postpone(delivery, str(away))
+            raise Unavailable(str(away)) from away
         except Exception as problem:
             # Noted for the dead letter, then raised: a bug ends this worker and never passes in silence.
             self.ledger.note(delivery, error=f"{type(problem).__name__}: {problem}"[:2000])
@@ -119,7 +126,7 @@ class Trip:
         while not loaded:  # once, unless another load into the campaign came between screening and loading
             with self._stage("screen"):
                 screened = self._screen(plan, judged)
-            with self._stage("load"):
+            with self._stage("load"), self._fence():
                 loaded = self._load(plan, judged, screened)
 
     def refuse(self, why: Rejected) -> None:
@@ -257,6 +264,17 @@ class Trip:
 
     def _log_folder(self) -> Path:
         return self.road.logs / self._log_key()
+
+    @contextmanager
+    def _fence(self) -> Iterator[None]:
+        """A worker that comes back late meets the pool of the one that took over before it meets the ledger's fence."""
+        try:
+            yield
+        except IntegrityError as problem:
+            known = self.road.ledger.get(self.delivery.id)
+            if known is None or known.epoch == self.delivery.epoch:
+                raise
+            raise Fenced(f"delivery {known.id} was taken over; epoch {self.delivery.epoch} is past") from problem
 
     @contextmanager
     def _stage(self, name: str) -> Iterator[None]:

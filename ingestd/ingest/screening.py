@@ -87,7 +87,7 @@ def _do_not_call(
         message=pl.when("global_list")
         .then(pl.lit("the number is on the global do-not-call list"))
         .otherwise(pl.lit(f"the number is on the do-not-call list of {campaign.code}")),
-        suggestion="" if not closes else "loaded as a closed lead; nobody will call it",
+        suggestion="loaded as a closed lead; nobody will call it" if closes else "do not send this number again",
     )
     if not closes:
         return joined.filter(pl.col("global_list").is_null()).drop("global_list"), hits.drop("global_list"), [told]
@@ -111,6 +111,7 @@ def _repeated_in_file(frame: pl.DataFrame, column: str) -> tuple[pl.DataFrame, p
         field="phone",
         value=pl.col("phone"),
         message=pl.format("the same number as row {} of this file", pl.col("first_row")),
+        suggestion="nothing to do, unless the two are different people",
     )
     return kept, repeated, told
 
@@ -136,6 +137,7 @@ def _already_there(known: pl.DataFrame, campaign: CampaignRules, column: str) ->
         field="phone",
         value=pl.col("phone"),
         message=pl.format(f"the campaign {campaign.code} has this number already, as lead {{}}", pl.col("id")),
+        suggestion="nothing to do: the lead is there",
     )
 
 

@@ -281,9 +281,9 @@ def _broken(rows: pl.DataFrame, field: LeadField, rule: str, column: str, rules:
             pl.format("{} characters; at most {}", value.str.len_chars(), pl.lit(field.max_length)),
             "shorten it",
         ),
-        "pattern": (pl.format("{} does not have the form {}", value, pl.lit(field.pattern)), ""),
+        "pattern": (pl.format("{} does not have the form {}", value, pl.lit(field.pattern)), "correct the value"),
         "choice": (pl.format("{} is none of {}", value, pl.lit(", ".join(field.choices))), "use one of these"),
-        "range": (pl.format("{} is not between {}", value, pl.lit(_range(field, rules))), ""),
+        "range": (pl.format("{} is not between {}", value, pl.lit(_range(field, rules))), "correct the value"),
         "email": (pl.format("{} is not an e-mail address", value), "write one address such as name@example.com"),
         "postcode": (pl.format("{} is not a postcode of its country", value), "check postcode and country"),
     }

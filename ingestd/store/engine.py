@@ -10,20 +10,23 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.pool import NullPool
 
-from ingestd.errors import Unavailable
+from ingestd.errors import Misconfigured, Unavailable
 
 BUSY_SECONDS = 60
 """How long a writer waits for another one on SQLite; the largest load holds the lock for a few seconds."""
 
 
 def open_engine(url: str) -> Engine:
-    """An engine for `url`, an SQLAlchemy URL of SQLite or PostgreSQL."""
-    if make_url(url).get_backend_name() == "sqlite":
-        return _sqlite(url)
-    return create_engine(url, pool_pre_ping=True)
+    """An engine for `url`, an SQLAlchemy URL of SQLite or PostgreSQL; raises Misconfigured when it is neither."""
+    try:
+        if make_url(url).get_backend_name() == "sqlite":
+            return _sqlite(url)
+        return create_engine(url, pool_pre_ping=True)
+    except (ArgumentError, ImportError) as problem:  # no URL at all, or of a database that has no driver here
+        raise Misconfigured("ingestd.toml", "store.url", f"cannot be used: {problem}") from problem
 
 
 def sqlite_url(home: Path) -> str:

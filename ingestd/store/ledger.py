@@ -118,6 +118,12 @@ class Ledger:
         with writing(self.engine) as connection:
             connection.execute(update(deliveries).where(*_mine(delivery)).values(told))
 
+    def postpone(self, delivery: Delivery, why: str) -> None:
+        """Puts a delivery back because something of ours is away; that attempt does not count against the file."""
+        again = {"state": State.QUEUED, "stage": "", "attempts": delivery.attempts - 1, "reason": why}
+        with writing(self.engine) as connection:
+            connection.execute(update(deliveries).where(*_mine(delivery)).values(again))
+
     def finish(self, connection: Connection, delivery: Delivery, state: State, **facts: Any) -> None:
         """Ends a delivery, last in the transaction that loaded it; raises Fenced when it is no longer this worker's."""
         values = {"stage": "", "reason": "", **facts, "state": state, "finished_at": self.clock()}
@@ -194,17 +200,23 @@ def _mine(delivery: Delivery) -> tuple[Any, ...]:
     return table.id == delivery.id, table.epoch == delivery.epoch, table.state == State.RUNNING
 
 
+def _same_name(arrival: Arrival) -> tuple[Any, ...]:
+    """The folder counts: it names the campaign, and one file may be meant for two campaigns."""
+    table = deliveries.c
+    return table.source == arrival.source, table.folder == arrival.folder, table.name == arrival.name
+
+
 def _same_file(connection: Connection, arrival: Arrival, landed: Landed) -> int | None:
     table = deliveries.c
-    same = (table.source == arrival.source, table.name == arrival.name, table.sha256 == landed.sha256)
+    same = (*_same_name(arrival), table.sha256 == landed.sha256)
     alive = (table.state.in_(_LOADED_OR_WILL_BE), table.state != State.DUPLICATE)
     return connection.scalar(select(table.id).where(*same, *alive).order_by(table.id).limit(1))
 
 
 def _earlier_version(connection: Connection, arrival: Arrival) -> int | None:
     table = deliveries.c
-    same = (table.source == arrival.source, table.name == arrival.name, table.state != State.DUPLICATE)
-    return connection.scalar(select(table.id).where(*same).order_by(table.id.desc()).limit(1))
+    earlier = (*_same_name(arrival), table.state != State.DUPLICATE)
+    return connection.scalar(select(table.id).where(*earlier).order_by(table.id.desc()).limit(1))
 
 
 def _one(connection: Connection, query: Select[Any]) -> Delivery:

@@ -69,6 +69,25 @@ def test_same_name_and_bytes_are_a_duplicate_without_a_job(ledger: Ledger) -> No
     assert ledger.record(ARRIVAL, landed()).duplicate_of == first.delivery_id
 
 
+def test_the_folder_names_the_campaign_so_one_file_may_go_to_two(ledger: Ledger) -> None:
+    ledger.record(ARRIVAL, landed())
+    elsewhere = dataclasses.replace(ARRIVAL, folder="DK-FIBRE")
+    second = ledger.record(elsewhere, landed())
+    assert (second.duplicate_of, second.previous_version) == (None, None)
+    assert ledger.record(elsewhere, landed()).duplicate_of == second.delivery_id
+
+
+def test_an_attempt_that_failed_by_our_fault_does_not_count(ledger: Ledger) -> None:
+    recorded = ledger.record(ARRIVAL, landed())
+    for _ in range(3):
+        delivery = ledger.begin(recorded.delivery_id, max_attempts=1)
+        assert delivery is not None
+        ledger.postpone(delivery, "the disk is away")
+    waiting = ledger.get(recorded.delivery_id)
+    assert waiting is not None
+    assert (waiting.state, waiting.attempts, waiting.reason) == (State.QUEUED, 0, "the disk is away")
+
+
 def test_same_name_with_other_bytes_is_a_new_version(ledger: Ledger) -> None:
     first = ledger.record(ARRIVAL, landed())
     second = ledger.record(ARRIVAL, landed("b"))

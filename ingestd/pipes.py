@@ -1,0 +1,88 @@
+"""How the supervisor and its roles hear of each other: lifeline, doorbell, ready and stop.
+
+The lifeline's end means that the supervisor is gone. A worker without a supervisor would be a second process tree, so
+it ends at once. The doorbell is rung by the doors and heard by the workers.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+IDLE_SECONDS = 0.5
+"""How long a worker sleeps when the doorbell is silent; the ledger is the truth, the bell only makes it sooner."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pipes:
+    """File descriptors that the supervisor hands down."""
+
+    lifeline: int
+    doorbell: int
+    ready: int
+    """Written once, when the role does its work: a JSON object of open doors."""
+
+
+@dataclass(kw_only=True)
+class Bell:
+    """Stop and doorbell of a worker."""
+
+    doorbell: int
+    idle: Callable[[], None]
+    """Done before each wait."""
+    stopped: threading.Event = field(default_factory=threading.Event)
+
+    def is_set(self) -> bool:
+        """True after SIGTERM or SIGINT."""
+        return self.stopped.is_set()
+
+    def wait(self) -> None:
+        """Until the bell rings, at most IDLE_SECONDS."""
+        self.idle()
+        heard, _, _ = select.select([self.doorbell], [], [], IDLE_SECONDS)
+        if heard:
+            try:
+                os.read(self.doorbell, 1)
+            except BlockingIOError:  # another worker heard the same ring
+                return
+
+
+def ringer(doorbell: int) -> Callable[[], None]:
+    """Rings the workers; a full pipe has rung already."""
+    os.set_blocking(doorbell, False)
+
+    def ring() -> None:
+        try:
+            os.write(doorbell, b"!")
+        except BlockingIOError:
+            return
+
+    return ring
+
+
+def die_with_supervisor(lifeline: int) -> None:
+    """Ends this process at once when the supervisor is gone."""
+
+    def watch() -> None:
+        os.read(lifeline, 1)  # returns at end of file only: nobody ever writes
+        os._exit(75)
+
+    threading.Thread(target=watch, name="lifeline", daemon=True).start()
+
+
+def say_ready(ready: int, doors: dict[str, Any]) -> None:
+    """Tells the supervisor that the role does its work."""
+    os.write(ready, json.dumps(doors).encode() + b"\n")
+    os.close(ready)
+
+
+def on_stop(stop: Callable[[], None]) -> None:
+    """Calls `stop` on SIGTERM and SIGINT."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop())

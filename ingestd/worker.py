@@ -1,0 +1,76 @@
+"""The worker: loads deliveries one after the other, and hands their results back."""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+
+import structlog
+
+from ingestd.handback import Publisher
+from ingestd.house import House
+from ingestd.ingest.road import Road
+from ingestd.model import Delivery
+from ingestd.pipes import Bell, Pipes, on_stop, say_ready
+
+log = structlog.get_logger()
+
+
+def work(house: House, pipes: Pipes) -> None:
+    """Loads whatever is queued until it is told to stop; the delivery in hand is brought to its end."""
+    os.set_blocking(pipes.doorbell, False)
+    road, publisher = road_of(house), publisher_of(house)
+
+    def handle(delivery_id: int) -> None:
+        road.travel(delivery_id)
+        delivery = house.ledger.get(delivery_id)
+        assert delivery is not None
+        _log_end(delivery)
+        publisher.publish(delivery)
+
+    bell = Bell(doorbell=pipes.doorbell, idle=publisher.sweep)
+    on_stop(bell.stopped.set)
+    say_ready(pipes.ready, {})
+    house.dispatcher.run(handle, bell)
+
+
+def road_of(house: House) -> Road:
+    """The road of a house."""
+    return Road(
+        engine=house.engine,
+        ledger=house.ledger,
+        spool=house.spool,
+        logs=house.places.logs,
+        schemas=house.schemas,
+        max_attempts=house.configuration.daemon.worker.max_attempts,
+    )
+
+
+def publisher_of(house: House) -> Publisher:
+    """What hands the results of a house back."""
+    settings = house.configuration.daemon
+    return Publisher(
+        ledger=house.ledger,
+        logs=house.places.logs,
+        homes=house.places.homes,
+        drop=house.places.home / settings.folder.path,
+        keep=timedelta(days=settings.results.keep_days),
+    )
+
+
+def _log_end(delivery: Delivery) -> None:
+    """One line for the operator's log about how a delivery ended."""
+    counts = delivery.counts
+    log.info(
+        "delivery_ended",
+        delivery=delivery.id,
+        source=delivery.source,
+        name=delivery.name,
+        state=str(delivery.state),
+        reason=delivery.reason_code or None,
+        pool=delivery.pool_id,
+        records=counts.records,
+        inserted=counts.inserted,
+        rejected=counts.rejected,
+        duplicate=counts.duplicate,
+    )
