@@ -133,7 +133,6 @@ def _ingestd(home: Path, file: Path, environment: dict[str, str]) -> Run:
     assert state == "completed", state
     seconds = (_moment(finished) - _moment(started)).total_seconds()
     stages = json.loads(timings)
-    stages["load"] = seconds - sum(stages.values())
     return Run(seconds=seconds, stages=stages, peak_mib=peak)
 
 

@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ingestd import samples
-from ingestd.errors import Unavailable
+from ingestd.errors import Misconfigured, Unavailable
 from ingestd.house import House, open_house, prepare_store
 from ingestd.ingest import donotcall
 from ingestd.ingest.poollog import PoolLog
@@ -41,6 +41,7 @@ def run(config: Path, home: Path | None, *, once: bool) -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the daemon and the home go with the demo
     with _home(home) as place:
         house = open_house(config, place)
+        _check_sources(config, house)
         prepare_store(house)
         _import_do_not_call(house)
         console.print(f"[bold]ingestd demo[/bold] · home {place}")
@@ -55,6 +56,16 @@ def run(config: Path, home: Path | None, *, once: bool) -> None:
             _show_addresses(doors, place)
             if not once:
                 _stay(process)
+
+
+def _check_sources(config: Path, house: House) -> None:
+    """The samples are those of the example configuration's partners."""
+    missing = {sample.source for sample in samples.every()} - {
+        source.name for source in house.configuration.sources.source
+    }
+    if missing:
+        told = f"the demo sends files of {', '.join(sorted(missing))}; use the example configuration"
+        raise Misconfigured(str(config / "sources.toml"), "source", told)
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from ingestd import schemas
 from ingestd.errors import Misconfigured, Rejected, Unavailable
 from ingestd.ingest import load, mapping, ownership, poollog, problems, reading, screening, validation
 from ingestd.ingest.screening import Screened
+from ingestd.ingest.stopwatch import Stopwatch
 from ingestd.model import CampaignRules, Counts, Delivery, Outcome, Owners, PoolState, State
 from ingestd.schemas import Schema
 from ingestd.settings import Source
@@ -50,7 +50,7 @@ class Road:
         delivery = self.ledger.begin(delivery_id, max_attempts=self.max_attempts)
         if delivery is None:
             return
-        trip = Trip(road=self, delivery=delivery, stages={}, onlooker=onlooker or (lambda _stage: None))
+        trip = Trip(road=self, delivery=delivery, watch=Stopwatch(), onlooker=onlooker or (lambda _stage: None))
         try:
             trip.go()
         except Rejected as refusal:
@@ -103,8 +103,7 @@ class Trip:
 
     road: Road
     delivery: Delivery
-    stages: dict[str, float]
-    """seconds spent in each stage so far"""
+    watch: Stopwatch
     onlooker: Onlooker
 
     def go(self) -> None:
@@ -240,7 +239,7 @@ class Trip:
             State.COMPLETED if clean else State.COMPLETED_WITH_REJECTS,
             pool_id=pool_id,
             log_key=self._log_key(),
-            timings=json.dumps({name: round(seconds, 4) for name, seconds in self.stages.items()}),
+            timings=json.dumps(self.watch.seconds()),
             **dataclasses.asdict(counts),
         )
 
@@ -255,7 +254,7 @@ class Trip:
             "trimmed_cells": judged.mapped.trimmed,
             "schema_version": plan.schema.version,
             "organisation_version": plan.organisation_version,
-            "stage_seconds": {name: round(seconds, 4) for name, seconds in self.stages.items()},
+            "stage_seconds": self.watch.seconds(),
             "counts": dataclasses.asdict(counts),
         }
 
@@ -279,13 +278,10 @@ class Trip:
     @contextmanager
     def _stage(self, name: str) -> Iterator[None]:
         self.onlooker(name)
-        if sum(self.stages.values()) > NOTE_AFTER_SECONDS:
+        if self.watch.total > NOTE_AFTER_SECONDS:
             self.road.ledger.note(self.delivery, stage=name)
-        begun = time.perf_counter()
-        try:
+        with self.watch.stage(name):
             yield
-        finally:
-            self.stages[name] = self.stages.get(name, 0.0) + time.perf_counter() - begun
 
 
 def _campaign_code(source: Source, folder: str) -> str:
