@@ -1,0 +1,187 @@
+"""Handing back: receipt, log and rejected records where the partner finds them, whatever happened before."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, select, update
+
+from ingestd import handback
+from ingestd.errors import Unavailable
+from ingestd.model import Delivery, State
+from ingestd.receive import results
+from ingestd.store import tables
+from ingestd.store.engine import reading, writing
+from tests.ingest.conftest import Station
+
+DATA = b"Phone,Name\r\n26000001,Anna\r\nx,Bo\r\n"
+
+
+@pytest.fixture
+def station(organised: Engine, tmp_path: Path) -> Station:
+    """A station with the example organisation, on each database."""
+    return Station.at(organised, tmp_path)
+
+
+def folder(station: Station, source: str = "nordlead") -> Path:
+    return station.home / "homes" / source / "results"
+
+
+def shown(place: Path) -> list[str]:
+    return sorted(path.name for path in place.iterdir() if not path.name.startswith(".")) if place.is_dir() else []
+
+
+def receipt(station: Station, name: str) -> dict[str, Any]:
+    told: dict[str, Any] = json.loads((folder(station) / f"{name}.receipt.json").read_bytes())
+    return told
+
+
+def published(station: Station, delivery: Delivery) -> Delivery:
+    station.publisher.publish(delivery)
+    return station.known(delivery.id)
+
+
+def test_receipt_log_and_rejected_records_are_handed_back(station: Station) -> None:
+    delivery = published(station, station.deliver(DATA))
+    assert shown(folder(station)) == ["leads.csv.log.csv", "leads.csv.receipt.json", "leads.csv.rejected.csv"]
+    assert (folder(station) / "leads.csv.log.csv").read_bytes() == station.download(delivery, "full")
+    assert (folder(station) / "leads.csv.rejected.csv").read_bytes() == b"Phone,Name\r\nx,Bo\r\n"
+    told = receipt(station, "leads.csv")
+    assert (
+        told.items()
+        >= {
+            "delivery": delivery.id,
+            "file": "leads.csv",
+            "bytes": len(DATA),
+            "sha256": delivery.sha256,
+            "state": "completed_with_rejects",
+            "completeness": "proven",
+            "lead_pool": delivery.pool_id,
+        }.items()
+    )
+    assert told["counts"] == dataclasses.asdict(delivery.counts)
+    assert "reason" not in told
+    assert delivery.published_at is not None
+
+
+def test_without_rejects_there_is_no_file_of_them(station: Station) -> None:
+    published(station, station.deliver(DATA.replace(b"x,Bo\r\n", b"")))
+    assert shown(folder(station)) == ["leads.csv.log.csv", "leads.csv.receipt.json"]
+
+
+def test_files_of_the_drop_folder_have_their_results_beside_them_too(station: Station) -> None:
+    published(station, station.deliver(DATA, protocol="folder"))
+    beside = station.home / "drop" / "nordlead" / "results"
+    assert shown(beside) == shown(folder(station)) != []
+    published(station, station.deliver(DATA, name="by-ftp.csv"))
+    assert not any(name.startswith("by-ftp") for name in shown(beside))
+
+
+def test_a_delivery_is_handed_back_once(station: Station) -> None:
+    delivery = published(station, station.deliver(DATA))
+    for path in folder(station).iterdir():
+        path.unlink()
+    published(station, delivery)
+    station.publisher.sweep()
+    assert shown(folder(station)) == []
+    assert station.known(delivery.id) == delivery
+
+
+def test_a_delivery_that_has_not_ended_is_not_handed_back(station: Station) -> None:
+    waiting = published(station, station.known(station.land(DATA)))
+    assert waiting.published_at is None
+    assert shown(folder(station)) == []
+
+
+def test_what_a_crash_left_undone_is_done_by_the_sweep(station: Station) -> None:
+    """Between the end of a delivery and its results, or between the results and the note of them."""
+    first, second = station.deliver(DATA), station.deliver(DATA, name="second.csv")
+    parts = {"receipt.json": b"half"}
+    results.publish(folder(station), second.name, second.id, parts)
+    station.publisher.sweep()
+    assert receipt(station, "leads.csv")["delivery"] == first.id
+    assert receipt(station, "second.csv")["delivery"] == second.id
+    assert station.road.ledger.unpublished() == []
+
+
+def test_a_refused_file_is_told_why(station: Station) -> None:
+    delivery = published(station, station.deliver(b"Name,City\r\nAnna,Odense\r\n"))
+    told = receipt(station, "leads.csv")
+    assert told["state"] == "refused"
+    assert told["reason"] == {
+        "code": "required_column_missing",
+        "message": delivery.reason,
+        "suggestion": delivery.suggestion,
+    }
+    assert (folder(station) / "leads.csv.log.csv").read_bytes().startswith(b"row,line_start,")
+
+
+def test_a_duplicate_gets_a_receipt_that_names_the_first_delivery(station: Station) -> None:
+    first = published(station, station.deliver(DATA))
+    again = published(station, station.deliver(DATA))
+    told = receipt(station, f"leads.csv.{again.id}")
+    assert (told["state"], told["duplicate_of"], told["lead_pool"]) == ("duplicate", first.id, None)
+    assert receipt(station, "leads.csv")["delivery"] == first.id
+
+
+def test_a_dead_letter_is_told_without_a_log(station: Station) -> None:
+    number = station.land(DATA)
+    with writing(station.engine) as connection:
+        connection.execute(update(tables.deliveries).values(attempts=station.road.max_attempts))
+    station.road.travel(number)
+    station.publisher.sweep()
+    assert shown(folder(station)) == ["leads.csv.receipt.json"]
+    assert receipt(station, "leads.csv")["reason"]["code"] == "gave_up"
+
+
+def test_a_retried_delivery_is_handed_back_again(station: Station) -> None:
+    station.change_source(limits={"max_rejected_rows": 0})
+    refused = published(station, station.deliver(DATA))
+    assert receipt(station, "leads.csv")["state"] == "refused"
+    station.change_source(limits={})
+    station.road.ledger.retry(refused.id)
+    station.road.travel(refused.id)
+    published(station, station.known(refused.id))
+    assert receipt(station, "leads.csv")["state"] == "completed_with_rejects"
+    assert "leads.csv.rejected.csv" in shown(folder(station))
+
+
+def test_one_that_cannot_be_handed_back_does_not_hold_up_the_others(station: Station) -> None:
+    blocked, fine = station.deliver(DATA), station.deliver(DATA, source="fibreweb")
+    folder(station).parent.parent.mkdir()
+    folder(station).parent.write_text("a file where the folder should be")
+    with pytest.raises(Unavailable):
+        station.publisher.publish(blocked)
+    station.publisher.sweep()
+    assert station.known(blocked.id).published_at is None
+    assert station.known(fine.id).published_at is not None
+    assert "leads.csv.receipt.json" in shown(folder(station, "fibreweb"))
+    folder(station).parent.unlink()
+    station.publisher.sweep()
+    assert receipt(station, "leads.csv")["delivery"] == blocked.id
+
+
+def test_old_results_are_pruned_now_and_then(station: Station, monkeypatch: pytest.MonkeyPatch) -> None:
+    moment = [0.0]
+    publisher = dataclasses.replace(station.publisher, clock=lambda: moment[0])
+    station.deliver(DATA, protocol="folder")
+    publisher.sweep()
+    places = [folder(station), station.home / "drop" / "nordlead" / "results"]
+    monkeypatch.setattr(handback, "now", lambda: datetime.now(UTC) + publisher.keep + timedelta(days=1))
+    publisher.sweep()
+    assert all(shown(place) for place in places)  # looked a moment ago
+    moment[0] = handback.PRUNE_SECONDS
+    publisher.sweep()
+    assert [shown(place) for place in places] == [[], []]
+
+
+def test_what_was_handed_back_is_noted_in_the_ledger(station: Station) -> None:
+    published(station, station.deliver(DATA))
+    with reading(station.engine) as connection:
+        rows = connection.execute(select(tables.deliveries.c.state, tables.deliveries.c.published_at)).all()
+    assert [(state, moment is not None) for state, moment in rows] == [(State.COMPLETED_WITH_REJECTS, True)]
