@@ -27,10 +27,15 @@ def run(config: Path, home: Path) -> Iterator[Check]:
         yield "configuration", str(problem)
         return
     yield f"configuration in {config}", None
-    for template in sorted({campaign.template or "" for campaign in configuration.organisation.campaign}):
-        yield _check(
-            f"schema {template or 'lead'}", partial(_schema, config.parent / "schemas", template, configuration)
-        )
+    templates = sorted({campaign.template or "" for campaign in configuration.organisation.campaign})
+    folder = config.parent / "schemas"
+    read = [
+        _check(f"schema {template or 'lead'}", partial(schemas.read, folder, template or None))
+        for template in templates
+    ]
+    yield from read
+    if all(problem is None for _, problem in read):
+        yield _check("mappings", partial(schemas.check_mappings, folder, configuration))
     usable = _check(f"home {home}", partial(_writable, home))
     yield usable
     if usable[1] is not None:
@@ -44,7 +49,7 @@ def run(config: Path, home: Path) -> Iterator[Check]:
         yield _check(f"ftp {ftp.host}:{ftp.port}", partial(_bindable, ftp.host, ftp.port))
 
 
-def _check(name: str, look: Callable[[], None]) -> Check:
+def _check(name: str, look: Callable[[], object]) -> Check:
     try:
         look()
     except (IngestdError, OSError) as problem:
@@ -52,25 +57,8 @@ def _check(name: str, look: Callable[[], None]) -> Check:
     return name, None
 
 
-def _schema(folder: Path, template: str, configuration: Configuration) -> None:
-    schema = schemas.read(folder, template or None)
-    for source in configuration.sources.source:
-        for column, field in source.mapping.items():
-            known = field == "" or field in schema.by_name or not _uses(configuration, source.name, template)
-            if not known:
-                raise Misconfigured(
-                    "sources.toml", f"source {source.name}.mapping.{column}", f"no field {field!r} exists"
-                )
-
-
-def _uses(configuration: Configuration, source_name: str, template: str) -> bool:
-    source = next(source for source in configuration.sources.source if source.name == source_name)
-    codes = {source.campaign, *source.campaigns}
-    return any(c.code in codes and (c.template or "") == template for c in configuration.organisation.campaign)
-
-
 def _writable(home: Path) -> None:
-    home.mkdir(parents=True, exist_ok=True)
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not os.access(home, os.W_OK | os.X_OK):
         raise Misconfigured(str(home), "home", "cannot be written to")
 

@@ -6,6 +6,7 @@ Heavy modules are imported inside the commands, so that `ingestd --help` answers
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -340,6 +341,7 @@ def run_role(
 
 def main() -> None:
     """The entry point: what goes wrong on purpose ends in one clear line and the right exit code."""
+    os.umask(0o077)  # whatever is written holds personal data; who else may read it is the operator's to say
     try:
         app()
     except Misconfigured as problem:

@@ -45,7 +45,8 @@ class Child:
     name: str
     process: subprocess.Popen[bytes] | None = None
     ready: int | None = None
-    """The pipe on which the child says that it is ready; None once it has."""
+    """The pipe on which the child says that it is ready; closed when it has, or is gone."""
+    said_ready: bool = False
     failures: int = 0
     """how often it ended with an error soon after its start"""
     started_at: float = 0.0
@@ -94,7 +95,7 @@ class Daemon:
         assert child.process is not None
         log.warning("role_died", role=child.name, exit=child.process.returncode)
         self._pause(child, child.process.returncode)
-        child.process = None
+        child.process, child.said_ready = None, False
         _close(child)
         if child.role == "worker":
             self._give_back(child)
@@ -147,9 +148,10 @@ class Daemon:
             said = os.read(descriptor, 65536)
             _close(child)
             if said:
+                child.said_ready = True
                 self.doors |= json.loads(said)
                 log.info("role_ready", role=child.name)
-        everyone = all(child.process is not None and child.ready is None for child in self.children)
+        everyone = all(child.process is not None and child.said_ready for child in self.children)
         if heard and everyone:
             write_endpoints(self.house.places.endpoints, self.doors)
 

@@ -21,6 +21,8 @@ from ingestd.store.engine import reading
 from ingestd.worker import publisher_of, road_of
 
 POLL_SECONDS = 0.2
+QUEUE_SECONDS = 10.0
+"""After so long it is worth saying how many deliveries come before this one."""
 PIECE = 1024 * 1024
 STAGES = ("read", "map", "validate", "resolve", "screen", "load")
 
@@ -35,15 +37,33 @@ def import_file(house: House, file: Path, source_name: str, progress: Progress) 
     delivery_id = _land(house, file, source, progress)
     lock = Lock(house.places)
     try:
-        if lock.taken():
-            _load(house, delivery_id, progress)
-        else:
-            _follow(house, delivery_id, progress)
+        _bring_to_end(house, delivery_id, progress, lock)
     finally:
         lock.release()
-    ended = house.ledger.get(delivery_id)
-    assert ended is not None
-    return ended
+    return _known(house, delivery_id)
+
+
+def _bring_to_end(house: House, delivery_id: int, progress: Progress, lock: Lock) -> None:
+    """While a daemon holds the lock the work is its own; should it end meanwhile, the work is ours."""
+    task = progress.add_task("wait for the daemon", total=len(STAGES))
+    pause = threading.Event()
+    begun = time.monotonic()
+    while not (delivery := _known(house, delivery_id)).state.final:
+        if lock.taken():
+            progress.remove_task(task)
+            return _load(house, delivery_id, progress)
+        if delivery.stage in STAGES:
+            progress.update(task, description=delivery.stage, completed=STAGES.index(delivery.stage))
+        elif time.monotonic() - begun > QUEUE_SECONDS:
+            progress.update(task, description=f"{delivery.state}; {house.dispatcher.health()['ready']} before it")
+        pause.wait(POLL_SECONDS)
+    return None
+
+
+def _known(house: House, delivery_id: int) -> Delivery:
+    delivery = house.ledger.get(delivery_id)
+    assert delivery is not None
+    return delivery
 
 
 def _land(house: House, file: Path, source: Source, progress: Progress) -> int:
@@ -84,19 +104,3 @@ def _load(house: House, delivery_id: int, progress: Progress) -> None:
     road_of(house).travel(delivery_id, onlooker)
     house.dispatcher.done(delivery_id)
     publisher_of(house).sweep()
-
-
-def _follow(house: House, delivery_id: int, progress: Progress) -> None:
-    task = progress.add_task("wait for the daemon", total=len(STAGES))
-    pause = threading.Event()
-    begun = time.monotonic()
-    while True:
-        delivery = house.ledger.get(delivery_id)
-        assert delivery is not None
-        if delivery.state.final:
-            return
-        if delivery.stage in STAGES:
-            progress.update(task, description=delivery.stage, completed=STAGES.index(delivery.stage))
-        elif time.monotonic() - begun > 10:
-            progress.update(task, description=f"{delivery.state}; {house.dispatcher.health()['ready']} before it")
-        pause.wait(POLL_SECONDS)

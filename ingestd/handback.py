@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
+import polars as pl
 import structlog
 
 from ingestd.errors import Unavailable
@@ -24,6 +25,8 @@ from ingestd.store.ledger import Ledger, now
 log = structlog.get_logger()
 
 PRUNE_SECONDS = 3600.0
+AGAIN_SECONDS = 60.0
+"""How long a delivery that could not be handed back lets others go first."""
 
 
 @dataclass(kw_only=True)
@@ -37,12 +40,15 @@ class Publisher:
     drop: Path
     """The drop folder, one subfolder a source."""
     clock: Callable[[], float] = time.monotonic
+    later: dict[int, float] = field(default_factory=dict)
+    """delivery → when to try again, by the clock"""
     pruned_at: float = field(default=-PRUNE_SECONDS)
 
     def sweep(self) -> None:
         """Publishes whatever ended without it, such as duplicates and dead letters; prunes now and then."""
+        self.later = {each: due for each, due in self.later.items() if due > self.clock()}
         try:
-            waiting = self.ledger.unpublished()
+            waiting = self.ledger.unpublished(but=self.later)
         except Unavailable as problem:
             waiting = []
             log.warning("results_not_published", error=str(problem))
@@ -58,6 +64,7 @@ class Publisher:
         try:
             self.publish(delivery)
         except Unavailable as problem:
+            self.later[delivery.id] = self.clock() + AGAIN_SECONDS
             log.warning("results_not_published", delivery=delivery.id, error=str(problem))
 
     def publish(self, delivery: Delivery) -> None:
@@ -68,7 +75,7 @@ class Publisher:
             parts = dict(self._parts(delivery))
             for folder in self._folders(delivery):
                 results.publish(folder, delivery.name, delivery.id, parts)
-        except OSError as problem:
+        except (OSError, pl.exceptions.PolarsError) as problem:
             raise Unavailable(f"the results of delivery {delivery.id} cannot be written: {problem}") from problem
         self.ledger.published(delivery)
 

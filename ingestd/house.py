@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import fcntl
 import os
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from sqlalchemy import Engine
+from sqlalchemy import Engine, insert, select
 
-from ingestd import settings
+from ingestd import schemas, settings
 from ingestd.dispatch.local import LocalDispatcher
 from ingestd.errors import Misconfigured
 from ingestd.settings import Configuration
@@ -20,6 +21,7 @@ from ingestd.store import organisation
 from ingestd.store.engine import open_engine, reading, sqlite_url, writing
 from ingestd.store.ledger import Ledger, now
 from ingestd.store.migrations import upgrade
+from ingestd.store.tables import identity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,14 +93,35 @@ def _make_home(home: Path) -> None:
 def prepare_store(house: House) -> None:
     """Migrates the store, and applies the organisation when it never was: the first start."""
     upgrade(house.engine)
+    _pair(house)
     with reading(house.engine) as connection:
         fresh = organisation.version(connection, "organisation") == 0
     if fresh:
         apply_organisation(house)
 
 
+def _pair(house: House) -> None:
+    """A home and its store belong together; raises Misconfigured when each belongs to another.
+
+    A daemon with the wrong store would take the files of its spool for nobody's, and would load deliveries whose files it
+    lacks.
+    """
+    place = house.places.home / "store-id"
+    mine = place.read_text(encoding="ascii").strip() if place.exists() else None
+    with writing(house.engine) as connection:
+        its = connection.scalar(select(identity.c.value))
+        if mine is None and its is None:
+            mine = its = secrets.token_hex(16)
+            place.write_text(f"{mine}\n", encoding="ascii")
+            connection.execute(insert(identity).values(id=1, value=its))
+    if mine != its:
+        told = "this home and this store do not belong together; give each home the store it was made with"
+        raise Misconfigured(str(place), "store.url", told)
+
+
 def apply_organisation(house: House) -> organisation.Changes:
-    """Brings the store to the configuration; the same configuration twice changes nothing."""
+    """Brings the store to the configuration; the same configuration twice changes nothing. Raises Misconfigured."""
+    schemas.check_mappings(house.schemas, house.configuration)
     with writing(house.engine) as connection:
         return organisation.apply(connection, house.configuration, now())
 

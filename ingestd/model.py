@@ -129,6 +129,10 @@ class DialectHints:
     max_record_bytes: int = 1_048_576
     max_bytes: int = 256 * 1024 * 1024
     """Upper bound of the decompressed text in bytes; protects against decompression bombs."""
+    max_records: int = 2_000_000
+    """Upper bound of the lines or rows; every one costs memory, even when it is blank."""
+    max_cells: int = 40_000_000
+    """Upper bound of the cells of good records; an empty one costs a byte of the file, but 16 in memory."""
 
 
 @dataclass(frozen=True, kw_only=True)

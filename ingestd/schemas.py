@@ -5,8 +5,8 @@ The form is our own and close to Table Schema, because pandera cannot read its o
 
 from __future__ import annotations
 
+import difflib
 import hashlib
-import re
 import tomllib
 import unicodedata
 from collections import Counter
@@ -16,10 +16,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import polars as pl
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from ingestd.errors import Misconfigured
-from ingestd.settings import Frozen, misconfigured
+from ingestd.settings import Configuration, Frozen, misconfigured
 
 FieldType = Literal["text", "phone", "email", "date", "datetime", "integer", "country", "postcode", "code"]
 
@@ -31,11 +32,18 @@ SYSTEM_FIELDS = (
 """The fields that have a column of their own in the table of leads; `schemas/lead.toml` describes exactly these."""
 
 
+RESERVED = frozenset(
+    ("row", "id", "campaign_id", "pool_id", "owner_id", "status_id", "status", "extra", "invalid_phone", "global_list")
+)
+"""Columns that the road and the table of leads have beside the fields; a field of that name would be taken for them."""
+
+
 def _known_pattern(value: str) -> str:
+    """Patterns are matched by polars, whose expressions have no look-around and no back-references."""
     try:
-        re.compile(value)
-    except re.error as problem:
-        raise ValueError(f"is no regular expression: {problem}") from problem
+        pl.Series([""]).str.contains(f"^(?:{value})$")
+    except pl.exceptions.ComputeError as problem:
+        raise ValueError(f"is no regular expression of the kind used here: {problem}") from problem
     return value
 
 
@@ -101,6 +109,9 @@ class Schema(Frozen):
         doubled = [name for name, count in Counter(field.name for field in self.fields).items() if count > 1]
         if doubled:
             raise ValueError(f"described twice: {', '.join(doubled)}")
+        reserved = [field.name for field in self.fields if field.name in RESERVED or field.name.endswith("_there")]
+        if reserved:
+            raise ValueError(f"the names {', '.join(reserved)} are used by ingestd itself; choose others")
         owners: dict[str, str] = {}
         for field in self.fields:
             for name in field.names:
@@ -179,6 +190,21 @@ def _countries(path: Path, values: dict[str, Any]) -> Iterator[tuple[str, Countr
 def _only(path: Path, values: dict[str, Any], table: str) -> None:
     if unknown := sorted(set(values) - {table}):
         raise Misconfigured(str(path), unknown[0], f"is not known; this file holds [{table}] tables only")
+
+
+def check_mappings(folder: Path, configuration: Configuration) -> None:
+    """Raises Misconfigured when a source's saved mapping names a field that none of its campaigns has."""
+    templates = {campaign.code: campaign.template for campaign in configuration.organisation.campaign}
+    known = {template: set(read(folder, template).by_name) for template in set(templates.values())}
+    for source in configuration.sources.source:
+        codes = (source.campaign, *source.campaigns)
+        fields = set().union(*(known[templates[code]] for code in codes), {""})
+        for column, field in source.mapping.items():
+            if field not in fields:
+                key = f"source {source.name}.mapping.{column}"
+                near = difflib.get_close_matches(field, fields, n=1)
+                hint = f"; is {near[0]!r} meant?" if near else ""
+                raise Misconfigured("sources.toml", key, f"no field {field!r} exists{hint}")
 
 
 def _check_system_fields(path: Path, schema: Schema) -> None:

@@ -26,6 +26,7 @@ DEFAULT_LIMIT = 35 * 1024 * 1024
 """bytes a file may have (LEADS.md, Limits)"""
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+Code = Annotated[str, Field(pattern=r"^\S(?:.{0,62}\S)?$")]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
@@ -109,7 +110,7 @@ class Team(Frozen):
     key: Name = Field(description="how the rest of the configuration names the team")
     name: str = Field(description="the name people see")
     parent: Name | None = Field(None, description="key of the team above; exactly one team has none")
-    code: str | None = Field(
+    code: Code | None = Field(
         None, description="Lead Ownership Code; unique over teams and users, compared trimmed and without case"
     )
 
@@ -123,7 +124,7 @@ class User(Frozen):
     role: Literal["agent", "team_leader", "admin"] = Field(
         "agent", description="kept for the permissions of a later version"
     )
-    code: str | None = Field(None, description="Lead Ownership Code, as for teams")
+    code: Code | None = Field(None, description="Lead Ownership Code, as for teams")
 
 
 class Project(Frozen):
@@ -362,7 +363,7 @@ def misconfigured(path: Path, problem: ValidationError, *above: str) -> Misconfi
     errors = problem.errors()
     first: Any = errors[0]
     key = ".".join((*above, *(str(part) for part in first["loc"]))) or "file"
-    shown = "" if isinstance(first["input"], dict) else f" (found {first['input']!r})"
+    shown = "" if isinstance(first["input"], dict) or "password" in key else f" (found {first['input']!r})"
     more = f"; and {len(errors) - 1} more" if len(errors) > 1 else ""
     return Misconfigured(str(path), key, f"{first['msg'].removeprefix('Value error, ')}{shown}{more}")
 

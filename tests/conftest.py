@@ -7,6 +7,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,9 +42,6 @@ class Postgres:
     def start(self) -> None:
         if self.user:
             shutil.chown(self.folder, self.user)
-            for parent in self.folder.parents:
-                if parent.stat().st_uid == os.geteuid() and parent != Path("/"):
-                    parent.chmod(parent.stat().st_mode | 0o011)
         data = self.folder / "data"
         self._run("initdb", "-D", str(data), "-A", "trust", "-U", "ingestd", "-E", "UTF8", "--locale=C.UTF-8", "-N")
         options = f"-p {self.port} -c listen_addresses=127.0.0.1 -k {self.folder} -c fsync=off -c max_connections=100"
@@ -90,7 +88,7 @@ def _without_postgres(reason: str) -> None:
 
 
 @pytest.fixture(scope="session")
-def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
+def postgres() -> Iterator[Postgres]:
     """One private server for this process of the test run."""
     binaries = _binaries()
     if binaries is None:
@@ -98,12 +96,14 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
         return
     if os.geteuid() == 0 and "postgres" not in {entry.pw_name for entry in pwd.getpwall()}:
         _without_postgres("as root, the tests need a user postgres to run the server")
-    server = Postgres(binaries, tmp_path_factory.mktemp("postgres"))
-    server.start()
-    try:
-        yield server
-    finally:
-        server.stop()
+    # Not under pytest's own folder, which only its own user may enter.
+    with tempfile.TemporaryDirectory(prefix="ingestd-postgres-") as folder:
+        server = Postgres(binaries, Path(folder))
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
 
 
 @pytest.fixture(scope="session")

@@ -50,8 +50,10 @@ def problems(config: Path, home: Path) -> dict[str, str]:
 
 def test_the_example_is_good(config: Path, tmp_path: Path) -> None:
     found = list(checks.run(config, tmp_path / "home"))
-    assert [problem for _, problem in found] == [None] * 6
-    assert [name.split()[0] for name, _ in found] == ["configuration", "schema", "schema", "home", "database", "ftp"]
+    assert [problem for _, problem in found] == [None] * 7
+    assert [name.split()[0] for name, _ in found] == [
+        "configuration", "schema", "schema", "mappings", "home", "database", "ftp",
+    ]  # fmt: skip
 
 
 def test_without_a_configuration_nothing_else_is_looked_at(config: Path, tmp_path: Path) -> None:
@@ -72,7 +74,7 @@ def test_a_template_without_a_schema(config: Path, tmp_path: Path) -> None:
 def test_a_mapping_to_a_field_that_its_campaign_does_not_have(config: Path, tmp_path: Path) -> None:
     rewrite(config / "sources.toml", '"ownership_code"', '"speed_mbit"')  # a field of fibre, not of energy
     assert problems(config, tmp_path / "home") == {
-        "schema energy": "sources.toml: source stadtwerk.mapping.Kürzel: no field 'speed_mbit' exists"
+        "mappings": "sources.toml: source stadtwerk.mapping.Kürzel: no field 'speed_mbit' exists"
     }
 
 

@@ -153,16 +153,21 @@ def test_a_retried_delivery_is_handed_back_again(station: Station) -> None:
 
 def test_one_that_cannot_be_handed_back_does_not_hold_up_the_others(station: Station) -> None:
     blocked, fine = station.deliver(DATA), station.deliver(DATA, source="fibreweb")
+    moment = [0.0]
+    publisher = dataclasses.replace(station.publisher, clock=lambda: moment[0])
     folder(station).parent.parent.mkdir()
     folder(station).parent.write_text("a file where the folder should be")
     with pytest.raises(Unavailable):
-        station.publisher.publish(blocked)
-    station.publisher.sweep()
+        publisher.publish(blocked)
+    publisher.sweep()
     assert station.known(blocked.id).published_at is None
     assert station.known(fine.id).published_at is not None
     assert "leads.csv.receipt.json" in shown(folder(station, "fibreweb"))
     folder(station).parent.unlink()
-    station.publisher.sweep()
+    publisher.sweep()
+    assert station.known(blocked.id).published_at is None  # it lets the others go first for a while
+    moment[0] = handback.AGAIN_SECONDS
+    publisher.sweep()
     assert receipt(station, "leads.csv")["delivery"] == blocked.id
 
 

@@ -32,13 +32,18 @@ class Policy:
     unknown_to_default: bool
 
 
-def from_name(pattern: str | None, path: str, owners: Owners) -> Owner | None:
-    """The owner whose code the file's folder and name carry; raises Rejected when that code is unknown."""
+def from_name(pattern: str | None, path: str, owners: Owners, policy: Policy) -> Owner | None:
+    """The owner whose code the file's folder and name carry, if they do.
+
+    Raises Rejected when that code is unknown, unless the source says that such leads go to its default owner.
+    """
     found = re.search(pattern, path) if pattern else None
     code = found["code"] if found else None
     if not code:  # a pattern may make its group optional
         return None
     owner = owners.by_code.get(code_key(code))
+    if owner is None and policy.unknown_to_default:
+        return policy.default
     if owner is None:
         raise Rejected(
             "ownership_code_unknown",

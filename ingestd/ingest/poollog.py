@@ -102,10 +102,10 @@ class PoolLog:
 
 
 def write(
-    folder: Path, *, header: Mapping[str, Any], origin: Origin, rows: pl.DataFrame, found: pl.DataFrame, counts: Counts
+    folder: Path, *, header: Mapping[str, Any], origin: Origin, rows: pl.DataFrame, found: pl.DataFrame
 ) -> PoolLog:
     """Writes a new log and makes it durable; `rows` has an outcome for every record. Raises Unavailable."""
-    assert rows.height == counts.records == origin.records.height
+    assert rows.height == origin.records.height
     placed = found.join(rows.select("row", "line_start"), on="row", how="left", validate="m:1", maintain_order="left")
     refused = rows.filter(pl.col("outcome") == Outcome.REJECTED)
     with _kept(folder):

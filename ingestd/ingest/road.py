@@ -16,16 +16,18 @@ from sqlalchemy.exc import IntegrityError
 
 from ingestd import schemas
 from ingestd.errors import Misconfigured, Rejected, Unavailable
-from ingestd.ingest import load, mapping, ownership, poollog, problems, reading, screening, validation
+from ingestd.ingest import fates, load, mapping, ownership, poollog, problems, reading, screening, validation
 from ingestd.ingest.screening import Screened
 from ingestd.ingest.stopwatch import Stopwatch
-from ingestd.model import CampaignRules, Counts, Delivery, Outcome, Owners, PoolState, State
+from ingestd.model import CampaignRules, Counts, Delivery, Owners, PoolState, State
 from ingestd.schemas import Schema
 from ingestd.settings import Source
 from ingestd.spool import Spool
 from ingestd.store import engine as store
 from ingestd.store import loading, organisation, pools, rules
-from ingestd.store.ledger import Fenced, Ledger
+from ingestd.store.ledger import Fenced, Ledger, reasons
+
+ORIGINAL_MISSING = "original_missing"
 
 NOTE_AFTER_SECONDS = 0.5
 """A delivery that takes longer says in the ledger where it is; for a small one that would be most of the work."""
@@ -52,9 +54,10 @@ class Road:
             return
         trip = Trip(road=self, delivery=delivery, watch=Stopwatch(), onlooker=onlooker or (lambda _stage: None))
         try:
-            trip.go()
-        except Rejected as refusal:
-            trip.refuse(refusal)
+            try:
+                trip.go()
+            except Rejected as refusal:
+                trip.refuse(refusal)
         except Fenced:
             raise
         except (Unavailable, Misconfigured) as away:
@@ -77,6 +80,8 @@ class Plan:
     owners: Owners
     statuses: Mapping[str, int]
     organisation_version: int
+    same_content_as: int | None
+    """An earlier delivery with the same bytes, under whatever name."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -125,15 +130,20 @@ class Trip:
         while not loaded:  # once, unless another load into the campaign came between screening and loading
             with self._stage("screen"):
                 screened = self._screen(plan, judged)
+            too_many = fates.over_limit(plan.source.limits, judged.origin.records.height, judged.rejected, screened)
             with self._stage("load"), self._fence():
-                loaded = self._load(plan, judged, screened)
+                if too_many is None:
+                    loaded = self._load(plan, judged, screened)
+                else:
+                    loaded = self._roll_back(plan, judged, screened, too_many)
 
     def refuse(self, why: Rejected) -> None:
         """Ends the delivery without loading anything, with a log that says why."""
-        reason = {"code": why.code, "message": why.message, "suggestion": why.suggestion, "line": why.line}
-        header = {**poollog.delivery_header(self.delivery), "state": State.REFUSED, "refused": reason}
+        # That we lost the file is the one refusal that is not the partner's.
+        state = State.FAILED if why.code == ORIGINAL_MISSING else State.REFUSED
+        header = {**poollog.delivery_header(self.delivery), "state": state, "refused": _told(why)}
         poollog.write_refusal(self._log_folder(), header=header)
-        self.road.ledger.refuse(self.delivery, why, log_key=self._log_key())
+        self.road.ledger.refuse(self.delivery, why, log_key=self._log_key(), state=state)
 
     def _plan(self) -> Plan:
         with store.reading(self.road.engine) as connection:
@@ -149,11 +159,14 @@ class Trip:
                 owners=rules.owners(connection),
                 statuses=rules.statuses(connection),
                 organisation_version=organisation.version(connection, "organisation"),
+                same_content_as=self.road.ledger.same_content(self.delivery),
             )
 
     def _bytes(self) -> bytes:
         try:
             return self.road.spool.path(self.delivery.spool_key).read_bytes()
+        except FileNotFoundError as problem:
+            raise Rejected(ORIGINAL_MISSING, "the received file is not in the spool any more") from problem
         except OSError as problem:
             raise Unavailable(f"the received file cannot be read: {problem}") from problem
 
@@ -176,9 +189,10 @@ class Trip:
         unreadable: pl.DataFrame,
     ) -> Judged:
         path = f"{self.delivery.folder}/{self.delivery.name}".lstrip("/")
-        named = ownership.from_name(plan.source.code_in_name, path, plan.owners)
+        policy = _policy(plan)
+        named = ownership.from_name(plan.source.code_in_name, path, plan.owners, policy)
         column = mapped.columns.get("ownership_code", "")
-        owned, unowned = ownership.resolve(checked.frame, column, plan.owners, _policy(plan), named)
+        owned, unowned = ownership.resolve(checked.frame, column, plan.owners, policy, named)
         found = problems.gather([unreadable, checked.problems, unowned])
         extra = [field.name for field in plan.schema.extra if field.name in owned.columns]
         rejected = poollog.rejected_rows(found)
@@ -188,64 +202,65 @@ class Trip:
 
     def _screen(self, plan: Plan, judged: Judged) -> Screened:
         with store.reading(self.road.engine) as connection:
-            screened = screening.screen(connection, judged.passed, plan.campaign, judged.mapped.columns["phone"])
-        _check_limits(plan.source, judged, screened)
-        return screened
+            return screening.screen(connection, judged.passed, plan.campaign, judged.mapped.columns["phone"])
 
     def _load(self, plan: Plan, judged: Judged, screened: Screened) -> bool:
         """True when everything is committed; False when the screening was overtaken and must be done again."""
-        first = loading.reserve_numbers(self.road.engine, screened.new.height)
-        new = load.number(screened.new, first)
-        ended = _ended(new, screened)
-        rows = poollog.outcomes(judged.origin, ended, judged.rejected)
+        new = load.number(screened.new, loading.reserve_numbers(self.road.engine, screened.new.height))
+        rows = poollog.outcomes(judged.origin, fates.ended(new, screened), judged.rejected)
         counts = poollog.count(rows)
         found = problems.gather([judged.problems, screened.problems])
-        told = _rows_for_log(rows, judged, plan)
         with store.writing(self.road.engine) as connection, ThreadPoolExecutor(1) as other:
             if not loading.pass_fence(connection, screened.fence):
                 return False
             # The log is written beside the load, and is durable before the commit that refers to it.
-            log = other.submit(
-                poollog.write,
-                self._log_folder(),
-                header=self._header(plan, judged, counts),
-                origin=judged.origin,
-                rows=told,
-                found=found,
-                counts=counts,
-            )
+            log = other.submit(self._write_log, plan, judged, rows, found, self._header(plan, judged, counts))
             pool_id = self._store(connection, plan, new, screened.updates, counts)
             log.result()
-            self._finish(connection, pool_id, counts)
+            self.road.ledger.receipt(connection, self.delivery)
+            clean = counts.rejected == 0 and counts.duplicate == 0
+            self._finish(connection, State.COMPLETED if clean else State.COMPLETED_WITH_REJECTS, pool_id, counts)
         return True
+
+    def _roll_back(self, plan: Plan, judged: Judged, screened: Screened, why: Rejected) -> bool:
+        """Loads nothing, and leaves a failed upload whose log says the fate of every record all the same."""
+        ended = fates.not_loaded(screened)
+        rows = poollog.outcomes(judged.origin, ended, judged.rejected)
+        counts = poollog.count(rows)
+        found = problems.gather([judged.problems, screened.problems, fates.left_out(ended, why)])
+        header = {**self._header(plan, judged, counts), "state": State.REFUSED, "refused": _told(why)}
+        self._write_log(plan, judged, rows, found, header)
+        with store.writing(self.road.engine) as connection:
+            pool_id = pools.create(connection, self.delivery, plan.campaign.id, PoolState.UPLOAD_FAILED)
+            self._finish(connection, State.REFUSED, pool_id, counts, **reasons(why))
+        return True
+
+    def _write_log(
+        self, plan: Plan, judged: Judged, rows: pl.DataFrame, found: pl.DataFrame, header: dict[str, Any]
+    ) -> None:
+        told = fates.told(rows, judged.frame, judged.mapped.frame["phone"], plan.owners)
+        poollog.write(self._log_folder(), header=header, origin=judged.origin, rows=told, found=found)
 
     def _store(
         self, connection: Connection, plan: Plan, new: pl.DataFrame, updates: pl.DataFrame, counts: Counts
     ) -> int:
-        pool_id = pools.create(connection, self.delivery, plan.campaign.id, _pool_state(counts))
+        pool_id = pools.create(connection, self.delivery, plan.campaign.id, fates.pool_state(counts))
         target = load.Target(campaign_id=plan.campaign.id, pool_id=pool_id, statuses=plan.statuses)
         if not new.is_empty():
             loading.insert_leads(connection, load.lead_frame(new, target))
         if not updates.is_empty():
-            loading.update_leads(connection, _changes(updates), plan.campaign.id)
+            loading.update_leads(connection, screening.changes(updates), plan.campaign.id)
         return pool_id
 
-    def _finish(self, connection: Connection, pool_id: int, counts: Counts) -> None:
-        self.road.ledger.receipt(connection, self.delivery)
-        clean = counts.rejected == 0 and counts.duplicate == 0
-        self.road.ledger.finish(
-            connection,
-            self.delivery,
-            State.COMPLETED if clean else State.COMPLETED_WITH_REJECTS,
-            pool_id=pool_id,
-            log_key=self._log_key(),
-            timings=json.dumps(self.watch.seconds()),
-            **dataclasses.asdict(counts),
-        )
+    def _finish(self, connection: Connection, state: State, pool_id: int, counts: Counts, **facts: str) -> None:
+        timings = json.dumps(self.watch.seconds())
+        where = {"pool_id": pool_id, "log_key": self._log_key(), "timings": timings}
+        self.road.ledger.finish(connection, self.delivery, state, **where, **dataclasses.asdict(counts), **facts)
 
     def _header(self, plan: Plan, judged: Judged, counts: Counts) -> dict[str, Any]:
         return {
             **poollog.delivery_header(self.delivery),
+            "same_content_as": plan.same_content_as,
             "campaign": plan.campaign.code,
             "text": dataclasses.asdict(judged.origin.facts),
             "mapping": judged.mapped.columns,
@@ -304,51 +319,6 @@ def _policy(plan: Plan) -> ownership.Policy:
     return ownership.Policy(default=default, unknown_to_default=plan.source.unknown_code == "default_owner")
 
 
-def _check_limits(source: Source, judged: Judged, screened: Screened) -> None:
-    """Refuses the whole delivery when more records are rejected than the source allows."""
-    refused = len(judged.rejected) + screened.settled.filter(pl.col("outcome") == Outcome.REJECTED).height
-    total, limits = judged.origin.records.height, source.limits
-    most = limits.max_rejected_rows
-    if most is not None and refused > most:
-        raise Rejected("too_many_rejects", f"{refused} of {total} records are rejected; this source allows {most}")
-    share = limits.max_rejected_share
-    if share is not None and refused > share * total:
-        raise Rejected("too_many_rejects", f"{refused} of {total} records are rejected; this source allows {share:.0%}")
-
-
-def _ended(new: pl.DataFrame, screened: Screened) -> pl.DataFrame:
-    """`row`, `outcome`, `lead_id` of every record that was screened."""
-    lead = pl.col("id").cast(pl.Int64).alias("lead_id")
-    inserted = new.select("row", pl.lit(str(Outcome.INSERTED)).alias("outcome"), lead)
-    updated = screened.updates.select("row", pl.lit(str(Outcome.UPDATED)).alias("outcome"), lead)
-    return pl.concat([inserted, updated, screened.settled])
-
-
-def _changes(updates: pl.DataFrame) -> pl.DataFrame:
-    kept = {"row", "owner_id", "phone", "status", "invalid_phone", "ownership_code"}
-    return updates.select(name for name in updates.columns if name not in kept)
-
-
-def _rows_for_log(rows: pl.DataFrame, judged: Judged, plan: Plan) -> pl.DataFrame:
-    """The outcomes with what was read and resolved of every record; records that were never read stay empty."""
-    names = {owner.id: owner.name for owner in plan.owners.by_name.values()}
-    kinds = {owner.id: owner.kind for owner in plan.owners.by_name.values()}
-    owner = pl.col("owner_id")
-    code = pl.col("ownership_code") if "ownership_code" in judged.frame.columns else pl.lit(None, dtype=pl.String)
-    read = judged.frame.select(
-        "row",
-        owner.replace_strict(names, default=None, return_dtype=pl.String).alias("owner"),
-        owner.replace_strict(kinds, default=None, return_dtype=pl.String).alias("owner_kind"),
-        code.alias("ownership_code"),
-        judged.mapped.frame["phone"].alias("phone_as_read"),
-        "phone",
-    )
-    if read.height == rows.height:
-        return rows.hstack(read.drop("row"))
-    return rows.join(read, on="row", how="left", validate="1:1", maintain_order="left")
-
-
-def _pool_state(counts: Counts) -> PoolState:
-    """A file none of whose records became or touched a lead is a failed upload for whoever looks at the pools."""
-    useful = counts.inserted + counts.updated + counts.unchanged
-    return PoolState.ACTIVE if useful else PoolState.UPLOAD_FAILED
+def _told(why: Rejected) -> dict[str, Any]:
+    """A refusal for the log's header."""
+    return {"code": why.code, "message": why.message, "suggestion": why.suggestion, "line": why.line}

@@ -16,12 +16,13 @@ from sqlalchemy import Connection
 
 from ingestd.ingest import problems
 from ingestd.model import CampaignRules, Outcome, Severity, Stage
-from ingestd.store import loading
+from ingestd.store import loading, rules
 
 UNPROCESSED, INVALID_PHONE = "unprocessed", "invalid_phone_number"
 LISTED, LISTED_GLOBALLY = "in_do_not_call_list", "in_global_do_not_call_list"
 
 _NEVER_UPDATED = {"row", "owner_id", "phone", "status", "invalid_phone", "ownership_code"}
+"""An update leaves owner and number alone; the status of a lead changes only when its number is listed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,35 +42,74 @@ class Screened:
 def screen(connection: Connection, frame: pl.DataFrame, campaign: CampaignRules, column: str) -> Screened:
     """Decides over records that passed every check; `column` is the header of the phone, for the messages."""
     seen = loading.fence(connection, campaign.id)
-    marked, refused, found = _do_not_call(connection, frame, campaign, column)
-    settled = [_settled(refused, Outcome.REJECTED)]
-    updates = marked.clear().with_columns(pl.lit(0, dtype=pl.Int64).alias("id"))
-    new = marked
-    if campaign.on_duplicate != "keep":
-        new, repeated, told = _repeated_in_file(marked, column)
-        settled.append(_settled(repeated, Outcome.DUPLICATE))
-        found = [*found, told]
-        there = _there(connection, new, campaign)
-        known = _known(new, there)
-        if not known.is_empty():  # a join copies every column of every record
-            new = new.join(there, on="phone", how="anti", maintain_order="left")
-        if campaign.on_duplicate == "update":
-            updates, unchanged = _compare(known)
-            settled.append(_settled(unchanged, Outcome.UNCHANGED))
-        elif not known.is_empty():
-            settled.append(_settled(known, Outcome.DUPLICATE))
-            found = [*found, _already_there(known, campaign, column)]
-    decided = pl.concat(settled)
-    assert new.height + updates.height + decided.height == frame.height
-    return Screened(new=new, updates=updates, settled=decided, problems=problems.gather(found), fence=seen)
+    # What is no number cannot be on a list or be the number of another lead.
+    unusable = frame.filter("invalid_phone").with_columns(pl.lit(INVALID_PHONE).alias("status"))
+    usable = frame if unusable.is_empty() else frame.filter(~pl.col("invalid_phone"))
+    marked, refused, found = _do_not_call(connection, usable, campaign, column)
+    screened = _duplicates(connection, marked, campaign, column)
+    result = Screened(
+        new=screened.new if unusable.is_empty() else pl.concat([screened.new, unusable]).sort("row"),
+        updates=screened.updates,
+        settled=pl.concat([_settled(refused, Outcome.REJECTED), screened.settled]),
+        problems=problems.gather([*found, screened.problems]),
+        fence=seen,
+    )
+    assert result.new.height + result.updates.height + result.settled.height == frame.height
+    return result
+
+
+def changes(updates: pl.DataFrame) -> pl.DataFrame:
+    """`id` and the columns of the table of leads that an update writes."""
+    return updates.select(name for name in updates.columns if name not in _NEVER_UPDATED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sorted:
+    """Records by what the duplicate rule makes of them."""
+
+    new: pl.DataFrame
+    updates: pl.DataFrame
+    settled: pl.DataFrame
+    problems: pl.DataFrame
+
+
+def _duplicates(connection: Connection, marked: pl.DataFrame, campaign: CampaignRules, column: str) -> _Sorted:
+    none = marked.clear().with_columns(pl.lit(0, dtype=pl.Int64).alias("id"))
+    nothing = _settled(none, Outcome.DUPLICATE)
+    if campaign.on_duplicate == "keep":
+        return _Sorted(new=marked, updates=none, settled=nothing, problems=problems.empty())
+    new, repeated, told = _repeated_in_file(marked, column)
+    settled, found, updates = [_settled(repeated, Outcome.DUPLICATE)], [told], none
+    known = _known(new, _there(connection, new, campaign))
+    if not known.is_empty():  # a join copies every column of every record
+        new = new.join(known.select("phone"), on="phone", how="anti", maintain_order="left")
+    if campaign.on_duplicate == "update":
+        updates, unchanged = _compare(_closing(connection, known))
+        settled.append(_settled(unchanged, Outcome.UNCHANGED))
+    elif not known.is_empty():
+        settled.append(_settled(known, Outcome.DUPLICATE))
+        found.append(_already_there(known, campaign, column))
+    return _Sorted(new=new, updates=updates, settled=pl.concat(settled), problems=problems.gather(found))
+
+
+def _closing(connection: Connection, known: pl.DataFrame) -> pl.DataFrame:
+    """Adds `status_id`: the do-not-call status for an open lead whose number is listed, null for all others."""
+    listed = known["status"].is_in([LISTED, LISTED_GLOBALLY])
+    if not listed.any():
+        return known.drop("status_id", strict=False)
+    numbers = rules.statuses(connection)
+    is_open = pl.col("status_id_there").is_in(list(rules.open_statuses(connection)))
+    status = pl.col("status").replace_strict(numbers, return_dtype=pl.Int64)
+    closed = pl.when(is_open & listed).then(status).alias("status_id")
+    there = known.rename({"status_id": "status_id_there"})
+    return there.with_columns(closed)
 
 
 def _do_not_call(
     connection: Connection, frame: pl.DataFrame, campaign: CampaignRules, column: str
 ) -> tuple[pl.DataFrame, pl.DataFrame, list[pl.DataFrame]]:
     """The records with their status, those that a list refuses, and what the log says of both."""
-    start = pl.when("invalid_phone").then(pl.lit(INVALID_PHONE)).otherwise(pl.lit(UNPROCESSED)).alias("status")
-    frame = frame.with_columns(start)
+    frame = frame.with_columns(pl.lit(UNPROCESSED).alias("status"))
     listed = loading.listed(connection, campaign.id, frame["phone"])
     if listed.is_empty():
         return frame, frame.clear(), []
@@ -87,13 +127,20 @@ def _do_not_call(
         message=pl.when("global_list")
         .then(pl.lit("the number is on the global do-not-call list"))
         .otherwise(pl.lit(f"the number is on the do-not-call list of {campaign.code}")),
-        suggestion="loaded as a closed lead; nobody will call it" if closes else "do not send this number again",
+        suggestion=_closed_how(campaign) if closes else "do not send this number again",
     )
     if not closes:
         return joined.filter(pl.col("global_list").is_null()).drop("global_list"), hits.drop("global_list"), [told]
     status = pl.when("global_list").then(pl.lit(LISTED_GLOBALLY)).otherwise(pl.lit(LISTED))
     closed = pl.when(pl.col("global_list").is_null()).then("status").otherwise(status).alias("status")
     return joined.with_columns(closed).drop("global_list"), frame.clear(), [told]
+
+
+def _closed_how(campaign: CampaignRules) -> str:
+    """What becomes of a listed number that is not rejected; a duplicate is told apart only later."""
+    if campaign.on_duplicate == "reject":
+        return "loaded as a closed lead, unless the campaign has the number already"
+    return "the lead is closed; nobody will call it"
 
 
 def _repeated_in_file(frame: pl.DataFrame, column: str) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
@@ -119,9 +166,8 @@ def _repeated_in_file(frame: pl.DataFrame, column: str) -> tuple[pl.DataFrame, p
 def _there(connection: Connection, frame: pl.DataFrame, campaign: CampaignRules) -> pl.DataFrame:
     """The leads of the campaign that have the numbers of these records, with the columns that an update compares."""
     columns = tuple(name for name in frame.columns if name not in _NEVER_UPDATED)
-    return loading.existing(
-        connection, campaign.id, frame["phone"], columns if campaign.on_duplicate == "update" else ()
-    )
+    compared = ("status_id", *columns) if campaign.on_duplicate == "update" else ()
+    return loading.existing(connection, campaign.id, frame["phone"], compared)
 
 
 def _known(frame: pl.DataFrame, there: pl.DataFrame) -> pl.DataFrame:

@@ -7,7 +7,7 @@ that epoch at its end; a worker that was stopped and comes back late finds anoth
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -52,7 +52,7 @@ class Ledger:
         with writing(self.engine) as connection:
             # Two receivers that hold the same file look one after the other, so only one finds nothing.
             connection.execute(select(sources.c.id).where(sources.c.name == arrival.source).with_for_update())
-            duplicate_of = _same_file(connection, arrival, landed)
+            duplicate_of = _same_file(connection, arrival, landed.sha256)
             previous = None if duplicate_of else _earlier_version(connection, arrival)
             moment = self.clock()
             values = {
@@ -136,11 +136,10 @@ class Ledger:
         values = {"delivery_id": delivery.id, "epoch": delivery.epoch, "committed_at": self.clock()}
         connection.execute(insert(receipts).values(values))
 
-    def refuse(self, delivery: Delivery, why: Rejected, *, log_key: str) -> None:
+    def refuse(self, delivery: Delivery, why: Rejected, *, log_key: str, state: State = State.REFUSED) -> None:
         """Ends a delivery whose file cannot be loaded, with the reason a partner understands."""
         with writing(self.engine) as connection:
-            facts = {"reason_code": why.code, "reason": why.message, "suggestion": why.suggestion, "log_key": log_key}
-            self.finish(connection, delivery, State.REFUSED, **facts)
+            self.finish(connection, delivery, state, **reasons(why), log_key=log_key)
 
     def get(self, delivery_id: int) -> Delivery | None:
         """One delivery by its number."""
@@ -164,17 +163,24 @@ class Ledger:
             query = query.where(deliveries.c.state == state)
         return self._all(query)
 
-    def unpublished(self, *, limit: int = 100) -> list[Delivery]:
-        """Ended deliveries whose results have not been handed back to the partner yet, oldest first."""
+    def unpublished(self, *, limit: int = 100, but: Collection[int] = ()) -> list[Delivery]:
+        """Ended deliveries whose results have not been handed back to the partner yet, oldest first; without `but`."""
         ended = [state for state in State if state.final]
         query = select(deliveries).where(deliveries.c.state.in_(ended), deliveries.c.published_at.is_(None))
-        return self._all(query.order_by(deliveries.c.id).limit(limit))
+        return self._all(query.where(deliveries.c.id.not_in(but)).order_by(deliveries.c.id).limit(limit))
+
+    def same_content(self, delivery: Delivery) -> int | None:
+        """The first delivery before this one with the same bytes, under whatever name; None when there is none."""
+        earlier = (deliveries.c.sha256 == delivery.sha256, deliveries.c.id < delivery.id)
+        with reading(self.engine) as connection:
+            return connection.scalar(select(deliveries.c.id).where(*earlier).order_by(deliveries.c.id).limit(1))
 
     def published(self, delivery: Delivery) -> None:
-        """Notes that the results lie where the partner finds them."""
+        """Notes that the results lie where the partner finds them, unless the delivery was taken up again meanwhile."""
+        table = deliveries.c
+        this = (table.id == delivery.id, table.epoch == delivery.epoch, table.state == delivery.state)
         with writing(self.engine) as connection:
-            this = deliveries.c.id == delivery.id
-            connection.execute(update(deliveries).where(this).values(published_at=self.clock()))
+            connection.execute(update(deliveries).where(*this).values(published_at=self.clock()))
 
     def retry(self, delivery_id: int) -> Delivery:
         """Queues a refused or failed delivery once more; raises Rejected when it ended in any other way."""
@@ -182,6 +188,10 @@ class Ledger:
             delivery = _one(connection, select(deliveries).where(deliveries.c.id == delivery_id).with_for_update())
             if delivery.state not in (State.REFUSED, State.FAILED, State.CANCELLED):
                 raise Rejected("not_retryable", f"delivery {delivery_id} is {delivery.state}; nothing to retry")
+            since = _same_file(connection, delivery, delivery.sha256)
+            if since is not None:
+                message = f"the same file came again and is delivery {since}; loading it twice would double its leads"
+                raise Rejected("loaded_since", message)
             fresh = {"state": State.QUEUED, "attempts": 0, "reason": "", "reason_code": "", "suggestion": ""}
             again = {**fresh, "published_at": None, "finished_at": None, "queued_at": self.clock()}
             connection.execute(update(deliveries).where(deliveries.c.id == delivery_id).values(again))
@@ -194,21 +204,27 @@ class Ledger:
         return [_delivery(row) for row in rows]
 
 
+def reasons(why: Rejected) -> dict[str, str]:
+    """A refusal as the ledger keeps it."""
+    return {"reason_code": why.code, "reason": why.message, "suggestion": why.suggestion}
+
+
 def _mine(delivery: Delivery) -> tuple[Any, ...]:
     """The fence: the delivery is running under this worker's epoch."""
     table = deliveries.c
     return table.id == delivery.id, table.epoch == delivery.epoch, table.state == State.RUNNING
 
 
-def _same_name(arrival: Arrival) -> tuple[Any, ...]:
+def _same_name(place: Arrival | Delivery) -> tuple[Any, ...]:
     """The folder counts: it names the campaign, and one file may be meant for two campaigns."""
     table = deliveries.c
-    return table.source == arrival.source, table.folder == arrival.folder, table.name == arrival.name
+    return table.source == place.source, table.folder == place.folder, table.name == place.name
 
 
-def _same_file(connection: Connection, arrival: Arrival, landed: Landed) -> int | None:
+def _same_file(connection: Connection, place: Arrival | Delivery, sha256: str) -> int | None:
+    """The delivery of this name and content that was loaded or will be; a refused or failed one is none."""
     table = deliveries.c
-    same = (*_same_name(arrival), table.sha256 == landed.sha256)
+    same = (*_same_name(place), table.sha256 == sha256)
     alive = (table.state.in_(_LOADED_OR_WILL_BE), table.state != State.DUPLICATE)
     return connection.scalar(select(table.id).where(*same, *alive).order_by(table.id).limit(1))
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, case, func, insert, select
+from sqlalchemy import Connection, case, func, insert, select, update
 
 from ingestd.model import Delivery, PoolState
 from ingestd.store import tables
 
 
 def create(connection: Connection, delivery: Delivery, campaign_id: int, state: PoolState) -> int:
-    """The pool that a delivery becomes; its number."""
+    """The pool that a delivery becomes; its number. A retried delivery takes over its pool of the failed upload."""
     values = {
         "campaign_id": campaign_id,
         "delivery_id": delivery.id,
@@ -20,6 +20,11 @@ def create(connection: Connection, delivery: Delivery, campaign_id: int, state: 
         "uploaded_by": f"{delivery.source} ({delivery.login})",
         "uploaded_at": delivery.received_at,
     }
+    failed = (tables.pools.c.delivery_id == delivery.id, tables.pools.c.state == PoolState.UPLOAD_FAILED)
+    again: int | None = connection.scalar(select(tables.pools.c.id).where(*failed))
+    if again is not None:
+        connection.execute(update(tables.pools).where(tables.pools.c.id == again).values(values))
+        return again
     inserted = connection.execute(insert(tables.pools).values(values)).inserted_primary_key
     assert inserted is not None
     number: int = inserted[0]

@@ -39,6 +39,12 @@ def statuses(connection: Connection) -> dict[str, int]:
     return dict(connection.execute(select(table.code, table.id).where(table.import_may_set)).all())
 
 
+def open_statuses(connection: Connection) -> set[int]:
+    """The numbers of the statuses in which a lead may still be called."""
+    table = tables.statuses.c
+    return set(connection.scalars(select(table.id).where(table.kind == "open")))
+
+
 def _owners(connection: Connection, kind: str) -> list[Owner]:
     table = tables.teams if kind == "team" else tables.users
     name = tables.teams.c.key if kind == "team" else tables.users.c.login

@@ -62,6 +62,15 @@ class Instant(TypeDecorator[datetime]):
 # An integer that SQLite takes as its rowid when it is the only primary key.
 Id = BigInteger().with_variant(Integer(), "sqlite")
 
+identity = Table(
+    "identity",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=False),
+    Column("value", String(32), nullable=False),
+    CheckConstraint("id = 1", name="single"),
+)
+"""A random name, kept in the home too: a store without its home's files would take acknowledged files for strangers."""
+
 owners = Table(
     "owners",
     metadata,
@@ -194,6 +203,7 @@ deliveries = Table(
     Column("discarded", Integer, nullable=False, server_default="0"),
     Index(None, "source", "name", "sha256"),
     Index(None, "spool_key"),
+    Index(None, "sha256"),
 )
 
 # Looked through twice a second by idle workers; nearly always empty.

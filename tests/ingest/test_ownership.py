@@ -132,22 +132,26 @@ def test_a_column_of_something_else_does_not_take_hours() -> None:
     ],
 )
 def test_a_code_in_the_name_or_folder_is_found_by_the_sources_pattern(path: str, expected: Owner | None) -> None:
-    assert ownership.from_name(PATTERN, path, OWNERS) == expected
+    assert ownership.from_name(PATTERN, path, OWNERS, STRICT) == expected
+
+
+def test_an_unknown_code_in_the_name_goes_to_the_default_where_the_source_says_so() -> None:
+    assert ownership.from_name(PATTERN, "leads_DK-CPX_2026.csv", OWNERS, LENIENT) == AARHUS
 
 
 def test_without_a_pattern_names_say_nothing() -> None:
-    assert ownership.from_name(None, "leads_DK-CPH_2026.csv", OWNERS) is None
+    assert ownership.from_name(None, "leads_DK-CPH_2026.csv", OWNERS, STRICT) is None
 
 
 def test_a_pattern_may_leave_its_code_out() -> None:
     optional = r"leads(?:_(?P<code>[A-Z-]+))?\.csv"
-    assert ownership.from_name(optional, "leads.csv", OWNERS) is None
-    assert ownership.from_name(optional, "leads_DK-CPH.csv", OWNERS) == COPENHAGEN
+    assert ownership.from_name(optional, "leads.csv", OWNERS, STRICT) is None
+    assert ownership.from_name(optional, "leads_DK-CPH.csv", OWNERS, STRICT) == COPENHAGEN
 
 
 def test_an_unknown_code_in_the_name_refuses_the_file_with_a_suggestion() -> None:
     with pytest.raises(Rejected, match="'DK-CPX'") as caught:
-        ownership.from_name(PATTERN, "leads_DK-CPX_2026.csv", OWNERS)
+        ownership.from_name(PATTERN, "leads_DK-CPX_2026.csv", OWNERS, STRICT)
     assert caught.value.code == "ownership_code_unknown"
     assert caught.value.suggestion == "is 'DK-CPH' meant?"
 

@@ -42,14 +42,12 @@ def found(*told: tuple[int, str]) -> pl.DataFrame:
 
 
 def written(folder: Path, origin: Origin, rows: pl.DataFrame, told: pl.DataFrame | None = None) -> PoolLog:
-    counts = poollog.count(rows)
     return poollog.write(
         folder / "7" / "1",
         header={"delivery": 7},
         origin=origin,
         rows=rows,
         found=problems.empty() if told is None else told,
-        counts=counts,
     )
 
 

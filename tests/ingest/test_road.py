@@ -81,7 +81,7 @@ class TestSamples:
         assert summary["trimmed_cells"] == {"Owner code": sum(row["Owner code"] == " DK " for row in table(data))}
 
     def test_a_packed_file_is_loaded_as_if_it_were_not(self, station: Station) -> None:
-        delivery = station.deliver(gzip.compress(samples.clean(30, start=2_000_000)), name="extra.csv.gz")
+        delivery = station.deliver(gzip.compress(samples.clean(30, start=2_000_000), mtime=0), name="extra.csv.gz")
         assert (delivery.state, delivery.counts.inserted) == (State.COMPLETED, 30)
         assert station.summary(delivery)["text"]["container"] == "gzip"
         station.check_balance(delivery)
@@ -163,7 +163,7 @@ class TestSamples:
             ("header.csv", b"Phone,Name\r\n", "header_only"),
             ("numbers.csv", b"26000001,Anna\r\n26000002,Bo\r\n", "no_header"),
             ("two.csv", b"Phone,Mobile\r\n26000001,26000002\r\n", "two_columns_one_field"),
-            ("broken.gz", gzip.compress(b"x" * 1000)[:-9], "gzip_truncated"),
+            ("broken.gz", gzip.compress(b"x" * 1000, mtime=0)[:-9], "gzip_truncated"),
         ],
     )
     def test_what_is_no_list_of_leads_is_refused_with_a_log(
@@ -275,11 +275,20 @@ class TestExactlyOnce:
         number = station.land(GOOD)
         path = station.road.spool.path(station.known(number).spool_key)
         away = path.rename(path.with_suffix(".away"))
+        path.mkdir()  # what cannot be read is there, as on a disk with a fault
         with pytest.raises(Unavailable):
             station.road.travel(number)
+        path.rmdir()
         away.rename(path)
         station.road.travel(number)
         assert station.known(number).state is State.COMPLETED
+
+    def test_a_file_that_is_gone_from_the_spool_is_our_failure_and_said_at_once(self, station: Station) -> None:
+        number = station.land(GOOD)
+        station.road.spool.path(station.known(number).spool_key).unlink()
+        station.road.travel(number)
+        lost = station.known(number)
+        assert (lost.state, lost.reason_code) == (State.FAILED, "original_missing")
 
     def test_a_log_that_cannot_be_written_just_now_is_tried_again(self, station: Station) -> None:
         number, refused = station.land(GOOD), station.land(b"", name="empty.csv")
@@ -363,6 +372,22 @@ class TestLimitsAndPlaces:
             assert delivery.reason_code == "too_many_rejects"
             assert delivery.reason.startswith("2 of 4 records are rejected")
             assert station.summary(delivery)["refused"]["code"] == "too_many_rejects"
+            outcomes = [row["outcome"] for row in station.rows(delivery)]
+            assert outcomes == ["discarded", "rejected", "rejected", "discarded"]
+            assert station.download(delivery, "rejected").count(b"\r\n") == 3
+            with viewing(station.engine) as connection:
+                (pool,) = pools.latest(connection, limit=5)
+            assert (pool["state"], pool["total"]) == (PoolState.UPLOAD_FAILED, 0)
+
+    def test_a_refused_upload_that_is_retried_becomes_the_same_pool(self, station: Station) -> None:
+        station.change_source(limits={"max_rejected_rows": 0})
+        delivery = station.deliver(self.BAD)
+        station.change_source(limits={})
+        station.road.ledger.retry(delivery.id)
+        station.road.travel(delivery.id)
+        again = station.known(delivery.id)
+        assert (again.state, again.pool_id) == (State.COMPLETED_WITH_REJECTS, delivery.pool_id)
+        station.check_balance(again)
 
     def test_numbers_nobody_may_call_count_as_rejects(self, station: Station) -> None:
         station.change_source(limits={"max_rejected_rows": 1})

@@ -218,11 +218,27 @@ class TestDoNotCall:
         result = screened(connection, {"phone": ANNA}, {"phone": ANNA}, on_do_not_call="reject")
         assert [outcome for _, outcome, _ in settled(result)] == ["rejected", "rejected"]
 
-    def test_an_update_of_a_listed_lead_does_not_reopen_or_close_it(self, connection: Connection) -> None:
+    def test_an_open_lead_whose_number_is_listed_by_now_is_closed_by_an_update(self, connection: Connection) -> None:
         self.list_numbers(connection)
-        there(connection, {"phone": ANNA, "city": "Odense"})
-        result = screened(connection, {"phone": ANNA, "city": "Aarhus"}, on_do_not_call="close", on_duplicate="update")
-        assert result.updates["id"].to_list() == [100]
+        there(connection, {"phone": ANNA, "city": "Odense"}, {"phone": CARL, "city": "Odense"})
+        unprocessed = rules.statuses(connection)["unprocessed"]
+        connection.execute(tables.leads.update().values(status_id=unprocessed))
+        rows = ({"phone": ANNA, "city": "Odense"}, {"phone": CARL, "city": "Aarhus"})
+        result = screened(connection, *rows, on_do_not_call="close", on_duplicate="update")
+        closed = rules.statuses(connection)["in_global_do_not_call_list"]
+        changes = screening.changes(result.updates).select("id", "status_id", "city").rows()
+        assert changes == [(100, closed, "Odense"), (101, unprocessed, "Aarhus")]
+        assert "nobody will call it" in result.problems["suggestion"][0]
+        loading.update_leads(connection, screening.changes(result.updates), campaign_of(connection).id)
+        again = screened(connection, *rows, on_do_not_call="close", on_duplicate="update")
+        assert [(row, outcome) for row, outcome, _ in settled(again)] == [(1, "unchanged"), (2, "unchanged")]
+
+    def test_what_is_no_number_is_never_the_number_of_another_lead(self, connection: Connection) -> None:
+        there(connection, {"phone": "unknown", "city": "Odense"})
+        rows = ({"phone": "unknown", "invalid_phone": True}, {"phone": "unknown", "invalid_phone": True})
+        for rule in ("reject", "update", "keep"):
+            result = screened(connection, *rows, on_duplicate=rule)
+            assert (result.new.height, result.updates.height, result.settled.height) == (2, 0, 0)
 
     def test_an_invalid_phone_is_a_closed_lead_of_its_own_status(self, connection: Connection) -> None:
         result = screened(connection, {"phone": "12", "invalid_phone": True}, {"phone": BO, "invalid_phone": False})

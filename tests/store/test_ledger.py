@@ -165,8 +165,26 @@ def test_ended_deliveries_are_published_once(ledger: Ledger) -> None:
     assert ledger.unpublished() == []
     end(ledger, delivery)
     assert [each.id for each in ledger.unpublished()] == [delivery.id]
-    ledger.published(delivery)
+    ledger.published(delivery)  # as it was when it ran: a late word about an earlier attempt
+    (ended,) = ledger.unpublished()
+    ledger.published(ended)
     assert ledger.unpublished() == []
+
+
+def test_a_file_that_came_again_since_is_not_retried(ledger: Ledger) -> None:
+    delivery = begun(ledger)
+    ledger.refuse(delivery, Rejected("no_header", "no header"), log_key="")
+    again = ledger.record(ARRIVAL, landed())
+    with pytest.raises(Rejected, match=f"is delivery {again.delivery_id}"):
+        ledger.retry(delivery.id)
+
+
+def test_the_first_delivery_with_the_same_bytes_is_named(ledger: Ledger) -> None:
+    first = begun(ledger)
+    other = ledger.record(dataclasses.replace(ARRIVAL, name="copy.csv"), landed())
+    known = ledger.get(other.delivery_id)
+    assert known is not None
+    assert (ledger.same_content(first), ledger.same_content(known)) == (None, first.id)
 
 
 def test_moments_come_back_in_utc(ledger: Ledger) -> None:

@@ -63,6 +63,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_deliveries")),
     )
     with op.batch_alter_table("deliveries", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_deliveries_sha256"), ["sha256"], unique=False)
         batch_op.create_index(
             batch_op.f("ix_deliveries_source_name_sha256"), ["source", "name", "sha256"], unique=False
         )
@@ -91,6 +92,13 @@ def upgrade() -> None:
         sa.Column("value", sa.BigInteger(), nullable=False),
         sa.CheckConstraint("id = 1", name=op.f("ck_do_not_call_sequence_single")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_do_not_call_sequence")),
+    )
+    op.create_table(
+        "identity",
+        sa.Column("id", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("value", sa.String(length=32), nullable=False),
+        sa.CheckConstraint("id = 1", name=op.f("ck_identity_single")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_identity")),
     )
     op.create_table(
         "lead_numbers",
