@@ -46,10 +46,6 @@ class InMemoryAccounts:
         """The account of a login, if there is one."""
         return self._accounts.get(login)
 
-    def replace(self, accounts: Iterable[Account]) -> None:
-        """Take a new set at once: a login is found in the old one or in the new one."""
-        self._accounts = {account.login: account for account in accounts}
-
 
 @dataclass(frozen=True, kw_only=True)
 class Argon2Cost:

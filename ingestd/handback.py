@@ -19,7 +19,7 @@ from ingestd.errors import Unavailable
 from ingestd.ingest.poollog import PoolLog
 from ingestd.model import Delivery
 from ingestd.receipts import receipt
-from ingestd.receive import results
+from ingestd.receive import parked, results
 from ingestd.store.ledger import Ledger, now
 
 log = structlog.get_logger()
@@ -56,8 +56,14 @@ class Publisher:
             self._try(delivery)
         if self.clock() - self.pruned_at >= PRUNE_SECONDS:
             self.pruned_at = self.clock()
-            for folder in self._all_folders():
-                results.prune(folder, keep=self.keep, now=now())
+            self._prune()
+
+    def _prune(self) -> None:
+        """Results that were kept long enough, and uploads that were never renamed to their final name."""
+        for folder in self._all_folders():
+            results.prune(folder, keep=self.keep, now=now())
+        for home in self.homes.iterdir() if self.homes.is_dir() else ():
+            parked.prune_parked(home, keep=parked.KEEP, now=now())
 
     def _try(self, delivery: Delivery) -> None:
         """One that cannot be handed back does not hold up the others."""

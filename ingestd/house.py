@@ -103,8 +103,8 @@ def prepare_store(house: House) -> None:
 def _pair(house: House) -> None:
     """A home and its store belong together; raises Misconfigured when each belongs to another.
 
-    A daemon with the wrong store would take the files of its spool for nobody's, and would load deliveries whose files it
-    lacks.
+    A daemon with the wrong store would take the files of its spool for nobody's, and would load deliveries whose files
+    it lacks.
     """
     place = house.places.home / "store-id"
     mine = place.read_text(encoding="ascii").strip() if place.exists() else None

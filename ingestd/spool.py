@@ -3,13 +3,19 @@
 A file under `deliveries/` is named by exactly one delivery row. Whoever is between the rename and the row holds a lock
 (flock) on the file, so a sweep can tell a running landing from the leftover of a crash, also from another process: the
 kernel drops the lock of a process that died.
+
+A sweep deletes nothing under `deliveries/`. A file that no row names may be what a crash left between the rename and
+the row, but also an acknowledged delivery whose row is in another database than the one that was asked (a wrong
+setting, a restored backup). It goes to `orphans/`, where an operator decides.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import hashlib
+import itertools
 import os
 import re
 import secrets
@@ -19,7 +25,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+import structlog
+
 from ingestd.errors import IngestdError
+
+log = structlog.get_logger()
 
 RESERVE_BYTES = 64 * 1024 * 1024
 """bytes kept free on the file system, so that the store can still write its rows when the spool is full"""
@@ -52,6 +62,16 @@ class Recorded:
     """The delivery that has the same source, name and hash; its id is the one to tell the sender."""
     previous_version: int | None = None
     """The delivery that has the same source and name with other bytes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Swept:
+    """What a sweep found."""
+
+    temporary: int = 0
+    """leftovers in `tmp/`, removed"""
+    orphans: int = 0
+    """files that no delivery names, moved to `orphans/`"""
 
 
 class Incoming:
@@ -123,7 +143,10 @@ class Incoming:
 
 
 class Spool:
-    """A local folder of received files; `tmp/` is private, `deliveries/` holds what the ledger names."""
+    """A local folder of received files.
+
+    `tmp/` is private, `deliveries/` holds what the ledger names, `orphans/` what it did not name at a sweep.
+    """
 
     def __init__(
         self,
@@ -134,6 +157,7 @@ class Spool:
     ) -> None:
         self._temporary = root / "tmp"
         self._deliveries = root / "deliveries"
+        self._orphans = root / "orphans"
         self._reserve = reserve_bytes
         self._clock = clock
         for folder in (self._temporary, self._deliveries):
@@ -198,10 +222,10 @@ class Spool:
         """Remove the bytes of a key, if they are there."""
         self.path(key).unlink(missing_ok=True)
 
-    def sweep(self, known: Callable[[str], bool]) -> int:
-        """Remove what crashes left behind: temporary files, and files that no delivery names. Returns how many."""
-        temporary = sum(_removed(path, lambda: True) for path in self._temporary.iterdir())
-        return temporary + sum(self._swept(key, known) for key in self._keys())
+    def sweep(self, known: Callable[[str], bool]) -> Swept:
+        """Remove temporary files that crashes left, and put files aside that no delivery names."""
+        temporary = sum(_removed(path) for path in self._temporary.iterdir())
+        return Swept(temporary=temporary, orphans=sum(self._put_aside(key, known) for key in list(self._keys())))
 
     def _keys(self) -> Iterator[str]:
         for path in self._deliveries.glob("*/*/*/*"):
@@ -209,9 +233,24 @@ class Spool:
             if _KEY.fullmatch(key):
                 yield key
 
-    def _swept(self, key: str, known: Callable[[str], bool]) -> bool:
-        # The second question is asked under the lock: the row may have been written since the first.
-        return not known(key) and _removed(self.path(key), lambda: not known(key))
+    def _put_aside(self, key: str, known: Callable[[str], bool]) -> bool:
+        if known(key):
+            return False
+        path = self.path(key)
+        with _alone(path) as alone:
+            # The second question is asked under the lock: the row may have been written since the first.
+            if not alone or known(key):
+                return False
+            target = _free(self._orphans / key.replace("/", "-"))
+            _make_folder(self._orphans)
+            try:
+                path.rename(target)
+            except FileNotFoundError:  # another sweep was quicker
+                return False
+        _sync_folder(self._orphans)
+        _sync_folder(path.parent)
+        log.warning("spool_orphan", key=key, moved_to=str(target))
+        return True
 
 
 def fingerprint(status: os.stat_result) -> tuple[int, int, int, int]:
@@ -224,19 +263,32 @@ def _check_unchanged(read: int, before: os.stat_result, after: os.stat_result) -
         raise Changed(f"{read} bytes read of {before.st_size}, now {after.st_size}")
 
 
-def _removed(path: Path, unwanted: Callable[[], bool]) -> bool:
-    """Remove a file unless somebody is landing it right now."""
+def _removed(path: Path) -> bool:
+    """Remove a file unless somebody is receiving it right now."""
+    with _alone(path) as alone:
+        if alone:
+            path.unlink(missing_ok=True)
+        return alone
+
+
+@contextlib.contextmanager
+def _alone(path: Path) -> Iterator[bool]:
+    """True, and the lock held, when the file is there and nobody else is landing or sweeping it."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
-        return False
+        yield False
+        return
     try:
-        if not _locked(descriptor) or not unwanted():
-            return False
-        path.unlink(missing_ok=True)
-        return True
+        yield _locked(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _free(path: Path) -> Path:
+    """The path, or with a number behind it, so that nothing is there. The caller's lock keeps others from the name."""
+    numbered = (path.with_name(f"{path.name}.{number}") if number else path for number in itertools.count())
+    return next(each for each in numbered if not os.path.lexists(each))
 
 
 def _locked(descriptor: int) -> bool:

@@ -92,9 +92,8 @@ def test_an_account_is_open_for_its_doors_only(account: Account) -> None:
     assert not sftp_only.may_use("ftp")
 
 
-def test_accounts_are_found_and_replaced(account: Account) -> None:
-    """A new set takes the place of the old one."""
+def test_accounts_are_found_by_their_login(account: Account) -> None:
+    """And nothing else is."""
     accounts = InMemoryAccounts([account])
     assert accounts.find("acme") is account
-    accounts.replace([])
-    assert accounts.find("acme") is None
+    assert accounts.find("Acme") is None

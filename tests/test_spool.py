@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from structlog.testing import capture_logs
 
-from ingestd.spool import Changed, Spool
+from ingestd.spool import Changed, Spool, Swept
 
 
 @pytest.fixture
@@ -179,8 +180,8 @@ def test_parking_on_another_file_system_copies(spool: Spool, tmp_path: Path, mon
     assert everything(tmp_path) == [tmp_path / "x.part"]
 
 
-def test_the_sweep_removes_what_a_crash_left(spool: Spool, tmp_path: Path) -> None:
-    """A killed process leaves a temporary file, and a file that no delivery names."""
+def test_the_sweep_clears_what_a_crash_left(spool: Spool, tmp_path: Path) -> None:
+    """A killed process leaves a temporary file, and a file that no delivery names; that one is put aside and told."""
     code = (
         "import os, sys; from pathlib import Path; from ingestd.spool import Spool\n"
         "spool = Spool(Path(sys.argv[1]), reserve_bytes=0)\n"
@@ -191,18 +192,70 @@ def test_the_sweep_removes_what_a_crash_left(spool: Spool, tmp_path: Path) -> No
     assert ran.returncode == -9
     assert len(everything(tmp_path)) == 2
     kept = spool.open(limit=9).commit()
-    assert spool.sweep(lambda key: key == kept.key) == 2
-    assert everything(tmp_path) == [spool.path(kept.key)]
+    with capture_logs() as told:
+        assert spool.sweep(lambda key: key == kept.key) == Swept(temporary=1, orphans=1)
+    key = ran.stdout.decode().strip()
+    orphan = tmp_path / "spool" / "orphans" / key.replace("/", "-")
+    assert sorted(everything(tmp_path)) == sorted([spool.path(kept.key), orphan])
+    assert orphan.read_bytes() == b"row less"
+    assert told == [{"event": "spool_orphan", "log_level": "warning", "key": key, "moved_to": str(orphan)}]
+    assert spool.path(kept.key).exists()
+
+
+def test_a_sweep_with_the_wrong_database_deletes_nothing(spool: Spool, tmp_path: Path) -> None:
+    """An older or another store knows none of the acknowledged files; every byte is still there."""
+    for number in range(3):
+        incoming = spool.open(limit=9)
+        incoming.write(b"%d" % number)
+        incoming.commit()
+        incoming.close()
+    assert spool.sweep(lambda _: False) == Swept(orphans=3)
+    assert sorted(path.read_bytes() for path in (tmp_path / "spool" / "orphans").iterdir()) == [b"0", b"1", b"2"]
+    assert spool.sweep(lambda _: False) == Swept()
+    assert len(everything(tmp_path)) == 3
+
+
+def test_an_orphan_overwrites_no_other(spool: Spool, tmp_path: Path) -> None:
+    """An operator may have put a file back that comes here again."""
+    orphans = tmp_path / "spool" / "orphans"
+    orphans.mkdir()
+    incoming = spool.open(limit=9)
+    incoming.write(b"new")
+    landed = incoming.commit()
+    incoming.close()
+    name = landed.key.replace("/", "-")
+    (orphans / name).write_bytes(b"old")
+    (orphans / f"{name}.1").symlink_to(tmp_path / "nowhere")
+    assert spool.sweep(lambda _: False).orphans == 1
+    assert (orphans / name).read_bytes() == b"old"
+    assert (orphans / f"{name}.2").read_bytes() == b"new"
+
+
+def test_two_sweeps_at_once_move_a_file_once(spool: Spool) -> None:
+    """The slower one finds it gone."""
+    incoming = spool.open(limit=9)
+    incoming.commit()
+    incoming.close()
+    inner: list[Swept] = []
+
+    def known(_: str) -> bool:
+        if not inner:
+            inner.append(Swept())
+            inner[0] = spool.sweep(lambda _: False)
+        return False
+
+    assert spool.sweep(known) == Swept()
+    assert inner == [Swept(orphans=1)]
 
 
 def test_the_sweep_leaves_running_ones_alone(spool: Spool) -> None:
     """Neither a file that is being received nor one whose row is being written is touched."""
     receiving, recording = spool.open(limit=9), spool.open(limit=9)
     landed = recording.commit()
-    assert spool.sweep(lambda _: False) == 0
+    assert spool.sweep(lambda _: False) == Swept()
     receiving.close()
     recording.close()
-    assert spool.sweep(lambda _: False) == 1
+    assert spool.sweep(lambda _: False) == Swept(orphans=1)
     assert not spool.path(landed.key).exists()
 
 
@@ -212,7 +265,7 @@ def test_a_row_written_during_the_sweep_saves_its_file(spool: Spool) -> None:
     landed = incoming.commit()
     answers = iter([False, True])
     incoming.close()
-    assert spool.sweep(lambda _: next(answers)) == 0
+    assert spool.sweep(lambda _: next(answers)) == Swept()
     assert spool.path(landed.key).exists()
 
 

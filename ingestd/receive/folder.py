@@ -14,7 +14,6 @@ What lies in `.taking/` after a crash is landed again: before step 3 that is the
 from __future__ import annotations
 
 import errno
-import itertools
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -28,8 +27,9 @@ from ingestd.errors import Unavailable
 from ingestd.model import Arrival, Completeness
 from ingestd.receive import names
 from ingestd.receive.folder_events import Doorbell
+from ingestd.receive.folder_moves import claim, put_aside, remove, unchanged
 from ingestd.receive.folder_rules import FolderOptions, Observation, evidence, observe, ready
-from ingestd.receive.folder_scan import APART, REJECTED, Found, claim_path, found
+from ingestd.receive.folder_scan import APART, REJECTED, Found, claim_path, found, passed_by
 from ingestd.receive.landing import Landing, Receipt
 from ingestd.spool import Changed, fingerprint
 
@@ -133,6 +133,8 @@ class DropFolder:
         base = self._root / source
         try:
             files = list(found(base, source, options))
+            for folder, reason in passed_by(base):
+                self._tell_once("folder_ignored", folder, source=source, reason=reason)
         except OSError as problem:
             self._tell_once("folder_cannot_look", base, reason=problem.strerror)
             return []
@@ -151,8 +153,9 @@ class DropFolder:
         if reason := names.problem(file.name):
             self._reject(file, file.path, f"The name {reason}.")
             return None
+        base = self._root / file.source
         path = file.path if file.claimed else self._claim(file)
-        if path is None or not _unchanged(path, file):
+        if path is None or not unchanged(base, path, file.status):
             return None  # written to since the scan: it is looked at again
         try:
             incoming = self._landing.adopt(path, file.options.limit)
@@ -165,43 +168,25 @@ class DropFolder:
             self._reject(file, path, f"The file is {problem.strerror}.")
             return None
         self._audit.info("folder_landed", **_who(file), receipt=str(receipt), evidence=known)
-        if _unchanged(path, file):  # else a writer still had it: it is landed again, as a new version
-            path.unlink()
+        if unchanged(base, path, file.status):  # else a writer still had it: it is landed again, as a new version
+            remove(base, path)
         return receipt
 
     def _claim(self, file: Found) -> Path | None:
         """Move a file out of its senders' sight. None when one of the same name is still being taken."""
-        target = claim_path(self._root / file.source, file)
-        target.parent.mkdir(exist_ok=True)
-        if target.exists():
-            return None
-        file.path.rename(target)
-        if file.marker:  # now, or a new file of the same name would find it and count as whole
-            file.path.with_name(file.marker).unlink(missing_ok=True)
-        return target
+        base = self._root / file.source
+        target = claim_path(base, file)
+        return target if claim(base, file.path, target, file.marker) else None
 
     def _reject(self, file: Found, path: Path, reason: str) -> None:
         """Put a refused file where its sender finds it, with the reason beside it."""
-        rejected = self._root / file.source / REJECTED
-        rejected.mkdir(exist_ok=True)
-        target = _free(rejected, file.raw_name)
-        target.with_name(f"{target.name}.reason.txt").write_text(f"{reason}\n", encoding="utf-8")
-        path.rename(target)
+        base = self._root / file.source
+        put_aside(base, path, base / REJECTED / file.raw_name, reason)
         self._audit.info("folder_rejected", **_who(file), reason=reason)
-
-
-def _unchanged(path: Path, file: Found) -> bool:
-    return path.exists() and fingerprint(path.lstat()) == fingerprint(file.status)
 
 
 def _who(file: Found) -> dict[str, str]:
     return {"source": file.source, "folder": file.folder, "name": file.name}
-
-
-def _free(folder: Path, name: str) -> Path:
-    """A path that nobody has yet: refused files are kept, also when the sender tries again."""
-    numbered = (folder / (f"{name}.{number}" if number else name) for number in itertools.count())
-    return next(path for path in numbered if not path.exists())
 
 
 def _arrival(file: Found, known: str) -> Arrival:

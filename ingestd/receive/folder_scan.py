@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -62,6 +63,35 @@ def found(base: Path, source: str, options: FolderOptions) -> Iterator[Found]:
     unmarked = replace(options, markers=())
     for file in _files(base / TAKING, source, "", unmarked) if TAKING in folders else ():
         yield replace(file, folder=file.path.name.partition("@")[0])
+
+
+def passed_by(base: Path) -> Iterator[tuple[Path, str]]:
+    """Folders in which something lies that is never looked at, and why. Those with a partial name are meant to be."""
+    for path in _folders(base):
+        if path.name in APART:
+            continue
+        if path.is_symlink():
+            yield path, "it is a symbolic link"
+        elif names.is_folder(path.name):
+            yield from ((deeper, "it lies within a campaign's folder") for deeper in _folders(path))
+        else:
+            yield path, "its name cannot be a campaign code"
+
+
+def _folders(place: Path) -> list[Path]:
+    """The folders in which something lies, links to folders too; what cannot be read is told by the scan for files."""
+    with contextlib.suppress(OSError):
+        return [place / e.name for e in _entries(place) if not names.is_partial(e.name) and _occupied(e)]
+    return []
+
+
+def _occupied(entry: os.DirEntry[str]) -> bool:
+    with contextlib.suppress(OSError):
+        if entry.is_symlink() or not entry.is_dir():
+            return entry.is_dir()
+        with os.scandir(entry.path) as entries:
+            return next(entries, None) is not None
+    return False
 
 
 def _files(place: Path, source: str, folder: str, options: FolderOptions) -> Iterator[Found]:

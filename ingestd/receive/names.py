@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
+from pathlib import PurePath
 
 PARTIAL_SUFFIXES = (".part", ".partial", ".filepart", ".tmp", ".crdownload")
 """Names under which clients write before they rename to the final name (RECEIVING.md, Drop folder)."""
@@ -11,6 +13,7 @@ PARTIAL_SUFFIXES = (".part", ".partial", ".filepart", ".tmp", ".crdownload")
 LONGEST = 180
 """bytes of UTF-8; file systems take 255, results add `.<delivery id>.rejected.csv`, claims a campaign code of 64"""
 
+_LONGEST_EXTENSION = 20  # bytes, with its dot
 _FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # the same as a campaign code in settings.py
 _FORBIDDEN = {"Cc", "Zl", "Zp", "Cs"}  # control characters, line and paragraph separators, lone surrogates
 
@@ -31,7 +34,7 @@ def label(raw: str) -> str:
     Names that are not UTF-8 are read as Windows-1252, or as Latin-1 where that has no character. Stores cannot keep
     lone surrogates, and replacing them would make two names one (RECEIVING.md).
     """
-    given = raw.encode("utf-8", "surrogateescape")
+    given = _bytes(raw)
     for encoding in ("utf-8", "cp1252"):
         try:
             return given.decode(encoding)
@@ -49,3 +52,22 @@ def problem(name: str) -> str:
     if len(name.encode()) > LONGEST:
         return f"is longer than {LONGEST} bytes"
     return ""
+
+
+def shortened(raw: str) -> str:
+    """The name if it is not too long, else its beginning, a hash that keeps it apart from others, and its extension."""
+    given = _bytes(raw)
+    if len(given) <= LONGEST:
+        return raw
+    extension = PurePath(raw).suffix
+    if len(_bytes(extension)) > _LONGEST_EXTENSION:
+        extension = ""
+    tail = f"~{hashlib.sha256(given).hexdigest()[:16]}{extension}"
+    stem = raw.removesuffix(extension)
+    while len(_bytes(stem + tail)) > LONGEST:  # by characters: half a one would be no text
+        stem = stem[:-1]
+    return stem + tail
+
+
+def _bytes(raw: str) -> bytes:
+    return raw.encode("utf-8", "surrogateescape")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -11,10 +12,17 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import structlog
+
 from ingestd.receive import names
+from ingestd.receive.held import held, new_file, prune_folder
+
+log = structlog.get_logger()
 
 RECEIPT = "receipt.json"
 """The part that is written last: where it is, the others are."""
+
+_told: set[Path] = set()
 
 
 def publish(folder: Path, name: str, delivery_id: int, parts: Mapping[str, Path | bytes]) -> tuple[Path, ...]:
@@ -22,61 +30,81 @@ def publish(folder: Path, name: str, delivery_id: int, parts: Mapping[str, Path 
 
     A name belongs to the first delivery that published under it; another delivery of the same file name gets
     `<name>.<delivery id>.<part>`. Publishing the same delivery again writes the same files again. Nothing is fsynced:
-    the content can be made again from the store.
+    the content can be made again from the store. Raises OSError, also when the folder is a symbolic link.
     """
     if reason := names.problem(name):
         raise ValueError(f"{name!r} {reason}")
-    folder.mkdir(parents=True, exist_ok=True)
-    stem = name if _owns(folder, name, delivery_id) else f"{name}.{delivery_id}"
     ordered = sorted(parts, key=lambda part: (part == RECEIPT, part))
-    return tuple(_put(folder / f"{stem}.{part}", parts[part]) for part in ordered)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with held(folder.parent, folder.name, make=True) as place:
+        stem = name if _owns(place, name, delivery_id) else f"{name}.{delivery_id}"
+        return tuple(folder / _put(place, f"{stem}.{part}", parts[part]) for part in ordered)
 
 
 def prune(folder: Path, keep: timedelta, now: datetime) -> int:
-    """Remove results that are older than `keep`; returns how many."""
-    oldest = (now - keep).timestamp()
-    removed = 0
-    for path in folder.iterdir() if folder.is_dir() else ():
-        if path.is_file() and path.lstat().st_mtime < oldest:
-            path.unlink(missing_ok=True)
-            removed += not path.name.startswith(".")
-    return removed
+    """Remove results that are older than `keep`; returns how many. What cannot be removed is told once, not raised."""
+    removed = prune_folder(folder.parent, folder.name, oldest=(now - keep).timestamp(), tell=_tell)
+    return sum(not name.startswith(".") for name in removed)
 
 
-def _owns(folder: Path, name: str, delivery_id: int) -> bool:
+def _tell(path: Path, problem: OSError) -> None:
+    if path not in _told:
+        _told.add(path)
+        log.warning("result_not_pruned", path=names.label(str(path)), reason=problem.strerror or str(problem))
+
+
+def _owns(folder: int, name: str, delivery_id: int) -> bool:
     """True when this delivery has the plain name. A small hidden file remembers whose it is."""
     # Its own name is a hash: a dot and a suffix more would make the longest names too long for the file system.
-    owner = folder / f".{hashlib.sha256(name.encode()).hexdigest()}.owner"
-    mine = _partial(folder)
-    mine.write_text(f"{delivery_id}\n", encoding="ascii")
-    try:
-        os.link(mine, owner)  # appears with its content, and for one of two deliveries only
+    owner = f".{hashlib.sha256(name.encode()).hexdigest()}.owner"
+    mine = _partial()
+    with new_file(folder, mine) as writer:
+        writer.write(b"%d\n" % delivery_id)
+    try:  # appears with its content, and for one of two deliveries only
+        os.link(mine, owner, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
     except FileExistsError:
-        if owner.read_text(encoding="ascii").strip() != str(delivery_id):
-            return False
-        os.utime(owner)  # as young as the results, so that `prune` does not forget the owner before them
+        return _is_owner(folder, owner, delivery_id)
     except OSError as problem:  # file systems without hard links (exFAT, some network shares)
         if problem.errno not in (errno.EPERM, errno.EOPNOTSUPP):
             raise
         return False
     finally:
-        mine.unlink()
+        os.unlink(mine, dir_fd=folder)
     return True
 
 
-def _put(target: Path, content: Path | bytes) -> Path:
-    partial = _partial(target.parent)
+def _is_owner(folder: int, owner: str, delivery_id: int) -> bool:
     try:
-        if isinstance(content, bytes):
-            partial.write_bytes(content)
-        else:
-            shutil.copyfile(content, partial)  # a copy: partners of a drop folder could write to a linked original
-        partial.rename(target)
+        descriptor = os.open(owner, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+    except OSError as problem:
+        if problem.errno != errno.ELOOP:
+            raise
+        return False  # a symbolic link is not ours; the plain name is nobody's then
+    try:
+        mine = os.read(descriptor, 64).strip() == b"%d" % delivery_id
+        if mine:
+            os.utime(descriptor)  # as young as the results, so that `prune` does not forget the owner before them
+        return mine
+    finally:
+        os.close(descriptor)
+
+
+def _put(folder: int, name: str, content: Path | bytes) -> str:
+    partial = _partial()
+    try:
+        with new_file(folder, partial) as writer:
+            if isinstance(content, bytes):
+                writer.write(content)
+            else:  # a copy: partners of a drop folder could write to a linked original
+                with content.open("rb") as reader:
+                    shutil.copyfileobj(reader, writer)
+        os.rename(partial, name, src_dir_fd=folder, dst_dir_fd=folder)
     except BaseException:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(partial, dir_fd=folder)
         raise
-    return target
+    return name
 
 
-def _partial(folder: Path) -> Path:
-    return folder / f".{secrets.token_hex(8)}.tmp"
+def _partial() -> str:
+    return f".{secrets.token_hex(8)}.tmp"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +55,12 @@ def audit(audited: list[Any]) -> Any:
 @pytest.fixture
 def accounts() -> InMemoryAccounts:
     names = {"acme": "acme", "acme2": "acme", "bravo": "bravo"}
-    return InMemoryAccounts(
+    made = [
         Account(login=login, source=source, password_hash=PASSWORD_HASH, limit=LIMIT) for login, source in names.items()
-    )
+    ]
+    closed = replace(made[0], login="closed", enabled=False)
+    elsewhere = replace(made[0], login="elsewhere", protocols=frozenset({"sftp"}))
+    return InMemoryAccounts([*made, closed, elsewhere])
 
 
 @pytest.fixture

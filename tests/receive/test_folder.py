@@ -240,6 +240,115 @@ def test_a_bad_name_is_put_aside(make: Callable[..., DropFolder], drop: Path, cl
     assert (drop / "rejected/a\nb.csv.reason.txt").read_text() == "The name contains control characters.\n"
 
 
+def test_a_name_that_is_too_long_is_put_aside_under_a_shorter_one(
+    make: Callable[..., DropFolder], drop: Path, clock: Clock, audited: list[Any]
+) -> None:
+    """The longest that a file system takes has no room for `.reason.txt`; two that begin alike stay two."""
+    long = ["n" * 250 + f"{number}.csv" for number in (1, 2)]
+    for name in [*long, long[0]]:
+        (drop / name).write_bytes(name.encode())
+        assert quiet_scan(make(), clock) == 0
+    assert list(drop.glob("*.csv")) == []
+    notes = sorted((drop / "rejected").glob("*.reason.txt"))
+    kept = [note.with_name(note.name.removesuffix(".reason.txt")) for note in notes]
+    assert sorted(path.read_bytes() for path in kept) == sorted(name.encode() for name in [*long, long[0]])
+    assert {note.read_text() for note in notes} == {"The name is longer than 180 bytes.\n"}
+    assert [line["name"] for line in audited] == [*long, long[0]]
+
+
+def test_files_that_are_passed_by_are_told_once(
+    make: Callable[..., DropFolder], drop: Path, clock: Clock, audited: list[Any], tmp_path: Path
+) -> None:
+    """Else their sender waits for ever; what is empty, or hidden by its name, is meant to be."""
+    for place in ("C-1/deeper", "two words", "rejected", "results", ".hidden", "x.part"):
+        (drop / place).mkdir(parents=True)
+        (drop / place / "x.csv").write_bytes(b"x")
+    (drop / "-empty").mkdir()
+    (drop / "link").symlink_to(tmp_path)
+    (drop / "loop").symlink_to(drop / "loop")
+    folder = make()
+    for _ in range(3):
+        assert quiet_scan(folder, clock) == 0
+    told = {(line["event"], Path(line["path"]).relative_to(drop).as_posix(), line["reason"]) for line in audited}
+    assert told == {
+        ("folder_ignored", "C-1/deeper", "it lies within a campaign's folder"),
+        ("folder_ignored", "two words", "its name cannot be a campaign code"),
+        ("folder_ignored", "link", "it is a symbolic link"),
+    }
+    assert len(audited) == 3
+    (drop / "-empty" / "x.csv").write_bytes(b"x")
+    folder.scan()
+    assert len(audited) == 4
+
+
+@pytest.mark.parametrize("ours", [".taking", "rejected"])
+def test_our_folders_are_not_followed_elsewhere(
+    make: Callable[..., DropFolder], drop: Path, clock: Clock, audited: list[Any], tmp_path: Path, ours: str
+) -> None:
+    """A local partner could have the daemon write where the partner may not. The file stays; it is told."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (drop / ours).symlink_to(elsewhere)
+    name = "x.csv" if ours == ".taking" else "a\nb.csv"
+    (drop / name).write_bytes(b"rows")
+    folder = make()
+    for _ in range(2):
+        assert quiet_scan(folder, clock) == 0
+    assert (drop / name).exists()
+    assert list(elsewhere.iterdir()) == []
+    (line,) = [line for line in audited if line["event"] != "folder_ignored"]
+    assert (line["event"], line["reason"]) == ("folder_cannot_take", f"{ours} is a symbolic link; none is followed")
+    (drop / ours).unlink()
+    quiet_scan(folder, clock)
+    assert not (drop / name).exists()
+
+
+def test_a_campaign_that_becomes_a_link_is_not_followed(
+    make: Callable[..., DropFolder], drop: Path, clock: Clock, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at a file and its claim."""
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere/x.csv").write_bytes(b"secret")
+    (drop / "C-1").mkdir()
+    (drop / "C-1/x.csv").write_bytes(b"rows")
+    folder = make()
+    claim = folder._claim
+
+    def swap(file: Any) -> Any:
+        (drop / "C-1").rename(tmp_path / "away")
+        (drop / "C-1").symlink_to(tmp_path / "elsewhere")
+        return claim(file)
+
+    monkeypatch.setattr(folder, "_claim", swap)
+    assert quiet_scan(folder, clock) == 0
+    assert (tmp_path / "elsewhere/x.csv").read_bytes() == b"secret"
+
+
+def test_a_reason_is_not_written_through_a_link(
+    make: Callable[..., DropFolder], drop: Path, clock: Clock, tmp_path: Path
+) -> None:
+    """Nor over what lies there."""
+    (tmp_path / "precious").write_bytes(b"precious")
+    (drop / "rejected").mkdir()
+    (drop / "rejected/big.csv.reason.txt").symlink_to(tmp_path / "precious")
+    (drop / "big.csv").write_bytes(b"x" * 1001)
+    assert quiet_scan(make(), clock) == 0
+    assert (tmp_path / "precious").read_bytes() == b"precious"
+    assert (drop / "rejected/big.csv.1.reason.txt").exists()
+
+
+def test_an_operator_may_link_the_folder_of_a_source(
+    make: Callable[..., DropFolder], drop: Path, clock: Clock, tmp_path: Path
+) -> None:
+    """To another disk: partners cannot write where that link lies."""
+    drop.rename(tmp_path / "disk")
+    drop.symlink_to(tmp_path / "disk")
+    (drop / "x.csv").write_bytes(b"rows")
+    (drop / "big.csv").write_bytes(b"x" * 1001)
+    assert quiet_scan(make(), clock) == 1
+    assert (drop / "rejected/big.csv.reason.txt").exists()
+
+
 def test_hundreds_at_once(make: Callable[..., DropFolder], drop: Path, clock: Clock, ledger: MemoryLedger) -> None:
     """Each once, oldest first."""
     for number in range(500):
@@ -365,7 +474,9 @@ def test_a_kill_at_any_point_neither_loses_nor_doubles(
     assert (arrival.name, arrival.folder, kept.read_bytes()) == ("x.csv", "C-1", b"rows")
     assert lying(drop) == []
     parts.spool.sweep(parts.ledger.known_spool_key)
-    assert files_below(parts.root) == [kept]
+    assert files_below(parts.root / "tmp") == []
+    assert files_below(parts.root / "deliveries") == [kept]
+    assert {path.read_bytes() for path in files_below(parts.root / "orphans")} <= {b"rows"}
 
 
 # --- the thread and the events

@@ -524,6 +524,13 @@ def test_sources_do_not_see_each_other(door: OpenDoor) -> None:
 # --- logins and sessions
 
 
+@pytest.mark.parametrize("login", ["closed", "elsewhere"])
+def test_a_login_that_is_not_open_for_this_door_is_refused(door: OpenDoor, login: str) -> None:
+    """Also with the right password: it is disabled, or for other protocols."""
+    with pytest.raises(ftplib.error_perm, match="530"):
+        client(door, login)
+
+
 def test_wrong_logins_are_530(door: OpenDoor, audited: list[Any]) -> None:
     """Unknown and known alike; after three the session ends, and no password is in the audit."""
     wire = Wire(door)

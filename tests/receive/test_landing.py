@@ -10,7 +10,7 @@ from ingestd.errors import Unavailable
 from ingestd.model import Arrival
 from ingestd.receive import names
 from ingestd.receive.landing import Landing, Receipt
-from ingestd.spool import Landed, Recorded, Spool
+from ingestd.spool import Landed, Recorded, Spool, Swept
 from tests.receive.receiving import MemoryLedger, Rings, files_below
 
 
@@ -26,12 +26,12 @@ def land(landing: Landing, content: bytes, name: str = "x.csv") -> Receipt:
 
 def test_a_file_is_recorded_when_its_bytes_are_safe(landing: Landing, ledger: MemoryLedger, spool: Spool) -> None:
     """The ledger sees the file in its final place, and the lock of the landing on it."""
-    swept: list[int] = []
+    swept: list[Swept] = []
     ledger.before = lambda: swept.append(spool.sweep(lambda _: False))
     receipt = land(landing, b"content")
     (_, landed), *_ = ledger.rows
     assert spool.path(landed.key).read_bytes() == b"content"
-    assert swept == [0]
+    assert swept == [Swept()]
     assert receipt == Receipt(delivery_id=1, size=7, sha256=landed.sha256)
 
 
@@ -88,7 +88,7 @@ def test_bytes_stay_when_the_row_was_written_after_all(landing: Landing, ledger:
 
 
 def test_bytes_stay_when_nobody_knows(spool: Spool, tmp_path: Path) -> None:
-    """The next start's sweep decides."""
+    """The next start's sweep asks again, and puts them aside when no row names them."""
 
     class Away:
         def record(self, _arrival: Arrival, _landed: Landed) -> Recorded:
@@ -100,7 +100,8 @@ def test_bytes_stay_when_nobody_knows(spool: Spool, tmp_path: Path) -> None:
     with pytest.raises(Unavailable):
         land(Landing(spool, Away(), lambda: None), b"content")
     assert len(files_below(tmp_path / "spool")) == 1
-    assert spool.sweep(lambda _: False) == 1
+    assert spool.sweep(lambda _: False).orphans == 1
+    assert len(files_below(tmp_path / "spool" / "orphans")) == 1
 
 
 @pytest.mark.parametrize(
@@ -123,3 +124,14 @@ def test_names_that_are_not_final(name: str) -> None:
     """Their senders will rename them."""
     assert names.is_partial(name)
     assert not names.is_partial("part.csv")
+
+
+@pytest.mark.parametrize("raw", ["n" * 251 + ".csv", "é" * 125 + ".csv", "\udce9" * 250 + ".csv", "n." + "x" * 253])
+def test_names_that_are_too_long_are_shortened(raw: str) -> None:
+    """With room for what is put behind them, as whole characters, and different where the names were."""
+    short, other = names.shortened(raw), names.shortened(f"m{raw[1:]}")
+    assert len(short.encode("utf-8", "surrogateescape")) <= names.LONGEST
+    assert short.endswith(".csv") == raw.endswith(".csv")
+    assert short[:60] == raw[:60]
+    assert short[1:] != other[1:]
+    assert names.shortened("x.csv") == "x.csv"

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from ingestd.receive.results import prune, publish
 
@@ -44,7 +47,7 @@ def test_another_delivery_of_the_name_gets_its_own_names(tmp_path: Path) -> None
 def test_without_hard_links_every_delivery_gets_its_own_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Some network shares have none; then nobody owns the plain name."""
 
-    def refuse(*_: object) -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", refuse)
@@ -79,3 +82,83 @@ def test_old_results_are_pruned(tmp_path: Path) -> None:
     assert prune(tmp_path / "missing", timedelta(days=30), now) == 0
     assert prune(tmp_path, timedelta(days=30), now + timedelta(days=31)) == 1
     assert list(tmp_path.iterdir()) == []
+
+
+DAY = timedelta(days=1)
+
+
+def later() -> datetime:
+    return datetime.now(UTC) + timedelta(days=2)
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Path:
+    """A folder that is not the partner's, with a file."""
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    (folder / "precious").write_bytes(b"precious")
+    return folder
+
+
+def test_a_linked_folder_is_neither_written_nor_pruned(tmp_path: Path, elsewhere: Path) -> None:
+    """A local partner could have the daemon write or delete where the partner may not."""
+    results = tmp_path / "results"
+    results.symlink_to(elsewhere)
+    with pytest.raises(OSError, match="results is a symbolic link; none is followed") as caught:
+        publish(results, "x.csv", 1, {"receipt.json": b""})
+    assert caught.value.errno == errno.ELOOP
+    with capture_logs() as told:
+        assert prune(results, DAY, later()) == 0
+    assert [(line["event"], line["path"]) for line in told] == [("result_not_pruned", str(results))]
+    assert shown(elsewhere) == ["precious"]
+
+
+def test_links_to_files_are_not_followed(tmp_path: Path, elsewhere: Path) -> None:
+    """A part that has the name of a link takes its place; an owner that is a link is nobody."""
+    results = tmp_path / "results"
+    publish(results, "x.csv", 1, {"receipt.json": b"1"})
+    (owner,) = results.glob(".*.owner")
+    (elsewhere / "precious").write_bytes(b"1")
+    owner.unlink()
+    owner.symlink_to(elsewhere / "precious")
+    (results / "x.csv.1.receipt.json").symlink_to(elsewhere / "precious")
+    publish(results, "x.csv", 1, {"receipt.json": b"again"})
+    assert (results / "x.csv.1.receipt.json").read_bytes() == b"again"
+    prune(results, DAY, later())
+    assert (elsewhere / "precious").read_bytes() == b"1"
+    assert owner.is_symlink()
+
+
+def test_one_that_cannot_be_pruned_is_told_once_and_passed_by(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others are removed; a folder or a file that another worker removed first is none of it."""
+    for number in range(4):
+        (tmp_path / f"{number}.csv.receipt.json").write_bytes(b"")
+    (tmp_path / "folder").mkdir()
+    unlink = os.unlink
+
+    def troubled(name: Any, **where: Any) -> None:
+        if str(name).startswith("1"):
+            raise PermissionError(errno.EACCES, "Permission denied")
+        if str(name).startswith("2"):
+            unlink(name, **where)
+        unlink(name, **where)
+
+    monkeypatch.setattr(os, "unlink", troubled)
+    with capture_logs() as told:
+        assert prune(tmp_path, DAY, later()) == 2
+        assert prune(tmp_path, DAY, later()) == 0
+    stuck = str(tmp_path / "1.csv.receipt.json")
+    assert [(line["event"], line["path"], line["reason"]) for line in told] == [
+        ("result_not_pruned", stuck, "Permission denied")
+    ]
+    assert shown(tmp_path) == ["1.csv.receipt.json", "folder"]
+
+
+def test_a_file_that_vanishes_before_the_look_is_no_fault(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two workers prune at once."""
+    (tmp_path / "x.csv.receipt.json").write_bytes(b"")
+    listed = os.listdir
+    monkeypatch.setattr(os, "listdir", lambda folder: ["gone", *listed(folder)])
+    with capture_logs() as told:
+        assert prune(tmp_path, DAY, later()) == 1
+    assert told == []
