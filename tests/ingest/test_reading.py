@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import gzip
 import io
+import re
 import zipfile
 
 import openpyxl
@@ -13,6 +14,7 @@ import pytest
 
 from ingestd.errors import Rejected
 from ingestd.ingest.reading import Sheet, assembly, read
+from ingestd.ingest.reading import text as reading_text
 from ingestd.model import DialectHints
 
 HEAD = "name,phone,city\n"
@@ -93,6 +95,14 @@ class TestEncodings:
         sheet = sheet_of(b"\xff\xfe" + text.encode("utf-16-le", "surrogatepass"))
         assert faults(sheet) == [(1, "bytes_not_text")]
         assert sheet.cells.rows() == [("Bob", "2", "😀")]
+
+    def test_a_file_of_bytes_that_are_no_text_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(reading_text, "MAX_BAD", 100)
+        assert refusal(HEAD.encode() + b"\xff" * 101, encoding="utf-8").code == "encoding_unknown"
+        assert faults(sheet_of(HEAD.encode() + b"\xff" * 100, encoding="utf-8")) == [
+            (1, "bytes_not_text"),
+            (1, "too_few_fields"),
+        ]
 
     def test_nul_rejects_its_record(self) -> None:
         assert faults(sheet_of(HEAD + "A\0nn,1,x\nBob,2,y\n")) == [(1, "nul_byte")]
@@ -224,6 +234,16 @@ class TestHeaders:
         assert sheet.header == ("first\nname", "b")
         assert sheet.records.row(0)[:3] == (1, 3, 3)
 
+    def test_names_that_are_patterns_to_polars(self) -> None:
+        names = ("^x$", "^.*$", "*", "row", "x{}")
+        head = ",".join(names) + "\n"
+        sheet = sheet_of(f"{head}1,2,3,4,5\n,,,,\n{head}6,7\n{head[:-1]},z\n")
+        assert sheet.header == tuple(sheet.cells.columns) == names
+        assert sheet.cells.rows() == [("1", "2", "3", "4", "5")]
+        assert sheet.discarded.to_list() == [2]
+        assert faults(sheet) == [(3, "header_repeated"), (4, "too_few_fields"), (5, "too_many_fields")]
+        assert sheet_of(b"^x$,phone\n1,20123456\n").cells.row(0) == ("1", "20123456")
+
     def test_a_repeated_header_is_no_record(self) -> None:
         sheet = sheet_of(HEAD + HEAD + "Ann,1,Bonn\nNAME,phone,city \nBob,2,Ulm\n")
         assert faults(sheet) == [(1, "header_repeated"), (3, "header_repeated")]
@@ -294,6 +314,51 @@ class TestRejectedRecords:
             (row, "blank_record", "warning") for row in (1, 3, 4)
         ]
 
+    @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+    def test_many_blank_records_are_counted_but_told_only_at_first(self, newline: str) -> None:
+        blank = newline * 70_000
+        sheet = sheet_of(f"a,b{newline}{blank}1,2{newline}{blank}3,4{newline}{newline}5")
+        assert (sheet.records.height, sheet.discarded.len()) == (140_004, 140_001)
+        assert sheet.rows.to_list() == [70_001, 140_002]
+        told = sheet.problems.filter(pl.col("code") == "blank_record")
+        assert told["row"].to_list() == list(range(1, 101))
+        assert faults(sheet) == [(140_004, "too_few_fields")]
+
+    def test_empty_lines_inside_a_quoted_field_are_its_text(self) -> None:
+        sheet = sheet_of('a,b\n\n1,"x\n\n\ny"\n\n\n"z\n\n",2\n"\n\n3,4\n')
+        assert sheet.cells.rows() == [("1", "x\n\n\ny"), ("z\n\n", "2"), ("3", "4")]
+        assert sheet.discarded.to_list() == [1, 3, 4, 7]
+        assert faults(sheet) == [(6, "unclosed_quote")]
+
+    def test_many_rejected_records_keep_their_reasons(self) -> None:
+        sheet = sheet_of(HEAD + "".join(f"Ann,{i},x\nBob{i}\n" for i in range(70_000)))
+        assert sheet.cells.height == 70_000
+        assert sheet.problems.row(-1)[:7] == (
+            140_000,
+            "structure",
+            "too_few_fields",
+            "error",
+            "",
+            "",
+            "Bob69999",
+        )
+        assert sheet.problems["message"][-1] == "Line 140001: The record has 1 field, but the header has 3."
+
+    @pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
+    def test_too_many_lines_are_refused_before_they_are_read(self, newline: str) -> None:
+        text = newline.join(["a,b", *["1,2"] * 5])
+        assert sheet_of(text, max_records=5).cells.height == 5
+        error = refusal(text + newline * 2, max_records=5)
+        assert (error.code, error.message) == (
+            "too_many_records",
+            "The file has 7 lines; at most 5 records are read.",
+        )
+        assert error.suggestion
+
+    def test_too_many_cells_are_refused(self) -> None:
+        assert refusal("a,b\n" + "1,2\n" * 5, max_cells=9).code == "too_many_cells"
+        assert sheet_of("a,b\n" + "1,2\n" * 5, max_cells=10).cells.height == 5
+
     def test_a_record_keeps_all_its_errors(self) -> None:
         assert [code for _, code in faults(sheet_of(HEAD + "A\0nn,1\n"))] == ["nul_byte", "too_few_fields"]
 
@@ -325,10 +390,10 @@ class TestContainers:
     @pytest.mark.parametrize(
         ("data", "code"),
         [
-            (gzip.compress(b"x" * 50_000_000), "too_large_unpacked"),
-            (gzip.compress(b"a,b\n1,2\n")[:-9], "gzip_truncated"),
-            (gzip.compress(b"a,b\n1,2\n") + b"tail", "gzip_damaged"),
-            (gzip.compress(gzip.compress(b"a,b\n1,2\n")), "nested_container"),
+            (gzip.compress(b"x" * 50_000_000, mtime=0), "too_large_unpacked"),
+            (gzip.compress(b"a,b\n1,2\n", mtime=0)[:-9], "gzip_truncated"),
+            (gzip.compress(b"a,b\n1,2\n", mtime=0) + b"tail", "gzip_damaged"),
+            (gzip.compress(gzip.compress(b"a,b\n1,2\n", mtime=0), mtime=0), "nested_container"),
             (b"PK\x03\x04 nothing", "zip_damaged"),
             (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(600), "format_unsupported"),
             (b"\x89PNG\r\n\x1a\n" + bytes(90), "not_a_table"),
@@ -350,6 +415,11 @@ class TestContainers:
         assert refusal(self.zipped(mimetype=b"application/vnd.oasis", **{"content.xml": b"<x/>"})).code == (
             "format_unsupported"
         )
+
+    def test_the_path_of_a_member_is_only_a_label(self) -> None:
+        sheet = sheet_of(self.zipped(**{"../../x.csv": self.TABLE}))
+        assert (sheet.cells.height, sheet.facts.member) == (1, "../../x.csv")
+        assert refusal(self.zipped(**{"../.x.csv": self.TABLE})).code == "zip_members"
 
     def test_an_encrypted_zip(self) -> None:
         data = bytearray(self.zipped(**{"t.csv": self.TABLE}))
@@ -413,3 +483,102 @@ class TestWorkbooks:
         with zipfile.ZipFile(stream, "a", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr("xl/media/big.bin", bytes(5_000_000))
         assert refusal(stream.getvalue(), max_bytes=1_000_000).code == "too_large_unpacked"
+
+
+class TestRawWorkbooks:
+    """Sheets that no well-behaved writer makes."""
+
+    NAMES = '<row r="1"><c r="A1" t="inlineStr"><is><t>name</t></is></c><c r="B1" t="str"><v>note</v></c></row>'
+
+    def written(self, rows: str, shared: str = "") -> bytes:
+        source, stream = io.BytesIO(), io.BytesIO()
+        openpyxl.Workbook().save(source)
+        kind = "application/vnd.openxmlformats-officedocument.spreadsheetml.sharedStrings+xml"
+        space = 'xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/main"'
+        with zipfile.ZipFile(source) as old, zipfile.ZipFile(stream, "w") as new:
+            for name in old.namelist():
+                if name == "xl/sharedStrings.xml":
+                    continue
+                data = old.read(name).decode()
+                data = re.sub(r"<Override[^>]*sharedStrings[^>]*/>", "", data) if "Types" in name else data
+                if name == "xl/worksheets/sheet1.xml":
+                    data = f"<worksheet {space}><sheetData>{self.NAMES}{rows}</sheetData></worksheet>"
+                elif name == "[Content_Types].xml":
+                    data = data.replace(
+                        "</Types>", f'<Override PartName="/xl/shared.xml" ContentType="{kind}"/></Types>'
+                    )
+                new.writestr(name, data)
+            new.writestr("xl/shared.xml", f"<sst {space}>{shared}</sst>")
+        return stream.getvalue()
+
+    def text_row(self, number: int, *values: str) -> str:
+        return f'<row r="{number}">' + "".join(f'<c t="str"><v>{value}</v></c>' for value in values) + "</row>"
+
+    @pytest.mark.parametrize(
+        ("written", "meant"),
+        [
+            ("a_x000D_\nb", "a\r\nb"),
+            ("_x0041_", "A"),
+            ("_x005F_x0041_", "_x0041_"),
+            ("x005F_", "x005F_"),
+            ("_xD83D__xDE00_!", "😀!"),
+            ("_xD83D_", "_xD83D_"),
+            ("_x0000_", "_x0000_"),
+            ("_x00e9_x", "éx"),
+            ("_x004_", "_x004_"),
+        ],
+    )
+    def test_escapes_in_texts(self, written: str, meant: str) -> None:
+        cells = (
+            f'<c r="A2" t="s"><v>0</v></c><c r="B2" t="inlineStr"><is><t xml:space="preserve">{written}</t></is></c>'
+        )
+        rows = f'<row r="2">{cells}</row>' + self.text_row(3, written, "x")
+        sheet = sheet_of(self.written(rows, f"<si><t>{written}</t></si>"))
+        assert sheet.cells.rows() == [(meant, meant), (meant, "x")]
+
+    def test_error_cells_reject_their_record(self) -> None:
+        bad = '<row r="3"><c r="A3" t="str"><v>Bob</v></c><c r="B3" t="e"><v>#REF!</v></c></row>'
+        sheet = sheet_of(self.written(self.text_row(2, "Ann", "x") + bad + self.text_row(4, "Cid", "#N/A")))
+        assert sheet.cells.rows() == [("Ann", "x"), ("Cid", "#N/A")]
+        assert sheet.rows.to_list() == [1, 3]
+        problem = sheet.problems.row(0, named=True)
+        assert [problem[key] for key in ("row", "code", "column", "value")] == [2, "cell_error", "note", "#REF!"]
+        assert problem["message"].startswith("Line 3: ")
+        assert raw(sheet, 2) == b"Bob,#REF!\r\n"
+
+    @pytest.mark.parametrize(
+        ("rows", "code"),
+        [
+            ([3, 2], "rows_out_of_order"),
+            ([2, 2], "rows_out_of_order"),
+            ([0], "rows_out_of_order"),
+            ([2, 1_048_577], "cell_out_of_range"),
+            ([2, 999_999_999], "cell_out_of_range"),
+            ([2, 1_048_576], "too_many_blank_rows"),
+            ([500, 1004], "too_many_blank_rows"),
+        ],
+    )
+    def test_rows_in_impossible_places(self, rows: list[int], code: str) -> None:
+        assert refusal(self.written("".join(self.text_row(at, "a", "b") for at in rows))).code == code
+
+    def test_cells_in_impossible_places(self) -> None:
+        cell = '<c r="{}" t="str"><v>x</v></c>'
+        for places in (["B2", "A2"], ["A2", "A2"], ["A3"]):
+            row = "".join(cell.format(place) for place in places)
+            assert refusal(self.written(f'<row r="2">{row}</row>')).code == "rows_out_of_order"
+        assert refusal(self.written(f'<row r="2">{cell.format("XFE2")}</row>')).code == "cell_out_of_range"
+
+    def test_absent_rows_are_blank_records_within_a_bound(self) -> None:
+        empty = '<row r="1048576" ht="20"><c r="XFD1048576" s="0"/></row>'
+        sheet = sheet_of(self.written(self.text_row(2, "a", "b") + self.text_row(1003, "c", "d") + empty))
+        assert sheet.cells.rows() == [("a", "b"), ("c", "d")]
+        assert (sheet.records.height, sheet.discarded.len()) == (1002, 1000)
+        assert sheet.records["line_start"][-1] == 1003
+
+    def test_limits_of_a_sheet(self) -> None:
+        data = self.written("".join(self.text_row(at, "a", "b") for at in range(2, 7)))
+        assert sheet_of(data, max_records=5).cells.height == 5
+        assert refusal(data, max_records=4).code == "too_many_records"
+        assert refusal(data, max_cells=11).code == "too_many_cells"
+        wide = "".join(f'<row r="{at}"><c r="XFD{at}" t="str"><v>x</v></c></row>' for at in range(2, 1300))
+        assert refusal(self.written(wide)).code == "too_many_cells"

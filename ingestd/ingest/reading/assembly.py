@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import io
+from array import array
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from ingestd.errors import Rejected
 from ingestd.ingest.reading import header as headers
 from ingestd.ingest.reading.records import Dialect, Fault, Reader, Record
-from ingestd.ingest.reading.scan import Lines, marked, positions
+from ingestd.ingest.reading.scan import Lines, holding, marked
 from ingestd.ingest.reading.text import SWAP_LINE_ENDS, Positions, Text
 from ingestd.model import Stage
 
 _BOM = b"\xef\xbb\xbf"
+
+BATCH = 1 << 16
+"""Lines whose numbers are Python objects at the same time."""
 
 GOOD, REJECTED, BLANK, CONTINUATION = 0, 1, 2, 3
 
@@ -24,13 +31,21 @@ class Disagreement(Exception):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rejection:
-    """A record that was rejected: the line (0 for the first of the scan) where it starts, and why."""
+class Rejections:
+    """Which records were rejected, and why; as bare numbers, for a file may hold a million of them."""
 
-    line: int
-    stage: Stage
-    fault: Fault
-    header_like: bool = False
+    lines: array[int] = field(default_factory=lambda: array("q"))
+    """where the records start, 0 for the first line of the scan, ascending; one number for each fault"""
+    kinds: array[int] = field(default_factory=lambda: array("i"))
+    """positions in `faults`, one for each of `lines`"""
+    faults: dict[tuple[Stage, Fault], int] = field(default_factory=dict)
+    header_like: array[int] = field(default_factory=lambda: array("q"))
+    """lines of the rejected records that name columns"""
+
+    def add(self, line: int, stage: Stage, fault: Fault) -> None:
+        """Notes a fault of the record that starts in `line`."""
+        self.lines.append(line)
+        self.kinds.append(self.faults.setdefault((stage, fault), len(self.faults)))
 
 
 @dataclass(kw_only=True)
@@ -44,48 +59,88 @@ class Body:
     lines: Lines
     fate: npt.NDArray[np.uint8]
     """What became of each physical line: the fate of the record that starts there, or CONTINUATION"""
-    rejections: list[Rejection] = field(default_factory=list)
-    pieces: list[bytes] = field(default_factory=list)
+    max_cells: int
+    rejections: Rejections = field(default_factory=Rejections)
+    clean: io.BytesIO = field(default_factory=io.BytesIO)
     cells: list[list[bytes]] | None = None
-    """The good records, when all are read exactly (tests do); else they are in `pieces`, for polars"""
+    """The good records, when all are read exactly (tests do); else they are in `clean`, for polars"""
+    known: frozenset[str] = field(init=False)
+    """The names of the columns, as they are compared"""
+
+    def __post_init__(self) -> None:
+        """Works out what every rejected record is compared with."""
+        self.known = known_names(self.names)
 
 
 def settle(body: Body, reader: Reader) -> None:
-    """Reads every suspect line exactly; what it settles on is spliced between the clean stretches of `pieces`.
+    """Reads every suspect line exactly; what it settles on is spliced between the clean stretches of `clean`.
 
     A record that is long or odd but without doubt stays in its clean stretch: polars reads it as we would.
     """
     starts, ends = body.lines.starts, body.lines.ends
     if not len(ends):
         return
-    bad, nul = marked_lines(body, body.text.bad), marked_lines(body, _nul_positions(body.text.work))
+    text = memoryview(reader.text)
+    bad, nul = marked_lines(body, body.text.bad), holding(reader.text, int(starts[0]), ends, b"\0")
     damaged = bad | nul
-    empty = ends - starts == 1
-    suspects = np.flatnonzero(body.lines.suspect)
+    sound = not damaged.any()
     clean_from, next_line = int(starts[0]), 0
-    for line, start in zip(suspects.tolist(), starts[suspects].tolist(), strict=True):
+    for line, start, empty_to in _suspects(body):
         if line < next_line:
             continue
-        if empty[line]:
-            body.fate[line] = BLANK
-            body.pieces.append(reader.text[clean_from:start])
-            clean_from, next_line = start + 1, line + 1
+        if empty_to:
+            body.fate[line:empty_to] = BLANK
+            body.clean.write(text[clean_from:start])
+            clean_from, next_line = int(ends[empty_to - 1]), empty_to
             continue
         certain = 0 if body.cells is not None else reader.certain(start, len(body.names))
-        if certain and not damaged[line : line + certain].any():
+        if certain and (sound or not damaged[line : line + certain].any()):
             body.fate[line + 1 : line + certain] = CONTINUATION
             next_line = line + certain
             continue
         record = reader.at(start, len(body.names))
-        body.pieces.append(reader.text[clean_from:start])
+        body.clean.write(text[clean_from:start])
         clean_from, next_line = record.end, line + record.lines
         body.fate[line + 1 : next_line] = CONTINUATION
-        _settle_one(body, record, line, bool(bad[line:next_line].any()), bool(nul[line:next_line].any()))
-    body.pieces.append(reader.text[clean_from : int(ends[-1])])
+        if sound:
+            _settle_one(body, record, line)
+        else:
+            _settle_one(body, record, line, bool(bad[line:next_line].any()), bool(nul[line:next_line].any()))
+    if body.clean.tell():
+        body.clean.write(text[clean_from : int(ends[-1])])
+    else:  # nearly always: a stream around the bytes costs no copy of them
+        body.clean = io.BytesIO(reader.text[clean_from : int(ends[-1])])
 
 
-def _nul_positions(work: bytes) -> Positions:
-    return positions(work, b"\0") if b"\0" in work else np.empty(0, np.int64)
+def _suspects(body: Body) -> Iterator[tuple[int, int, int]]:
+    """Every suspect line with its start; where a run of empty lines begins, also the line behind it, else 0.
+
+    Of a run only the first line is given: no record ends on an empty line, so that either all of them belong to one
+    quoted field, or all of them are blank records.
+    """
+    starts, suspect = body.lines.starts, body.lines.suspect
+    empty = _empty_lines(body)
+    edges = np.diff(empty.view(np.int8), prepend=np.int8(0), append=np.int8(0))
+    heads, behind = np.flatnonzero(edges == 1), np.flatnonzero(edges == -1)
+    inner = empty.copy()
+    inner[heads] = False
+    lines = np.flatnonzero(suspect & ~inner)
+    for at in range(0, len(lines), BATCH):
+        some = lines[at : at + BATCH]
+        empty_to = np.zeros(len(some), np.int64)
+        is_head = empty[some]
+        empty_to[is_head] = behind[np.searchsorted(heads, some[is_head])]
+        yield from zip(some.tolist(), starts[some].tolist(), empty_to.tolist(), strict=True)
+
+
+def _empty_lines(body: Body) -> npt.NDArray[np.bool_]:
+    """Lines that are nothing but a line end."""
+    lengths = body.lines.ends - body.lines.starts
+    empty: npt.NDArray[np.bool_] = lengths == 1
+    if body.dialect.pairs:
+        two = np.flatnonzero(lengths == 2)
+        empty[two] = np.frombuffer(body.text.work, np.uint8)[body.lines.starts[two]] == ord("\r")
+    return empty
 
 
 def marked_lines(body: Body, offsets: Positions) -> npt.NDArray[np.bool_]:
@@ -93,13 +148,12 @@ def marked_lines(body: Body, offsets: Positions) -> npt.NDArray[np.bool_]:
     return marked(body.lines.ends, offsets[offsets >= body.lines.starts[0]])
 
 
-def _settle_one(body: Body, record: Record, line: int, bad: bool, nul: bool) -> None:
+def _settle_one(body: Body, record: Record, line: int, bad: bool = False, nul: bool = False) -> None:
     if bad:
         message = f"The record contains bytes that are no {body.text.encoding} text."
-        body.rejections.append(Rejection(line=line, stage=Stage.DECODE, fault=Fault("bytes_not_text", message)))
+        body.rejections.add(line, Stage.DECODE, Fault("bytes_not_text", message))
     if nul:
-        fault = Fault("nul_byte", "The record contains a NUL byte.")
-        body.rejections.append(Rejection(line=line, stage=Stage.DECODE, fault=fault))
+        body.rejections.add(line, Stage.DECODE, Fault("nul_byte", "The record contains a NUL byte."))
     if record.fault is None and not bad and not nul:
         if headers.blank(record):
             body.fate[line] = BLANK
@@ -111,9 +165,10 @@ def _settle_one(body: Body, record: Record, line: int, bad: bool, nul: bool) -> 
     if blank_line and not bad and not nul:
         body.fate[line] = BLANK
     elif record.fault is not None:
+        body.rejections.add(line, Stage.STRUCTURE, record.fault)
         cells = [cell.decode(errors="replace") for cell in record.cells]
-        like = bool(cells) and header_like(cells, body.names)
-        body.rejections.append(Rejection(line=line, stage=Stage.STRUCTURE, fault=record.fault, header_like=like))
+        if cells and header_like(cells, body.names, body.known):
+            body.rejections.header_like.append(line)
 
 
 def _keep(body: Body, cells: list[bytes]) -> None:
@@ -122,7 +177,7 @@ def _keep(body: Body, cells: list[bytes]) -> None:
     if body.cells is not None:
         body.cells.append(cells)
     else:
-        body.pieces.append(_canonical(body, cells))
+        body.clean.write(_canonical(body, cells))
 
 
 def _canonical(body: Body, cells: list[bytes]) -> bytes:
@@ -133,9 +188,13 @@ def _canonical(body: Body, cells: list[bytes]) -> bytes:
     return body.dialect.delimiter.join(quote + cell.replace(quote, quote * 2) + quote for cell in cells) + b"\n"
 
 
-def header_like(cells: list[str], names: tuple[str, ...]) -> bool:
+def known_names(names: tuple[str, ...]) -> frozenset[str]:
+    """The names in the form in which they are compared with cells."""
+    return frozenset(name.strip().casefold() for name in names)
+
+
+def header_like(cells: list[str], names: tuple[str, ...], known: frozenset[str]) -> bool:
     """Whether a record repeats the names of columns, at least half of them and two: then it is a header itself."""
-    known = {name.strip().casefold() for name in names}
     return sum(cell.strip().casefold() in known for cell in cells) >= header_need(names)
 
 
@@ -145,12 +204,16 @@ def header_need(names: tuple[str, ...]) -> int:
 
 
 def frame(body: Body) -> pl.DataFrame:
-    """The good records as text columns; raises Disagreement when the fast reader does not find all of them."""
+    """The good records as text columns; raises Disagreement when the fast reader does not find all of them.
+
+    The columns have numbers for names, see `numbered`.
+    """
     wanted = int(np.count_nonzero(body.fate == GOOD))
+    require_cells(wanted, len(body.names), body.max_cells)
     if wanted == 0 or body.cells is not None:
         return _exact_frame(body)
-    text = b"".join(body.pieces)
-    body.pieces.clear()
+    text = body.clean.getvalue()
+    body.clean.close()
     if text.startswith(_BOM):
         text = _BOM + text  # polars drops one from the beginning, where it is the first letter of a cell
     try:
@@ -159,7 +222,7 @@ def frame(body: Body) -> pl.DataFrame:
             has_header=False,
             separator=body.dialect.delimiter.decode(),
             quote_char=body.dialect.quote.decode() or None,
-            schema=dict.fromkeys(body.names, pl.String),
+            schema=dict.fromkeys(numbered(len(body.names)), pl.String),
             empty_string_is_null=False,
             extra_columns="raise",
             missing_columns="raise",
@@ -175,4 +238,18 @@ def frame(body: Body) -> pl.DataFrame:
 def _exact_frame(body: Body) -> pl.DataFrame:
     columns = zip(*(body.cells or []), strict=True) if body.cells else ([] for _ in body.names)
     decoded = ([cell.decode() for cell in column] for column in columns)
-    return pl.DataFrame([pl.Series(n, column, dtype=pl.String) for n, column in zip(body.names, decoded, strict=True)])
+    named = zip(numbered(len(body.names)), decoded, strict=True)
+    return pl.DataFrame([pl.Series(name, column, dtype=pl.String) for name, column in named])
+
+
+def numbered(width: int) -> list[str]:
+    """Names for columns while they are worked on: polars takes a header like `^x$` or `*` for a pattern of names."""
+    return [f"c{column}" for column in range(width)]
+
+
+def require_cells(records: int, width: int, most: int) -> None:
+    """Raises Rejected when a table of so many records and columns has more cells than are read."""
+    if records * width > most:
+        message = f"The table has {records:,} records of {width:,} columns; at most {most:,} cells are read."
+        suggestion = "Split the file, and leave out columns that hold nothing."
+        raise Rejected("too_many_cells", message, suggestion=suggestion)

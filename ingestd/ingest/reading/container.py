@@ -151,8 +151,11 @@ def _only_member(archive: zipfile.ZipFile) -> zipfile.ZipInfo:
 
 
 def _hidden(name: str) -> bool:
+    """What packers add by themselves. `../` hides nothing: a member is never written anywhere, its path is a label."""
     parts = PurePosixPath(name).parts
-    return not parts or parts[0] == "__MACOSX" or any(part.startswith(".") for part in parts)
+    return (
+        not parts or parts[0] == "__MACOSX" or any(part.startswith(".") and part not in (".", "..") for part in parts)
+    )
 
 
 def _extract(archive: zipfile.ZipFile, member: zipfile.ZipInfo, max_bytes: int) -> bytes:

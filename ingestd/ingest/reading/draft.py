@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
 from ingestd.errors import Rejected
@@ -11,7 +12,11 @@ from ingestd.ingest import problems
 from ingestd.ingest.reading import tables
 from ingestd.ingest.reading.header import Header
 from ingestd.ingest.reading.sheet import Sheet, TextFacts
+from ingestd.ingest.reading.tables import Numbers
 from ingestd.model import Severity, Stage
+
+BLANKS_TOLD = 100
+"""Blank records with a problem of their own, the first ones: a file may be millions of them, and all are counted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,12 +26,13 @@ class Draft:
     head: Header
     header_bytes: bytes
     cells: pl.DataFrame
+    """The columns have numbers for names: `c0`, `c1` …"""
     rows: pl.Series
     records: pl.DataFrame
-    blank: list[int]
+    blank: Numbers
     """Records already known to be blank"""
     problems: pl.DataFrame
-    foreign_headers: list[int]
+    foreign_headers: Numbers
     """Rejected records that name columns of ours: headers of another table"""
     original: bytes
     facts: TextFacts
@@ -34,21 +40,16 @@ class Draft:
 
 def finish(draft: Draft) -> Sheet:
     """The sheet; raises Rejected when nothing but blank records is left."""
-    blank = sorted([*draft.blank, *_empty(draft.cells, draft.rows)])
+    blank = np.sort(np.concatenate((draft.blank, _empty(draft.cells, draft.rows))))
     if len(blank) == draft.records.height:
         raise header_only(draft.head.line)
-    repeats = tables.find(draft.cells, draft.rows, draft.foreign_headers)
-    foreign = sorted(set(repeats.foreign) - set(blank))
-    cells, rows = draft.cells, draft.rows
-    out = pl.Series("row", [*blank, *repeats.same, *repeats.other, *foreign], dtype=pl.UInt32)
-    if len(out):
-        keep = ~rows.is_in(out.implode())
-        cells, rows = cells.filter(keep), rows.filter(keep)
+    repeats = tables.find(draft.cells, draft.head.names, draft.rows, draft.foreign_headers)
+    foreign = np.setdiff1d(repeats.foreign, blank, assume_unique=True)
+    cells, rows = _without(draft, np.concatenate((blank, repeats.same, repeats.other, foreign)))
+    cells.columns = list(draft.head.names)
     found = [
         draft.problems,
-        _found(
-            draft.records, blank, "blank_record", "the record is blank and was left out.", severity=Severity.WARNING
-        ),
+        _found(draft.records, blank[:BLANKS_TOLD], "blank_record", _BLANK, severity=Severity.WARNING),
         _found(draft.records, repeats.same, "header_repeated", "the header is repeated here.", _ONE_HEADER),
         _found(draft.records, repeats.other, "header_repeated", "a header with other columns stands here.", _ONE_TABLE),
         _found(draft.records, foreign, "other_table", "the record stands below another table's header.", _ONE_TABLE),
@@ -59,13 +60,14 @@ def finish(draft: Draft) -> Sheet:
         cells=cells,
         rows=rows,
         records=draft.records,
-        problems=problems.gather(found),
+        problems=_gathered(found),
         discarded=pl.Series("row", blank, dtype=pl.UInt32),
         original=draft.original,
         facts=draft.facts,
     )
 
 
+_BLANK = "the record is blank and was left out."
 _ONE_HEADER = "Send the header once, in the first line."
 _ONE_TABLE = "Send one table in a file."
 
@@ -76,7 +78,23 @@ def header_only(line: int) -> Rejected:
     return Rejected("header_only", message, suggestion="Send it again with its records.", line=line)
 
 
-def _empty(cells: pl.DataFrame, rows: pl.Series) -> list[int]:
+def _without(draft: Draft, out: Numbers) -> tuple[pl.DataFrame, pl.Series]:
+    """The good records and their numbers without those in `out`, in a frame of its own."""
+    if not len(out):
+        return draft.cells.clone(), draft.rows
+    gone = np.zeros(draft.records.height + 1, np.bool_)
+    gone[out] = True
+    keep = pl.Series(~gone[draft.rows.to_numpy()])
+    return draft.cells.filter(keep), draft.rows.filter(keep)
+
+
+def _gathered(found: list[pl.DataFrame]) -> pl.DataFrame:
+    """All problems in file order; a single table is in it already, and sorting a million rows would copy them."""
+    filled = [table for table in found if not table.is_empty()]
+    return filled[0] if len(filled) == 1 else problems.gather(filled)
+
+
+def _empty(cells: pl.DataFrame, rows: pl.Series) -> Numbers:
     """Records whose cells are all empty. Column by column: hardly any record is left after the first ones."""
     left = pl.arange(cells.height, dtype=pl.UInt32, eager=True)
     for name in cells.columns:
@@ -84,12 +102,12 @@ def _empty(cells: pl.DataFrame, rows: pl.Series) -> list[int]:
         left = left.filter(column.str.strip_chars(" \t") == "")
         if left.is_empty():
             break
-    return rows.gather(left).to_list()
+    return rows.gather(left).to_numpy().astype(np.int64)
 
 
 def _found(
     records: pl.DataFrame,
-    rows: list[int],
+    rows: Numbers,
     code: str,
     message: str,
     suggestion: str = "",
@@ -97,7 +115,7 @@ def _found(
     severity: Severity = Severity.ERROR,
 ) -> pl.DataFrame:
     """One problem for each of `rows`, with the line on which its record starts."""
-    places = records[[row - 1 for row in rows]] if rows else records.clear()
+    places = records[rows - 1] if len(rows) else records.clear()
     said = pl.format("Line {}: {}", pl.col("line_start"), pl.lit(message))
     return problems.found(
         places, stage=Stage.STRUCTURE, code=code, message=said, suggestion=suggestion, severity=severity

@@ -9,7 +9,7 @@ import polars as pl
 from ingestd.errors import Rejected
 from ingestd.ingest import problems
 from ingestd.ingest.reading import assembly, container, dialect, header, scan, text, workbook
-from ingestd.ingest.reading.assembly import BLANK, CONTINUATION, GOOD, Body, Disagreement, Rejection
+from ingestd.ingest.reading.assembly import BATCH, BLANK, CONTINUATION, GOOD, Body, Disagreement
 from ingestd.ingest.reading.container import Unpacked
 from ingestd.ingest.reading.draft import Draft, finish, header_only
 from ingestd.ingest.reading.header import Header
@@ -45,6 +45,7 @@ def _read_text(unpacked: Unpacked, name: str, hints: DialectHints, *, exact: boo
         raise Rejected("empty_file", "The file is empty.", suggestion="Send a file with a header and records.")
     newline = _newline(decoded.work)
     swapped = dialect.uses_cr(decoded.work, hints)
+    _require_lines(decoded.work, b"\r" if swapped else b"\n", hints.max_records)
     lined = decoded.lined(swapped=swapped)
     chosen = dialect.detect(lined.work, hints, pairs=not swapped)
     reader = Reader(lined.work, chosen, max_lines=hints.max_record_lines, max_bytes=hints.max_record_bytes)
@@ -64,6 +65,14 @@ def _refuse_binary(work: bytes, name: str) -> None:
     if controls >= 16 and controls > 0.05 * len(sample):
         message = f"{name}: this is binary data, not a table."
         raise Rejected("not_a_table", message, suggestion="Send a CSV or Excel file.")
+
+
+def _require_lines(work: bytes, line_end: bytes, most: int) -> None:
+    """Before anything is made of the lines: each one costs memory, many times what it takes in the file."""
+    lines = work.count(line_end) + (not work.endswith(line_end))
+    if lines > most + 1:  # the header
+        message = f"The file has {lines:,} lines; at most {most:,} records are read."
+        raise Rejected("too_many_records", message, suggestion="Split it into smaller files.")
 
 
 def _newline(work: bytes) -> str:
@@ -86,6 +95,7 @@ def _body(lined: Text, chosen: Dialect, head: Header, hints: DialectHints, *, sw
         names=head.names,
         lines=lines,
         fate=np.zeros(len(lines.ends), np.uint8),
+        max_cells=hints.max_cells,
         cells=[] if exact else None,
     )
 
@@ -120,9 +130,9 @@ def _sheet(body: Body, head: Header, facts: TextFacts) -> Sheet:
         cells=assembly.frame(body),
         rows=pl.Series("row", np.flatnonzero(fates == GOOD) + 1, dtype=pl.UInt32),
         records=records,
-        blank=(np.flatnonzero(fates == BLANK) + 1).tolist(),
+        blank=np.flatnonzero(fates == BLANK) + 1,
         problems=_rejected(body, row_of_line, head.end_line + 1),
-        foreign_headers=[int(row_of_line[item.line]) for item in body.rejections if item.header_like],
+        foreign_headers=row_of_line[np.array(body.rejections.header_like, np.int64)],
         original=body.text.original,
         facts=facts,
     )
@@ -151,24 +161,43 @@ def _records(body: Body, head: Header, first_lines: npt.NDArray[np.int64]) -> tu
 
 def _rejected(body: Body, row_of_line: npt.NDArray[np.int64], below: int) -> pl.DataFrame:
     """One problem for each rejection, with the line and the beginning of the record."""
-    items = body.rejections
-    return pl.DataFrame(
+    lines = np.array(body.rejections.lines, np.int64)
+    if not len(lines):
+        return problems.empty()
+    faults = pl.DataFrame(
         {
-            "row": [int(row_of_line[item.line]) for item in items],
-            "stage": [str(item.stage) for item in items],
-            "code": [item.fault.code for item in items],
-            "severity": [str(Severity.ERROR)] * len(items),
-            "column": [""] * len(items),
-            "field": [""] * len(items),
-            "value": [_excerpt(body, item) for item in items],
-            "message": [f"Line {item.line + below}: {item.fault.message}" for item in items],
-            "suggestion": [SUGGESTIONS[item.fault.code] for item in items],
-        },
-        schema=problems.SCHEMA,
+            "stage": [str(stage) for stage, _ in body.rejections.faults],
+            "code": [fault.code for _, fault in body.rejections.faults],
+            "message": [fault.message for _, fault in body.rejections.faults],
+            "suggestion": [SUGGESTIONS[fault.code] for _, fault in body.rejections.faults],
+        }
     )
+    told = faults[np.array(body.rejections.kinds, np.int64)].with_columns(
+        pl.Series("row", row_of_line[lines]), pl.Series("line", lines + below), _excerpts(body, lines)
+    )
+    return told.select(
+        pl.col("row").cast(pl.UInt32),
+        "stage",
+        "code",
+        pl.lit(str(Severity.ERROR)).alias("severity"),
+        pl.lit("").alias("column"),
+        pl.lit("").alias("field"),
+        "value",
+        pl.format("Line {}: {}", "line", "message").alias("message"),
+        "suggestion",
+    ).cast(problems.SCHEMA)
 
 
-def _excerpt(body: Body, item: Rejection) -> str:
-    start, end = int(body.lines.starts[item.line]), int(body.lines.ends[item.line])
-    raw = body.text.work[start : min(end, start + 4 * EXCERPT)]
+def _excerpts(body: Body, lines: npt.NDArray[np.int64]) -> pl.Series:
+    """The beginnings of the lines; in batches, so that hardly any of them are Python's at the same time."""
+    parts = [pl.Series("value", [], dtype=pl.String)]
+    for at in range(0, len(lines), BATCH):
+        some = lines[at : at + BATCH]
+        spans = zip(body.lines.starts[some].tolist(), body.lines.ends[some].tolist(), strict=True)
+        parts.append(pl.Series("value", [_excerpt(body.text.work, *span) for span in spans], dtype=pl.String))
+    return pl.concat(parts)
+
+
+def _excerpt(work: bytes, start: int, end: int) -> str:
+    raw = work[start : min(end, start + 4 * EXCERPT)]
     return raw.decode(errors="replace").rstrip("\r\n")[:EXCERPT]

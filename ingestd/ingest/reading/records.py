@@ -309,6 +309,7 @@ SUGGESTIONS = {
     "stray_line_end": "Use one kind of line end in the whole file, and quote fields that contain line breaks.",
     "ambiguous_quotes": "Check the quotes of these lines; send the records on one line each.",
     "record_too_long": "Check whether a line end is missing.",
+    "cell_error": "Correct the formula, or put the value in its place.",
     "ambiguous_escape": "Double quotes inside fields instead of writing a backslash before them.",
 }
 """What a partner can do about a fault, by its code."""

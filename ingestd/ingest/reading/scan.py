@@ -49,16 +49,21 @@ def scan(text: bytes, start: int, dialect: Dialect, *, width: int, max_bytes: in
     starts = np.concatenate(([start], all_ends[:-1])) if len(all_ends) else all_ends
     suspect |= (all_ends - starts) > max_bytes
     suspect |= marked(all_ends, bad)
-    if b"\0" in text:
-        suspect |= marked(all_ends, positions(text, b"\0"))
+    suspect |= holding(text, start, all_ends, b"\0")
     if width == 1:
         suspect |= (all_ends - starts) <= 2  # blank lines, which polars would read as records
     return Lines(starts=starts, ends=all_ends, suspect=suspect)
 
 
-def positions(text: bytes, byte: bytes) -> Positions:
-    """Where `byte` occurs."""
-    return np.flatnonzero(np.frombuffer(text, np.uint8) == byte[0])
+def holding(text: bytes, start: int, ends: Positions, byte: bytes) -> _Flags:
+    """Which of the spans from `start` that end at `ends` hold `byte`; in chunks, as it may be every byte there is."""
+    flags = np.zeros(len(ends), np.bool_)
+    at = text.find(byte, start) if len(ends) else -1
+    while at >= 0:
+        view = np.frombuffer(text, np.uint8, min(CHUNK, len(text) - at), at)
+        flags |= marked(ends, np.flatnonzero(view == byte[0]) + at)
+        at = text.find(byte, at + len(view))
+    return flags
 
 
 def marked(ends: Positions, offsets: Positions) -> _Flags:

@@ -57,6 +57,7 @@ class Sheet:
     records: pl.DataFrame
     """Every record, see `RECORDS`; `offset` and `length` are bytes of `original`, line end included."""
     problems: pl.DataFrame
+    """In file order. Of the blank records only the first ones have a warning here; `discarded` has them all."""
     discarded: pl.Series
     """Numbers of the blank records."""
     original: bytes
@@ -65,7 +66,7 @@ class Sheet:
 
     def __post_init__(self) -> None:
         """Raises AssertionError when the records do not add up or leave a gap: a bug, never a partner's fault."""
-        errors = self.problems.filter(pl.col("severity") == str(Severity.ERROR))["row"].n_unique()
+        errors = self.problems["row"].filter(self.problems["severity"] == str(Severity.ERROR)).n_unique()
         ended = self.cells.height + errors + self.discarded.len()
         assert ended == self.records.height, f"{ended} records ended, {self.records.height} were read"
         assert self.rows.len() == self.cells.height, "a good record without a number"

@@ -17,6 +17,9 @@ Positions = npt.NDArray[np.int64]
 CHUNK = 1 << 20
 """Bytes transcoded at once, so that Python's wide strings never hold the whole file."""
 
+MAX_BAD = 500_000
+"""Bytes that are no text, each of which costs time; with more of them the file is refused as a whole."""
+
 FALLBACK = "cp1252"
 SWAP_LINE_ENDS = bytes.maketrans(b"\r\n", b"\n\r")
 
@@ -166,6 +169,9 @@ def _bad_utf8(work: bytes, *, give_up: bool) -> Positions | None:
         at += used
         if give_up and len(bad) > 1000 + valid:
             return None
+        if len(bad) > MAX_BAD:
+            message = f"More than {MAX_BAD:,} bytes of the file are not UTF-8."
+            raise Rejected("encoding_unknown", message, suggestion=_SUGGESTION)
     return None if give_up and len(bad) >= valid else np.array(bad, np.int64)
 
 

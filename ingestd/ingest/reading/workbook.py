@@ -3,53 +3,46 @@
 from __future__ import annotations
 
 import csv
-import datetime as dt
 import io
 import itertools
 import re
 import warnings
 import zipfile
 import zlib
-from collections.abc import Iterator
-from dataclasses import dataclass
+from array import array
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-import openpyxl
+import numpy.typing as npt
 import polars as pl
 
 from ingestd.errors import Rejected
 from ingestd.ingest import problems
 from ingestd.ingest.reading import header
+from ingestd.ingest.reading.assembly import numbered
 from ingestd.ingest.reading.draft import Draft, finish, header_only
+from ingestd.ingest.reading.grid import Excel, Grid, grid
 from ingestd.ingest.reading.header import Candidate, Header
-from ingestd.ingest.reading.records import Record
+from ingestd.ingest.reading.records import SUGGESTIONS, Fault, Record
 from ingestd.ingest.reading.sheet import RECORDS, Sheet, TextFacts
-from ingestd.model import DialectHints
+from ingestd.model import DialectHints, Stage
+
+BATCH = 4096
+"""Rows that are tuples of full width at the same time."""
 
 _NEWLINE = "\r\n"
-_CLOCK = re.compile(r"[hs]|AM/PM", re.IGNORECASE)
-_LITERALS = re.compile(r'"[^"]*"|\[[^\]]*\]|\\.')
 _SUGGESTION = "Open it in Excel, save it again as .xlsx or as CSV UTF-8, and send that."
 _UNCACHED = re.compile(rb"<c (?![^>]*\bt=\"str\")[^>]*><f(?:/>|[^>]*/>|[^>]*>[^<]*</f>)(?:<v\s*/>|<v></v>)?</c>")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Rendering:
-    """A sheet as CSV text: each row's text, by the number of the row in the sheet."""
-
-    title: str
-    numbers: list[int]
-    rows: list[tuple[str, ...]]
 
 
 def read(data: bytes, hints: DialectHints) -> Sheet:
     """Reads a workbook; raises Rejected when it is too large, damaged or holds no table."""
     _require_bounds(data, hints.max_bytes)
-    rendering = _render(data, hints.max_bytes)
-    if not rendering.rows:
+    found = _render(data, hints)
+    if not found.rows:
         raise Rejected("empty_file", "The workbook is empty.", suggestion="Send it with a header and records.")
-    return _sheet(rendering)
+    return _sheet(found)
 
 
 def _require_bounds(data: bytes, max_bytes: int) -> None:
@@ -73,15 +66,16 @@ def _damaged() -> Rejected:
     return Rejected("workbook_damaged", "The workbook cannot be opened: it is damaged.", suggestion=_SUGGESTION)
 
 
-def _render(data: bytes, max_bytes: int) -> Rendering:
+def _render(data: bytes, hints: DialectHints) -> Grid:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # openpyxl warns of styles and extensions, none of which are cells
         try:
-            workbook = openpyxl.load_workbook(io.BytesIO(data), read_only=True, data_only=True, keep_links=False)
+            excel = Excel(io.BytesIO(data), read_only=True, data_only=True, keep_links=False)
+            excel.read()
             try:
-                return _first_filled(workbook, max_bytes)
+                return _first_filled(excel.wb, hints)
             finally:
-                workbook.close()
+                excel.wb.close()
         except Rejected:
             raise
         except Exception as error:
@@ -89,70 +83,23 @@ def _render(data: bytes, max_bytes: int) -> Rendering:
             raise _damaged() from error
 
 
-def _first_filled(workbook: Any, max_bytes: int) -> Rendering:
+def _first_filled(workbook: Any, hints: DialectHints) -> Grid:
     for sheet in workbook.worksheets:
-        if sheet.sheet_state != "visible":
-            continue
-        sheet.reset_dimensions()  # the size that a file claims for its sheet is often wrong
-        numbers, rows = _rows(sheet, max_bytes)
-        if rows:
-            return Rendering(title=sheet.title, numbers=numbers, rows=rows)
-    return Rendering(title="", numbers=[], rows=[])
+        if sheet.sheet_state == "visible" and (found := grid(sheet, hints)).rows:
+            return found
+    return Grid()
 
 
-def _rows(sheet: Any, max_bytes: int) -> tuple[list[int], list[tuple[str, ...]]]:
-    """The rows as text from the first filled one on, rectangular; blank rows at the end are left out."""
-    rows: list[tuple[str, ...]] = []
-    size = 0
-    for cells in sheet.iter_rows():
-        row = [_text(cell) for cell in cells]
-        while row and not row[-1]:
-            row.pop()
-        size += sum(map(len, row)) + len(row) + 1
-        if size > max_bytes:
-            message = f"As text, the sheet has more than {max_bytes:,} bytes."
-            raise Rejected("too_large_unpacked", message, suggestion="Split it into smaller files.")
-        rows.append(tuple(row))
-    while rows and not rows[-1]:
-        rows.pop()
-    width = max(map(len, rows), default=0)
-    if width * len(rows) > max_bytes:
-        raise Rejected("too_large_unpacked", f"The sheet has {len(rows):,} rows of {width:,} columns.")
-    padded = [row + ("",) * (width - len(row)) for row in rows]
-    return list(range(1, len(rows) + 1)), padded
-
-
-def _text(cell: Any) -> str:
-    """The cell's value as text that loses nothing: `1`, `1.5`, `TRUE`, `2024-05-31`, `2024-05-31 12:30:00`."""
-    value = cell.value
-    if isinstance(value, str):
-        return value
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return "TRUE" if value else "FALSE"
-    if isinstance(value, float):
-        return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
-    if isinstance(value, dt.datetime):
-        day_only = value.time() == dt.time() and not _CLOCK.search(_LITERALS.sub("", cell.number_format or ""))
-        return value.date().isoformat() if day_only else value.isoformat(sep=" ")
-    return str(value)
-
-
-def _sheet(rendering: Rendering) -> Sheet:
-    head, index = _header(rendering)
-    lines = [_line(row) for row in rendering.rows]
-    offsets = np.cumsum([0, *map(len, lines)])
-    original = b"".join(lines)
-    below = rendering.rows[index + 1 :]
+def _sheet(found: Grid) -> Sheet:
+    head, index = _header(found)
+    original, offsets = _original(found)
+    below = len(found.rows) - index - 1
     if not below:
         raise header_only(head.line)
-    cells = pl.DataFrame(below, schema=dict.fromkeys(head.names, pl.String), orient="row")
-    numbers = np.array(rendering.numbers[index + 1 :])
-    rows = pl.Series("row", np.arange(1, len(below) + 1), dtype=pl.UInt32)
+    numbers = np.arange(index + 2, len(found.rows) + 1)
     records = pl.DataFrame(
         {
-            "row": rows,
+            "row": np.arange(1, below + 1),
             "line_start": numbers,
             "line_end": numbers,
             "offset": offsets[index + 1 : -1],
@@ -160,40 +107,92 @@ def _sheet(rendering: Rendering) -> Sheet:
         },
         schema_overrides=dict(RECORDS),
     )
+    rejected = _cell_errors(found, head)
+    good = ~np.isin(np.arange(1, below + 1), rejected["row"].to_numpy())
     draft = Draft(
         head=head,
-        header_bytes=lines[index],
-        cells=cells,
-        rows=rows,
+        header_bytes=original[offsets[index] : offsets[index + 1]],
+        cells=_cells(found, index + 1).filter(pl.Series(good)),
+        rows=pl.Series("row", np.flatnonzero(good) + 1, dtype=pl.UInt32),
         records=records,
-        blank=[],
-        problems=problems.empty(),
-        foreign_headers=[],
+        blank=np.empty(0, np.int64),
+        problems=rejected,
+        foreign_headers=np.empty(0, np.int64),
         original=original,
-        facts=_facts(rendering.title, head),
+        facts=_facts(found.title, head),
     )
     return finish(draft)
 
 
-def _header(rendering: Rendering) -> tuple[Header, int]:
+def _cells(found: Grid, first: int) -> pl.DataFrame:
+    """The rows from `first` on as text columns, made rectangular batch by batch."""
+    schema = dict.fromkeys(numbered(found.width), pl.String)
+    frames = [
+        pl.DataFrame([_padded(found, row) for row in found.rows[at : at + BATCH]], schema=schema, orient="row")
+        for at in range(first, len(found.rows), BATCH)
+    ]
+    return pl.concat(frames)
+
+
+def _padded(found: Grid, row: Sequence[str]) -> Sequence[str]:
+    return (*row, *("",) * (found.width - len(row)))
+
+
+def _original(found: Grid) -> tuple[bytes, npt.NDArray[np.int64]]:
+    """The sheet as CSV, with the offset of every row and of the end."""
+    stream = io.BytesIO()
+    offsets = array("q", [0])
+    for row in found.rows:
+        offsets.append(offsets[-1] + stream.write(_line(_padded(found, row))))
+    return stream.getvalue(), np.array(offsets, np.int64)
+
+
+def _cell_errors(found: Grid, head: Header) -> pl.DataFrame:
+    """One problem for each cell below the header that holds an error such as `#REF!`."""
+    places = [
+        (row, column) for row, column in zip(found.error_rows, found.error_columns, strict=True) if row >= head.line
+    ]
+    fault = Fault("cell_error", "The cell holds an error instead of a value.")
+    rows = pl.DataFrame(
+        {
+            "row": [row - head.line + 1 for row, _ in places],
+            "line": [row + 1 for row, _ in places],
+            "column": [head.names[column] for _, column in places],
+            "value": [found.rows[row][column] for row, column in places],
+        },
+        schema={"row": pl.UInt32, "line": pl.UInt32, "column": pl.String, "value": pl.String},
+    )
+    return problems.found(
+        rows,
+        stage=Stage.STRUCTURE,
+        code=fault.code,
+        message=pl.format("Line {}: {}", "line", pl.lit(fault.message)),
+        column=pl.col("column"),
+        value=pl.col("value"),
+        suggestion=SUGGESTIONS[fault.code],
+    )
+
+
+def _header(found: Grid) -> tuple[Header, int]:
     """The header and its index; columns that are empty throughout were never rendered."""
-    found = list(_candidates(rendering))
-    index = header.position(found, len(rendering.rows[0]))
+    index = header.position(list(_candidates(found)), found.width)
     if index is None:
         raise Rejected("header_unreadable", "No row of the sheet's beginning looks like a header.")
-    names, line = rendering.rows[index], rendering.numbers[index]
+    names, line = _padded(found, found.rows[index]), index + 1
+    if index in found.error_rows:
+        raise Rejected("header_unreadable", f"The header in row {line} holds an error.", suggestion=_SUGGESTION)
     header.require_names(names, line)
     head = Header(names=header.filled_names(names), start=0, end=0, line=line, end_line=line, preamble_lines=line - 1)
     return head, index
 
 
-def _candidates(rendering: Rendering) -> Iterator[Candidate]:
-    for row, number in itertools.islice(zip(rendering.rows, rendering.numbers, strict=True), 4 * header.MAX_PREAMBLE):
-        record = Record(0, 1, [cell.encode() for cell in row], None)
-        yield Candidate(record=record, start=0, line=number)
+def _candidates(found: Grid) -> Iterator[Candidate]:
+    for line, row in enumerate(itertools.islice(found.rows, 4 * header.MAX_PREAMBLE), start=1):
+        record = Record(0, 1, [cell.encode() for cell in _padded(found, row)], None)
+        yield Candidate(record=record, start=0, line=line)
 
 
-def _line(row: tuple[str, ...]) -> bytes:
+def _line(row: Sequence[str]) -> bytes:
     stream = io.StringIO(newline="")
     csv.writer(stream, lineterminator=_NEWLINE).writerow(row)
     return stream.getvalue().encode()
