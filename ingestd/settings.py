@@ -26,7 +26,7 @@ DEFAULT_LIMIT = 35 * 1024 * 1024
 """bytes a file may have (LEADS.md, Limits)"""
 
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
-Code = Annotated[str, Field(pattern=r"^\S(?:.{0,62}\S)?$")]
+Code = Annotated[str, Field(max_length=64)]
 Share = Annotated[float, Field(ge=0, le=1)]
 
 

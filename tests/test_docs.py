@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PACKAGE = ROOT / "ingestd"
 
-FOR_OPERATORS = {"no_log", "not_retryable", "phone_column_missing", "name_unusable", "no_original"}
+FOR_OPERATORS = {"loaded_since", "no_log", "not_retryable", "phone_column_missing", "name_unusable", "no_original"}
 """Codes that only whoever runs a command sees; they are in docs/operators.md."""
 
 

@@ -27,8 +27,6 @@ from ingestd.store import engine as store
 from ingestd.store import loading, organisation, pools, rules
 from ingestd.store.ledger import Fenced, Ledger, reasons
 
-ORIGINAL_MISSING = "original_missing"
-
 NOTE_AFTER_SECONDS = 0.5
 """A delivery that takes longer says in the ledger where it is; for a small one that would be most of the work."""
 
@@ -140,7 +138,7 @@ class Trip:
     def refuse(self, why: Rejected) -> None:
         """Ends the delivery without loading anything, with a log that says why."""
         # That we lost the file is the one refusal that is not the partner's.
-        state = State.FAILED if why.code == ORIGINAL_MISSING else State.REFUSED
+        state = State.FAILED if why.code == "original_missing" else State.REFUSED
         header = {**poollog.delivery_header(self.delivery), "state": state, "refused": _told(why)}
         poollog.write_refusal(self._log_folder(), header=header)
         self.road.ledger.refuse(self.delivery, why, log_key=self._log_key(), state=state)
@@ -166,7 +164,7 @@ class Trip:
         try:
             return self.road.spool.path(self.delivery.spool_key).read_bytes()
         except FileNotFoundError as problem:
-            raise Rejected(ORIGINAL_MISSING, "the received file is not in the spool any more") from problem
+            raise Rejected("original_missing", "the received file is not in the spool any more") from problem
         except OSError as problem:
             raise Unavailable(f"the received file cannot be read: {problem}") from problem
 

@@ -194,7 +194,8 @@ def test_a_moment_with_an_offset_is_read_back_exactly(naive: datetime, minutes: 
     assert read_instant(moment.isoformat(sep=between)) == moment
 
 
-@given(st.datetimes(min_value=datetime(1900, 1, 1), max_value=datetime(2100, 1, 1)), ZONES, ORDERS)  # noqa: DTZ001
+# From 1980 on: databases of time zones differ about war-time clocks, and calls are scheduled in our time.
+@given(st.datetimes(min_value=datetime(1980, 1, 1), max_value=datetime(2100, 1, 1)), ZONES, ORDERS)  # noqa: DTZ001
 def test_a_moment_on_the_wall_clock_is_what_the_clock_showed_or_nothing(naive: datetime, zone: str, order: str) -> None:
     moment = read_instant(naive.isoformat(sep=" "), order, zone)
     if moment is None:  # only what the clock skips
