@@ -8,19 +8,16 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ingestd import printing
 from ingestd.errors import IngestdError, Misconfigured, Rejected
 
 if TYPE_CHECKING:
-    from rich.progress import Progress
-
     from ingestd.house import House
     from ingestd.model import Delivery
 
@@ -90,7 +87,7 @@ def check_configuration(config: Config = CONFIG, home: Home = HOME, as_json: AsJ
 
     results = list(checks.run(config, home))
     if as_json:
-        _print_json([{"check": name, "ok": problem is None, "problem": problem} for name, problem in results])
+        printing.print_json([{"check": name, "ok": problem is None, "problem": problem} for name, problem in results])
     else:
         for name, problem in results:
             typer.echo(f"{'ok  ' if problem is None else 'FAIL'}  {name}" + (f": {problem}" if problem else ""))
@@ -114,9 +111,9 @@ def import_file(
     """
     from ingestd import foreground
 
-    with _progress() as progress:
+    with printing.progress() as progress:
         delivery = foreground.import_file(_house(config, home), file, source_name, progress)
-    _report(delivery, as_json=as_json)
+    printing.report(delivery, as_json=as_json)
     raise typer.Exit(_exit_code(delivery))
 
 
@@ -134,9 +131,9 @@ def deliveries(
     found = _house(config, home).ledger.latest(limit=limit, source=source_name)
     if as_json:
         ours = ({"source": each.source, "stage": each.stage, "detail": each.reason} for each in found)
-        _print_json([{**receipt(each), **facts} for each, facts in zip(found, ours, strict=True)])
+        printing.print_json([{**receipt(each), **facts} for each, facts in zip(found, ours, strict=True)])
         return
-    table = _table(
+    table = printing.table_of(
         "id", "received (UTC)", "source", "file", "state", "records", "loaded", "rejected", "duplicate", "why"
     )
     for each in found:
@@ -147,7 +144,7 @@ def deliveries(
             f"{counts.records:,}", f"{loaded:,}", f"{counts.rejected:,}", f"{counts.duplicate:,}",
             f"duplicate of {each.duplicate_of}" if each.duplicate_of else each.reason,
         )  # fmt: skip
-    _print(table)
+    printing.print_table(table)
 
 
 @app.command()
@@ -167,16 +164,18 @@ def pools(
         for pool in found:
             pool["owners"] = queries.owners(connection, pool["id"])
     if as_json:
-        _print_json(found)
+        printing.print_json(found)
         return
-    table = _table("id", "pool", "project", "campaign", "state", "ready", "open", "% closed", "total", "uploaded by")
+    table = printing.table_of(
+        "id", "pool", "project", "campaign", "state", "ready", "open", "% closed", "total", "uploaded by"
+    )
     for pool in found:
         table.add_row(
             str(pool["id"]), pool["name"], pool["project"], pool["campaign"], pool["state"],
             f"{pool['ready_to_dial']:,}", f"{pool['total_open']:,}", f"{pool['percent_closed']}", f"{pool['total']:,}",
             pool["uploaded_by"],
         )  # fmt: skip
-    _print(table)
+    printing.print_table(table)
 
 
 @app.command()
@@ -233,7 +232,7 @@ def status(config: Config = CONFIG, home: Home = HOME, as_json: AsJson = False) 
     doors = json.loads(house.places.endpoints.read_text()) if house.places.endpoints.exists() else {}
     running, queue = _running(house), house.dispatcher.health()
     if as_json:
-        _print_json({"running": running, "doors": doors, "queue": queue})
+        printing.print_json({"running": running, "doors": doors, "queue": queue})
         return
     typer.echo("running" if running else "not running")
     for name, place in doors.items():
@@ -248,7 +247,7 @@ def org_import(config: Config = CONFIG, home: Home = HOME, as_json: AsJson = Fal
 
     changes = apply_organisation(_house(config, home))
     if as_json:
-        _print_json({"added": changes.added, "changed": changes.changed, "deactivated": changes.deactivated})
+        printing.print_json({"added": changes.added, "changed": changes.changed, "deactivated": changes.deactivated})
     else:
         typer.echo(f"{changes.added} added, {changes.changed} changed, {changes.deactivated} deactivated")
 
@@ -262,14 +261,14 @@ def org_show(config: Config = CONFIG, home: Home = HOME, as_json: AsJson = False
     with reading(_house(config, home).engine) as connection:
         teams = organisation.tree(connection)
     if as_json:
-        _print_json(teams)
+        printing.print_json(teams)
         return
     for team in teams:
         indent = "  " * team["depth"]
-        typer.echo(f"{indent}{team['name']}{_code(team)}" + ("" if team["active"] else "  (inactive)"))
+        typer.echo(f"{indent}{team['name']}{printing.code_of(team)}" + ("" if team["active"] else "  (inactive)"))
         for user in team["users"]:
             inactive = "" if user["active"] else "  (inactive)"
-            typer.echo(f"{indent}  · {user['login']}, {user['role']}{_code(user)}{inactive}")
+            typer.echo(f"{indent}  · {user['login']}, {user['role']}{printing.code_of(user)}{inactive}")
 
 
 @dnc.command(name="import")
@@ -306,7 +305,7 @@ def dnc_import(
         reason=reason,
     )
     if as_json:
-        _print_json({"added": result.added, "known": result.known, "unreadable": result.unreadable})
+        printing.print_json({"added": result.added, "known": result.known, "unreadable": result.unreadable})
     else:
         typer.echo(f"{result.added:,} added, {result.known:,} known already, {len(result.unreadable):,} unreadable")
         for line, text in result.unreadable[:10]:
@@ -384,67 +383,3 @@ def _exit_code(delivery: Delivery) -> int:
         State.REFUSED: REFUSED,
     }
     return codes.get(delivery.state, FAILURE)
-
-
-def _report(delivery: Delivery, *, as_json: bool) -> None:
-    from ingestd.receipts import receipt
-
-    if as_json:
-        _print_json(receipt(delivery))
-        return
-    counts = delivery.counts
-    typer.echo(f"delivery {delivery.id}: {delivery.state}" + (f", pool {delivery.pool_id}" if delivery.pool_id else ""))
-    if delivery.duplicate_of:
-        typer.echo(f"  the same file came before, as delivery {delivery.duplicate_of}; it was not loaded again")
-    if delivery.reason:
-        typer.echo(f"  {delivery.reason_code}: {delivery.reason}")
-        typer.echo(f"  {delivery.suggestion}" if delivery.suggestion else "", nl=bool(delivery.suggestion))
-    if counts.records:
-        ends = ", ".join(f"{getattr(counts, name):,} {name}" for name in _ends() if getattr(counts, name))
-        typer.echo(f"  {counts.records:,} records: {ends}")
-        typer.echo(
-            f"  ingestd log {delivery.pool_id} --kind errors   says why" if counts.rejected else "",
-            nl=bool(counts.rejected),
-        )
-
-
-def _ends() -> list[str]:
-    from ingestd.model import Outcome
-
-    return [str(outcome) for outcome in Outcome]
-
-
-@contextmanager
-def _progress() -> Iterator[Progress]:
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
-    console = Console(stderr=True)
-    # Where nobody watches, a bar that comes and goes would leave an empty line.
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        yield progress
-
-
-def _code(owner: dict[str, Any]) -> str:
-    return f"  [{owner['ownership_code']}]" if owner["ownership_code"] else ""
-
-
-def _print_json(value: Any) -> None:
-    typer.echo(json.dumps(value, ensure_ascii=False, indent=1, default=str))
-
-
-def _table(*columns: str) -> Any:
-    from rich.table import Table
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    numbers = ("id", "records", "loaded", "rejected", "duplicate", "ready", "open", "% closed", "total")
-    for column in columns:
-        table.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
-    return table
-
-
-def _print(table: Any) -> None:
-    from rich.console import Console
-
-    Console(width=None if sys.stdout.isatty() else 180).print(table)

@@ -29,6 +29,7 @@ FLOORS = (
         "samples",
         "demo",
         "reference",
+        "printing",
         "cli",
         "__main__",
     ),

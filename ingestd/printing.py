@@ -1,0 +1,86 @@
+"""How the command line shows things. rich loads only where something is shown."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+    from ingestd.model import Delivery
+
+
+def report(delivery: Delivery, *, as_json: bool) -> None:
+    """How a delivery ended, for people or for programs."""
+    from ingestd.receipts import receipt
+
+    if as_json:
+        print_json(receipt(delivery))
+        return
+    counts = delivery.counts
+    typer.echo(f"delivery {delivery.id}: {delivery.state}" + (f", pool {delivery.pool_id}" if delivery.pool_id else ""))
+    if delivery.duplicate_of:
+        typer.echo(f"  the same file came before, as delivery {delivery.duplicate_of}; it was not loaded again")
+    if delivery.reason:
+        typer.echo(f"  {delivery.reason_code}: {delivery.reason}")
+        typer.echo(f"  {delivery.suggestion}" if delivery.suggestion else "", nl=bool(delivery.suggestion))
+    if counts.records:
+        ends = ", ".join(f"{getattr(counts, name):,} {name}" for name in _ends() if getattr(counts, name))
+        typer.echo(f"  {counts.records:,} records: {ends}")
+        typer.echo(
+            f"  ingestd log {delivery.pool_id} --kind errors   says why" if counts.rejected else "",
+            nl=bool(counts.rejected),
+        )
+
+
+def _ends() -> list[str]:
+    from ingestd.model import Outcome
+
+    return [str(outcome) for outcome in Outcome]
+
+
+@contextmanager
+def progress() -> Iterator[Progress]:
+    """A bar on stderr while something takes long."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn())
+    console = Console(stderr=True)
+    # Where nobody watches, a bar that comes and goes would leave an empty line.
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
+        yield progress
+
+
+def code_of(owner: dict[str, Any]) -> str:
+    """A Lead Ownership Code behind its owner's name."""
+    return f"  [{owner['ownership_code']}]" if owner["ownership_code"] else ""
+
+
+def print_json(value: Any) -> None:
+    """Data for programs."""
+    typer.echo(json.dumps(value, ensure_ascii=False, indent=1, default=str))
+
+
+def table_of(*columns: str) -> Any:
+    """An empty table; columns of numbers are aligned to the right."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    numbers = ("id", "records", "loaded", "rejected", "duplicate", "ready", "open", "% closed", "total")
+    for column in columns:
+        table.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
+    return table
+
+
+def print_table(table: Any) -> None:
+    """Prints a table as wide as the terminal, or wide enough for a file."""
+    from rich.console import Console
+
+    Console(width=None if sys.stdout.isatty() else 180).print(table)
