@@ -108,12 +108,13 @@ def _pair(house: House) -> None:
     """
     place = house.places.home / "store-id"
     mine = place.read_text(encoding="ascii").strip() if place.exists() else None
-    with writing(house.engine) as connection:
+    with reading(house.engine) as connection:
         its = connection.scalar(select(identity.c.value))
-        if mine is None and its is None:
-            mine = its = secrets.token_hex(16)
-            place.write_text(f"{mine}\n", encoding="ascii")
+    if mine is None and its is None:
+        mine = its = secrets.token_hex(16)
+        with writing(house.engine) as connection:
             connection.execute(insert(identity).values(id=1, value=its))
+            place.write_text(f"{mine}\n", encoding="ascii")
     if mine != its:
         told = "this home and this store do not belong together; give each home the store it was made with"
         raise Misconfigured(str(place), "store.url", told)

@@ -6,7 +6,8 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine
 
-from ingestd.store.engine import reading
+from ingestd.store import tables
+from ingestd.store.engine import reading, writing
 from ingestd.store.migrations import upgrade
 from ingestd.store.tables import metadata
 
@@ -19,3 +20,9 @@ def test_migrated_tables_are_the_tables_of_the_code(engine: Engine) -> None:
 
 def test_migrating_twice_does_nothing(engine: Engine) -> None:
     upgrade(engine)
+
+
+def test_a_migrated_database_is_opened_while_a_load_is_writing(engine: Engine) -> None:
+    with writing(engine) as connection:
+        connection.execute(tables.projects.insert().values(code="X", name="in the middle of a load"))
+        upgrade(engine)  # would wait for a minute, and fail, if it took the write lock

@@ -6,15 +6,24 @@ from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine
 
-from ingestd.store.engine import writing
+from ingestd.store.engine import reading, writing
 
 
 def upgrade(engine: Engine) -> None:
     """Applies every missing migration in one transaction; safe when two processes start at once on SQLite."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent))
+    with reading(engine) as connection:  # looking does not wait for a load that is writing
+        if MigrationContext.configure(connection).get_current_revision() == _newest(config):
+            return
     with writing(engine) as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def _newest(config: Config) -> str | None:
+    return ScriptDirectory.from_config(config).get_current_head()
