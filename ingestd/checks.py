@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ingestd import schemas, settings
 from ingestd.errors import IngestdError, Misconfigured
-from ingestd.house import Lock, Places
+from ingestd.house import Places, running
 from ingestd.settings import Configuration
 from ingestd.store.engine import open_engine, reading, sqlite_url
 
@@ -41,7 +41,7 @@ def run(config: Path, home: Path) -> Iterator[Check]:
     if usable[1] is not None:
         return
     yield _check("database", partial(_database, configuration, home))
-    if _daemon_runs(home):
+    if running(Places(home=home)):
         yield "ports are held by the running daemon", None
         return
     if configuration.daemon.ftp.enabled:
@@ -71,13 +71,6 @@ def _database(configuration: Configuration, home: Path) -> None:
             connection.exec_driver_sql("SELECT 1")
     finally:
         engine.dispose()
-
-
-def _daemon_runs(home: Path) -> bool:
-    lock = Lock(Places(home=home))
-    free = lock.taken()
-    lock.release()
-    return not free
 
 
 def _bindable(host: str, port: int) -> None:

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ingestd import printing
-from ingestd.errors import IngestdError, Misconfigured, Rejected
+from ingestd.errors import EXIT_MISCONFIGURED, IngestdError, Misconfigured, Rejected
 
 if TYPE_CHECKING:
     from ingestd.house import House
     from ingestd.model import Delivery
 
-OK, FAILURE, USAGE, WITH_REJECTS, REFUSED, CONFIGURATION = 0, 1, 2, 3, 4, 78
+OK, FAILURE, USAGE, WITH_REJECTS, REFUSED, CONFIGURATION = 0, 1, 2, 3, 4, EXIT_MISCONFIGURED
 
 app = typer.Typer(
     name="ingestd",
@@ -138,10 +138,9 @@ def deliveries(
     )
     for each in found:
         counts = each.counts
-        loaded = counts.inserted + counts.updated + counts.unchanged
         table.add_row(
             str(each.id), f"{each.received_at:%Y-%m-%d %H:%M:%S}", each.source, each.name, each.state,
-            f"{counts.records:,}", f"{loaded:,}", f"{counts.rejected:,}", f"{counts.duplicate:,}",
+            f"{counts.records:,}", f"{counts.loaded:,}", f"{counts.rejected:,}", f"{counts.duplicate:,}",
             f"duplicate of {each.duplicate_of}" if each.duplicate_of else each.reason,
         )  # fmt: skip
     printing.print_table(table)
@@ -228,13 +227,15 @@ def retry(
 @app.command()
 def status(config: Config = CONFIG, home: Home = HOME, as_json: AsJson = False) -> None:
     """Shows whether the daemon runs, its open doors and its queue."""
+    from ingestd.house import running
+
     house = _house(config, home)
     doors = json.loads(house.places.endpoints.read_text()) if house.places.endpoints.exists() else {}
-    running, queue = _running(house), house.dispatcher.health()
+    alive, queue = running(house.places), house.dispatcher.health()
     if as_json:
-        printing.print_json({"running": running, "doors": doors, "queue": queue})
+        printing.print_json({"running": alive, "doors": doors, "queue": queue})
         return
-    typer.echo("running" if running else "not running")
+    typer.echo("running" if alive else "not running")
     for name, place in doors.items():
         typer.echo(f"  {name}: {', '.join(f'{key} {value}' for key, value in place.items())}")
     typer.echo(f"  queue: {queue['ready']} ready, {queue['running']} running, oldest {queue['oldest_seconds']:.1f} s")
@@ -362,15 +363,6 @@ def _house(config: Path, home: Path) -> House:
     house = open_house(config.resolve(), home.resolve())
     prepare_store(house)
     return house
-
-
-def _running(house: House) -> bool:
-    from ingestd.house import Lock
-
-    lock = Lock(house.places)
-    taken = lock.taken()
-    lock.release()
-    return not taken
 
 
 def _exit_code(delivery: Delivery) -> int:

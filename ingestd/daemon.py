@@ -22,7 +22,7 @@ from typing import Any
 
 import structlog
 
-from ingestd.errors import Unavailable
+from ingestd.errors import EXIT_MISCONFIGURED, Unavailable
 from ingestd.house import House, Lock, open_house, prepare_store
 
 log = structlog.get_logger()
@@ -33,8 +33,6 @@ LOCK_SECONDS = 5.0
 STOP_SECONDS = 60.0
 """How long running transfers and loads may take to end after a stop."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 30.0
-MISCONFIGURED = 78
-"""The exit code of a configuration error (sysexits.h, EX_CONFIG)."""
 
 
 @dataclass(kw_only=True)
@@ -102,8 +100,11 @@ class Daemon:
 
     def _pause(self, child: Child, code: int) -> None:
         """A role that was killed is replaced at once; one that keeps failing by itself waits longer each time."""
-        if code == MISCONFIGURED and child.ready is not None:
-            self.stopping, self.exit_code = True, MISCONFIGURED  # it said why on stderr; trying again mends nothing
+        if code == EXIT_MISCONFIGURED and child.ready is not None:
+            self.stopping, self.exit_code = (
+                True,
+                EXIT_MISCONFIGURED,
+            )  # it said why on stderr; trying again mends nothing
         lived = time.monotonic() - child.started_at
         child.failures = child.failures + 1 if code > 0 and lived < LONGEST_PAUSE else 0
         pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**child.failures) if child.failures else 0.0

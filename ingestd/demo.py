@@ -25,6 +25,7 @@ from ingestd.errors import Misconfigured, Unavailable
 from ingestd.house import House, open_house, prepare_store
 from ingestd.ingest import donotcall
 from ingestd.ingest.poollog import PoolLog
+from ingestd.printing import table_of
 from ingestd.receipts import receipt
 from ingestd.schemas import read as read_schema
 from ingestd.store import pools
@@ -39,9 +40,10 @@ def run(config: Path, home: Path | None, *, once: bool) -> None:
     """The whole show; stays up until Ctrl-C unless `once`."""
     config = config.resolve()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the daemon and the home go with the demo
+    sent = list(samples.every())
     with _home(home) as place:
         house = open_house(config, place)
-        _check_sources(config, house)
+        _check_sources(config, house, sent)
         prepare_store(house)
         _import_do_not_call(house)
         console.print(f"[bold]ingestd demo[/bold] · home {place}")
@@ -50,19 +52,17 @@ def run(config: Path, home: Path | None, *, once: bool) -> None:
             console.print(
                 f"FTP on {doors['ftp']['host']}:{doors['ftp']['port']} · drop folder {doors['folder']['path']}\n"
             )
-            _send_all(doors)
-            _wait_for_ends(house, len(list(samples.every())), process)
+            _send_all(doors, sent)
+            _wait_for_ends(house, len(sent), process)
             show(house)
             _show_addresses(doors, place)
             if not once:
                 _stay(process)
 
 
-def _check_sources(config: Path, house: House) -> None:
+def _check_sources(config: Path, house: House, sent: list[samples.Sample]) -> None:
     """The samples are those of the example configuration's partners."""
-    missing = {sample.source for sample in samples.every()} - {
-        source.name for source in house.configuration.sources.source
-    }
+    missing = {sample.source for sample in sent} - {source.name for source in house.configuration.sources.source}
     if missing:
         told = f"the demo sends files of {', '.join(sorted(missing))}; use the example configuration"
         raise Misconfigured(str(config / "sources.toml"), "source", told)
@@ -113,8 +113,8 @@ def _import_do_not_call(house: House) -> None:
     )
 
 
-def _send_all(doors: dict[str, Any]) -> None:
-    for sample in samples.every():
+def _send_all(doors: dict[str, Any], sent: list[samples.Sample]) -> None:
+    for sample in sent:
         if sample.door == "ftp":
             answer = _by_ftp(doors["ftp"], sample)
         else:
@@ -166,8 +166,7 @@ def show(house: House) -> None:
     table = _table("Deliveries", "id", "source", "file", "state", "records", "loaded", "rejected", "duplicate", "why")
     for each in ended:
         counts = each.counts
-        loaded = counts.inserted + counts.updated + counts.unchanged
-        numbers = (f"{number:,}" for number in (counts.records, loaded, counts.rejected, counts.duplicate))
+        numbers = (f"{number:,}" for number in (counts.records, counts.loaded, counts.rejected, counts.duplicate))
         table.add_row(str(each.id), each.source, each.name, each.state, *numbers, each.reason)
     console.print(table)
     _show_pools(house)
@@ -219,8 +218,5 @@ def _stay(process: subprocess.Popen[bytes]) -> None:
 
 
 def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", title_style="bold", box=None, pad_edge=False, header_style="dim")
-    numbers = ("id", "line", "records", "loaded", "rejected", "duplicate", "ready", "open", "% closed", "total")
-    for column in columns:
-        table.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
+    table: Table = table_of(*columns, title=title, title_justify="left", title_style="bold", header_style="dim")
     return table

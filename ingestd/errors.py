@@ -25,6 +25,10 @@ class Unavailable(IngestdError):
     """Ours: a disk, a database or a network is away. The work stays queued and is tried again."""
 
 
+EXIT_MISCONFIGURED = 78
+"""The exit code of a configuration error (sysexits.h, EX_CONFIG): starting again mends nothing."""
+
+
 class Misconfigured(IngestdError):
     """What an operator wrote cannot be used. Names the file, the key and the value; nothing was started or changed."""
 

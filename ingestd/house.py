@@ -154,3 +154,11 @@ class Lock:
     def release(self) -> None:
         """Gives the lock up, as far as this process holds it."""
         os.close(self.descriptor)
+
+
+def running(places: Places) -> bool:
+    """True while a daemon, or an import in the foreground, holds the home."""
+    lock = Lock(places)
+    free = lock.taken()
+    lock.release()
+    return not free

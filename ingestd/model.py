@@ -164,6 +164,11 @@ class Counts:
     rejected: int = 0
     discarded: int = 0
 
+    @property
+    def loaded(self) -> int:
+        """The records that became a lead, or are one."""
+        return self.inserted + self.updated + self.unchanged
+
     def __post_init__(self) -> None:
         """Raises AssertionError when a record has no end or two: that is a bug, never a partner's fault."""
         ended = sum(getattr(self, outcome) for outcome in Outcome)

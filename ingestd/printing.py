@@ -68,12 +68,12 @@ def print_json(value: Any) -> None:
     typer.echo(json.dumps(value, ensure_ascii=False, indent=1, default=str))
 
 
-def table_of(*columns: str) -> Any:
-    """An empty table; columns of numbers are aligned to the right."""
+def table_of(*columns: str, **style: Any) -> Any:
+    """An empty table; columns of numbers are aligned to the right. `style` is that of rich's Table."""
     from rich.table import Table
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    numbers = ("id", "records", "loaded", "rejected", "duplicate", "ready", "open", "% closed", "total")
+    table = Table(**{"box": None, "pad_edge": False, "header_style": "bold", **style})
+    numbers = ("id", "line", "records", "loaded", "rejected", "duplicate", "ready", "open", "% closed", "total")
     for column in columns:
         table.add_column(column, justify="right" if column in numbers else "left", overflow="fold")
     return table

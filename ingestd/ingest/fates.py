@@ -79,8 +79,7 @@ def told(rows: pl.DataFrame, frame: pl.DataFrame, phone_as_read: pl.Series, owne
 
 def pool_state(counts: Counts) -> PoolState:
     """A file none of whose records became or touched a lead is a failed upload for whoever looks at the pools."""
-    useful = counts.inserted + counts.updated + counts.unchanged
-    return PoolState.ACTIVE if useful else PoolState.UPLOAD_FAILED
+    return PoolState.ACTIVE if counts.loaded else PoolState.UPLOAD_FAILED
 
 
 def _outcome(outcome: Outcome) -> pl.Expr:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, RowMapping, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, insert, select, update
 from sqlalchemy.sql import Select
 
 from ingestd.errors import Rejected, Unavailable
@@ -143,16 +143,12 @@ class Ledger:
 
     def get(self, delivery_id: int) -> Delivery | None:
         """One delivery by its number."""
-        with reading(self.engine) as connection:
-            row = connection.execute(select(deliveries).where(deliveries.c.id == delivery_id)).mappings().one_or_none()
-        return None if row is None else _delivery(row)
+        return self._find(deliveries.c.id == delivery_id)
 
     def of_pool(self, pool_id: int) -> Delivery | None:
         """The delivery that became a pool."""
-        with reading(self.engine) as connection:
-            its_own = select(pools.c.delivery_id).where(pools.c.id == pool_id).scalar_subquery()
-            row = connection.execute(select(deliveries).where(deliveries.c.id == its_own)).mappings().one_or_none()
-        return None if row is None else _delivery(row)
+        its_own = select(pools.c.delivery_id).where(pools.c.id == pool_id).scalar_subquery()
+        return self._find(deliveries.c.id == its_own)
 
     def latest(self, *, limit: int, source: str | None = None, state: State | None = None) -> list[Delivery]:
         """The newest deliveries first."""
@@ -197,6 +193,10 @@ class Ledger:
             connection.execute(update(deliveries).where(deliveries.c.id == delivery_id).values(again))
             self.submit(connection, delivery_id)
         return dataclasses.replace(delivery, state=State.QUEUED, attempts=0)
+
+    def _find(self, this: ColumnElement[bool]) -> Delivery | None:
+        found = self._all(select(deliveries).where(this))
+        return found[0] if found else None
 
     def _all(self, query: Select[Any]) -> list[Delivery]:
         with reading(self.engine) as connection:

@@ -123,14 +123,15 @@ def listed(connection: Connection, campaign_id: int, phones: pl.Series) -> pl.Da
 def add_do_not_call(connection: Connection, campaign_id: int, phones: list[str], reason: str) -> int:
     """Puts numbers (E.164) on a list, 0 being the global one; returns how many are new."""
     _move_list_sequence(connection)  # first: it holds its row until the commit, so imports go one after the other
-    moment, added = now(), 0
+    moment, before = now(), _listed_in_all(connection)
     for start in range(0, len(phones), BATCH):
         rows = [
             {"campaign_id": campaign_id, "phone": phone, "reason": reason, "added_at": moment}
             for phone in phones[start : start + BATCH]
         ]
-        added += _new_rows(connection, _unless_there(connection, do_not_call), rows)
-    return added
+        connection.execute(_unless_there(connection, do_not_call), rows)
+    # Counted before and after: drivers disagree on the row count of a batch that skips conflicts.
+    return _listed_in_all(connection) - before
 
 
 def _move_list_sequence(connection: Connection) -> None:
@@ -146,12 +147,8 @@ def _unless_there(connection: Connection, table: Table) -> Any:
     return make(table).on_conflict_do_nothing()
 
 
-def _new_rows(connection: Connection, statement: Any, rows: list[dict[str, Any]]) -> int:
-    # Counted before and after: drivers disagree on the row count of a batch that skips conflicts.
-    counted = select(func.count()).select_from(do_not_call)
-    before = connection.scalar(counted) or 0
-    connection.execute(statement, rows)
-    return (connection.scalar(counted) or 0) - before
+def _listed_in_all(connection: Connection) -> int:
+    return connection.scalar(select(func.count()).select_from(do_not_call)) or 0
 
 
 def _probe(
