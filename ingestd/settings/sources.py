@@ -1,0 +1,101 @@
+"""`config/sources.toml`: the partner feeds."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field, model_validator
+
+from ingestd.model import DialectHints
+from ingestd.settings.frozen import Frozen, Name, Share, unique
+
+DEFAULT_LIMIT = 35 * 1024 * 1024
+"""bytes a file may have (LEADS.md, Limits)"""
+
+
+class Login(Frozen):
+    """`[[source.login]]`: one login of a source; the password is kept as an argon2id hash."""
+
+    login: Name = Field(description="unique over all sources")
+    password_hash: Annotated[str, Field(pattern=r"^\$argon2id\$")] = Field(
+        description="made by `ingestd source password`; the password itself is kept nowhere"
+    )
+
+
+class DialectSettings(Frozen):
+    """`[source.dialect]`: pins what would otherwise be detected."""
+
+    encoding: str | None = Field(None, description="such as utf-8, utf-16 or cp1252")
+    delimiter: Annotated[str, Field(min_length=1, max_length=1)] | None = Field(
+        None, description="the character between two fields"
+    )
+    quote: Literal['"', "'"] | None = Field(None, description="the character around fields that contain separators")
+
+    def hints(self) -> DialectHints:
+        """The same as the reader takes it."""
+        return DialectHints(encoding=self.encoding, delimiter=self.delimiter, quote=self.quote)
+
+
+class SourceLimits(Frozen):
+    """`[source.limits]`: what a delivery may be before it is refused as a whole."""
+
+    max_file_bytes: int = Field(
+        DEFAULT_LIMIT, ge=1, description="bytes of one file; a larger one is refused while it arrives"
+    )
+    max_rejected_rows: int | None = Field(
+        None, ge=0, description="with more rejected records, nothing of the file is loaded; no limit when left out"
+    )
+    max_rejected_share: Share | None = Field(None, description="the same as a share of the records")
+
+
+def _known_pattern(value: str) -> str:
+    try:
+        pattern = re.compile(value)
+    except re.error as problem:
+        raise ValueError(f"is no regular expression: {problem}") from problem
+    if "code" not in pattern.groupindex:
+        raise ValueError("needs a group named code, for example (?P<code>[A-Z]+-[0-9]+)")
+    return value
+
+
+class Source(Frozen):
+    """`[[source]]`: one partner feed."""
+
+    name: Name = Field(description="unique; also its folder in the drop folder and under homes/")
+    title: str = Field(description="what the feed is, for people")
+    campaign: Name = Field(description="code of the campaign that its files are loaded into")
+    campaigns: tuple[Name, ...] = Field((), description="further campaigns, chosen by an upload folder of that name")
+    default_owner: Annotated[str, Field(pattern=r"^(team|user):[A-Za-z0-9._-]+$")] | None = Field(
+        None, description="`team:<key>` or `user:<login>`: owner of records without a Lead Ownership Code"
+    )
+    unknown_code: Literal["reject", "default_owner"] = Field(
+        "reject", description="a code nobody has: reject the record, or give it to `default_owner` with a warning"
+    )
+    code_in_name: Annotated[str, AfterValidator(_known_pattern)] | None = Field(
+        None, description="regular expression with a group `code`, searched in `<folder>/<file name>`"
+    )
+    dates: Literal["dmy", "mdy"] = Field("dmy", description="how 03/04/2026 is read: 3 April or 4 March")
+    login: tuple[Login, ...] = ()
+    dialect: DialectSettings = DialectSettings()
+    mapping: dict[str, str] = Field({}, description="header = field; an empty field ignores the column")
+    limits: SourceLimits = SourceLimits()
+
+    @property
+    def mapping_version(self) -> str:
+        """A short name of the saved mapping's content; empty when there is none."""
+        text = repr(sorted(self.mapping.items()))
+        return hashlib.sha256(text.encode()).hexdigest()[:12] if self.mapping else ""
+
+
+class Sources(Frozen):
+    """`config/sources.toml`."""
+
+    source: tuple[Source, ...] = ()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Sources:
+        unique("source name", (s.name for s in self.source))
+        unique("login", (login.login for s in self.source for login in s.login))
+        return self
