@@ -18,11 +18,13 @@ class Account:
     login: str
     source: str
     password_hash: str
-    """argon2id, encoded; the parameters are part of it"""
+    """argon2id, encoded; the parameters are part of it; empty: no password lets in"""
     limit: int
     """bytes a file may have"""
     enabled: bool = True
     protocols: frozenset[str] = frozenset({"ftp", "ftps", "sftp", "http"})
+    public_keys: tuple[str, ...] = ()
+    """OpenSSH public keys that let in by SFTP"""
 
     def may_use(self, protocol: str) -> bool:
         """True when this login is open for a door."""
@@ -37,9 +39,13 @@ class Accounts(Protocol):
 
 
 class InMemoryAccounts:
-    """Accounts that were read from the configuration or the store at once."""
+    """Accounts that were read from the configuration or the store at once, and are read again when it changes."""
 
     def __init__(self, accounts: Iterable[Account] = ()) -> None:
+        self.replace(accounts)
+
+    def replace(self, accounts: Iterable[Account]) -> None:
+        """Have other accounts from now on; in one step, so it may be called while others look."""
         self._accounts = {account.login: account for account in accounts}
 
     def find(self, login: str) -> Account | None:
@@ -71,14 +77,14 @@ class Passwords:
 
     def verify(self, account: Account | None, password: str) -> bool:
         """True when the password is the account's. Takes as long for an account that is not there."""
-        encoded = self._nobody if account is None else account.password_hash
+        encoded = (account.password_hash if account else "") or self._nobody
         with self._turn:
             try:
                 # FTP's come decoded with `surrogateescape`, so that every byte counts.
                 self._hasher.verify(encoded, password.encode("utf-8", "surrogateescape"))
             except (VerificationError, InvalidHashError):
                 return False
-        return account is not None
+        return account is not None and bool(account.password_hash)
 
 
 def hash_password(password: str, cost: Argon2Cost | None = None) -> str:

@@ -8,16 +8,18 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from typing import Any
 
-from ingestd.accounts import Account, InMemoryAccounts
+from ingestd.accounts import Account, InMemoryAccounts, Passwords
 from ingestd.errors import Misconfigured
 from ingestd.house import House
 from ingestd.pipes import Pipes, on_stop, ringer, say_ready
 from ingestd.receive.folder import DropFolder, FolderOptions
 from ingestd.receive.ftp import FtpDoor, FtpOptions
+from ingestd.receive.gate import Gate
 from ingestd.receive.landing import Landing
 from ingestd.settings import FtpSettings, Source
 from ingestd.store import organisation
 from ingestd.store.engine import reading
+from ingestd.throttle import Throttle, ThrottleRules
 
 DESCRIPTORS = 65_536
 
@@ -32,8 +34,9 @@ def receive(house: House, pipes: Pipes) -> None:
         sources = organisation.all_sources(connection)
     with ExitStack() as stack:
         doors: dict[str, Any] = {}
+        gate = Gate(accounts=InMemoryAccounts(accounts(sources)), passwords=Passwords(), throttle=_throttle(house))
         if house.configuration.daemon.ftp.enabled:
-            doors["ftp"] = _open_ftp(house, sources, landing, stack)
+            doors["ftp"] = _open_ftp(house, gate, landing, stack)
         if house.configuration.daemon.folder.enabled:
             doors["folder"] = _open_folder(house, sources, landing, stack)
         say_ready(pipes.ready, doors)
@@ -53,7 +56,9 @@ def accounts(sources: Iterable[Source]) -> list[Account]:
         Account(
             login=login.login,
             source=source.name,
-            password_hash=login.password_hash,
+            password_hash=login.password_hash or "",
+            public_keys=login.public_keys,
+            protocols=frozenset(login.protocols),
             limit=source.limits.max_file_bytes,
         )
         for source in sources
@@ -61,10 +66,14 @@ def accounts(sources: Iterable[Source]) -> list[Account]:
     ]
 
 
-def _open_ftp(house: House, sources: Iterable[Source], landing: Landing, stack: ExitStack) -> dict[str, Any]:
-    known = InMemoryAccounts(accounts(sources))
+def _throttle(house: House) -> Throttle:
+    settings = house.configuration.daemon.throttle
+    return Throttle(ThrottleRules(**settings.model_dump()))
+
+
+def _open_ftp(house: House, gate: Gate, landing: Landing, stack: ExitStack) -> dict[str, Any]:
     settings = house.configuration.daemon.ftp
-    door = FtpDoor(_ftp_options(settings), landing, known, house.places.homes)
+    door = FtpDoor(_ftp_options(settings), landing, gate, house.places.homes)
     try:
         door.start()
     except OSError as problem:
@@ -98,6 +107,5 @@ def _ftp_options(settings: FtpSettings) -> FtpOptions:
         passive_ports=range(first_and_last[0], first_and_last[1] + 1) if first_and_last else None,
         masquerade=settings.masquerade,
         max_connections=settings.max_connections,
-        max_per_ip=settings.max_per_ip,
         idle_timeout=settings.idle_seconds,
     )

@@ -14,7 +14,7 @@ FLOORS = (
     ("settings", "schemas", "journal", "receipts"),
     ("spool",),
     ("store",),
-    ("accounts",),
+    ("accounts", "throttle"),
     ("receive", "ingest"),
     ("dispatch", "handback"),
     (

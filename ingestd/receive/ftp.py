@@ -10,10 +10,10 @@ from typing import Any
 
 from pyftpdlib.servers import FTPServer
 
-from ingestd.accounts import Accounts, Passwords
 from ingestd.receive.ftp_data import DataChannel, PassiveChannel
 from ingestd.receive.ftp_desk import Desk, FtpOptions
 from ingestd.receive.ftp_session import Session
+from ingestd.receive.gate import Gate
 from ingestd.receive.landing import Landing
 
 __all__ = ["FtpDoor", "FtpOptions"]
@@ -48,14 +48,13 @@ class FtpDoor:
         self,
         options: FtpOptions,
         landing: Landing,
-        accounts: Accounts,
+        gate: Gate,
         homes: Path,
         *,
-        passwords: Passwords | None = None,
         audit: Any = None,
     ) -> None:
         self._options = options
-        self._desk = Desk(options, landing, accounts, passwords or Passwords(), homes, audit)
+        self._desk = Desk(options, landing, gate, homes, audit)
         self._listener: Any = None
         self._thread = threading.Thread(target=self._run, name="ftp", daemon=True)
         self._deadline = 0.0
@@ -71,7 +70,6 @@ class FtpDoor:
             self._desk.close()
             raise
         self._listener.max_cons = self._options.max_connections
-        self._listener.max_cons_per_ip = self._options.max_per_ip
         self._thread.start()
 
     @property

@@ -19,7 +19,7 @@ from pyftpdlib.log import logger as quiet
 
 from ingestd.errors import Unavailable
 from ingestd.model import Arrival, Completeness
-from ingestd.receive.ftp_home import Place
+from ingestd.receive.home import Place
 from ingestd.receive.landing import Landing, Receipt
 from ingestd.spool import Incoming
 

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import structlog
 from pyftpdlib.ioloop import IOLoop
 
-from ingestd.accounts import Accounts, Passwords
+from ingestd.receive.gate import Gate
 from ingestd.receive.landing import Landing
 
 T = TypeVar("T")
@@ -33,14 +33,10 @@ class FtpOptions:
     """address told to clients when the server is behind a NAT"""
     max_connections: int = 1100
     """sessions at once"""
-    max_per_ip: int = 0
-    """sessions at once from one address; 0: no limit"""
     idle_timeout: float = 300.0
     """seconds without a command, or without a byte in a transfer"""
     connect_timeout: float = 30.0
     """seconds in which the client opens the data connection"""
-    login_delay: float = 3.0
-    """seconds before a wrong password is answered"""
     max_login_attempts: int = 3
     settle_seconds: float = 0.05
     """seconds between the end of the data and the look at the control connection
@@ -113,15 +109,13 @@ class Desk:
         self,
         options: FtpOptions,
         landing: Landing,
-        accounts: Accounts,
-        passwords: Passwords,
+        gate: Gate,
         homes: Path,
         audit: Any = None,
     ) -> None:
         self.options = options
         self.landing = landing
-        self.accounts = accounts
-        self.passwords = passwords
+        self.gate = gate
         self.homes = Path(os.path.realpath(homes))
         self.audit: Any = audit or structlog.get_logger("ingestd.ftp")
         self.ioloop: Any = IOLoop()
@@ -140,13 +134,6 @@ class Desk:
         """Do slow work in a thread and give its outcome to `then` on the loop."""
         future = pool.submit(work)
         future.add_done_callback(lambda done: self._bell.post(lambda: then(done)))
-
-    def home(self, source: str) -> Path:
-        """The home of a source, with its folders."""
-        home = self.homes / source
-        for folder in ("upload", "results"):
-            (home / folder).mkdir(parents=True, exist_ok=True)
-        return home
 
     def close(self) -> None:
         """Wait for work in threads, then close what is on the loop."""

@@ -8,7 +8,6 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pyftpdlib.exceptions import FilesystemError
 from pyftpdlib.handlers import FTPHandler
 from pyftpdlib.ioloop import AsyncChat
 
@@ -17,7 +16,9 @@ from ingestd.model import Arrival, Completeness
 from ingestd.receive import names
 from ingestd.receive.ftp_data import Sending, refusal
 from ingestd.receive.ftp_desk import Desk
-from ingestd.receive.ftp_home import Home, Permissions, Place, upload_place
+from ingestd.receive.ftp_home import Home, Permissions
+from ingestd.receive.gate import Refused
+from ingestd.receive.home import NotAllowed, PartnerHome, Place, upload_place
 from ingestd.receive.landing import Receipt
 from ingestd.spool import Changed, fingerprint
 
@@ -49,6 +50,7 @@ class Session(FTPHandler):  # type: ignore[misc]  # pyftpdlib is untyped
 
     def __init__(self, connection: Any, server: Any, ioloop: Any = None) -> None:
         self.account: Account | None = None
+        self._let_in = False
         self._occupied = False
         self._held: deque[tuple[str, str, str]] = deque()
         super().__init__(connection, server, ioloop=ioloop)
@@ -57,14 +59,28 @@ class Session(FTPHandler):  # type: ignore[misc]  # pyftpdlib is untyped
     # --- the life of a session
 
     def handle(self) -> None:
-        """Greet the client."""
+        """Greet the client, or say why it may not come in."""
         self.desk.sessions.add(self)
-        super().handle()
+        if reason := self.desk.gate.throttle.enter(self.remote_ip):
+            self.audit("session_refused", reason=reason)
+            self.respond(f"421 {reason}.")
+            self.close_when_done()
+        else:
+            self._let_in = True
+            super().handle()
 
     def close(self) -> None:
         """End the session; what it was sending is dropped by its data channel."""
         self.desk.sessions.discard(self)
+        if self._let_in:
+            self._let_in = False
+            self.desk.gate.throttle.leave(self.remote_ip)
         super().close()
+
+    @property
+    def protocol(self) -> str:
+        """By which the login comes in."""
+        return "ftp"
 
     @property
     def leaving(self) -> bool:
@@ -140,38 +156,37 @@ class Session(FTPHandler):  # type: ignore[misc]  # pyftpdlib is untyped
             login = names.label(self.username)
             self._offload(self.desk.hashing, lambda: self._check(login, line), lambda done: self._checked(login, done))
 
-    def _check(self, login: str, password: str) -> Account | None:
-        account = self.desk.accounts.find(login)
-        if not self.desk.passwords.verify(account, password) or account is None or not account.may_use("ftp"):
-            return None
-        self.desk.home(account.source)
-        return account
+    def _check(self, login: str, password: str) -> Account | Refused:
+        checked = self.desk.gate.check(login, password, protocol=self.protocol, address=self.remote_ip)
+        if isinstance(checked, Account):
+            PartnerHome.of(self.desk.homes, checked.source)
+        return checked
 
-    def _checked(self, login: str, done: Future[Account | None]) -> None:
+    def _checked(self, login: str, done: Future[Account | Refused]) -> None:
         if self._closed:
             return
         if problem := done.exception():
             self.audit("login_fault", login=login, exc_info=problem)
             self._answer("421 Logins cannot be checked now; try again later.")
             self.close_when_done()
-        elif account := done.result():
-            self.account = account
+        elif isinstance(checked := done.result(), Account):
+            self.account = checked
             self._occupied = False
-            self.handle_auth_success(str(self.desk.homes / account.source), "", "Login successful.")
+            self.handle_auth_success(str(self.desk.homes / checked.source), "", "Login successful.")
             self.audit("login")
             self.go_on()
         else:
-            self.audit("login_refused", login=login)
-            self.call_later(self.desk.options.login_delay, self._refuse_login)
+            self.audit("login_refused", login=login, reason=checked.reason)
+            self.call_later(checked.delay, self._refuse_login, checked)
 
-    def _refuse_login(self) -> None:
+    def _refuse_login(self, refused: Refused) -> None:
         self.username = ""
         self.attempted_logins += 1
-        if self.attempted_logins < self.max_login_attempts:
+        if self.attempted_logins < self.max_login_attempts and not refused.banned:
             self._answer("530 Authentication failed.")
         else:
             self._held.clear()
-            self._answer("530 Authentication failed. Disconnecting.")
+            self._answer(f"530 Authentication failed{': ' + refused.banned if refused.banned else ''}. Disconnecting.")
             self.close_when_done()
 
     # --- sending files
@@ -184,7 +199,7 @@ class Session(FTPHandler):  # type: ignore[misc]  # pyftpdlib is untyped
             return
         try:
             self._expect(self._sending(path))
-        except FilesystemError as problem:
+        except NotAllowed as problem:
             self.respond(f"550 {problem}.")
         except OSError as problem:
             self.respond(refusal(problem))
@@ -236,8 +251,8 @@ class Session(FTPHandler):  # type: ignore[misc]  # pyftpdlib is untyped
     def ftp_RNFR(self, path: str) -> None:  # noqa: N802
         """Name the parked file that is to be renamed."""
         try:
-            self.fs.parked(path)
-        except FilesystemError as problem:
+            self.fs.home.parked(path)
+        except NotAllowed as problem:
             self.respond(f"550 {problem}.")
         else:
             self._rnfr = path
@@ -254,8 +269,8 @@ class Session(FTPHandler):  # type: ignore[misc]  # pyftpdlib is untyped
             if place.partial:
                 Path(path).parent.mkdir(exist_ok=True)
                 Path(source).rename(path)
-        except (FilesystemError, OSError) as problem:
-            self.respond(f"550 {problem if isinstance(problem, FilesystemError) else problem.strerror}.")
+        except (NotAllowed, OSError) as problem:
+            self.respond(f"550 {problem if isinstance(problem, NotAllowed) else problem.strerror}.")
             return
         if place.partial:
             self.respond("250 Renaming ok; kept until it is renamed to its final name.")

@@ -5,10 +5,10 @@ Errors name the file, the key and the value. Values of `ingestd.toml` can be ove
 """
 
 from ingestd.settings.configuration import Configuration, misconfigured, read
-from ingestd.settings.daemon import DaemonSettings, FtpSettings
+from ingestd.settings.daemon import DaemonSettings, FtpSettings, SftpSettings, ThrottleSettings
 from ingestd.settings.frozen import Frozen
 from ingestd.settings.organisation import Campaign, Organisation, Project, Team, User, code_key
-from ingestd.settings.sources import Source, SourceLimits, Sources
+from ingestd.settings.sources import Proof, Source, SourceLimits, Sources
 from ingestd.settings.statuses import Status, Statuses
 
 __all__ = [
@@ -19,12 +19,15 @@ __all__ = [
     "FtpSettings",
     "Organisation",
     "Project",
+    "Proof",
+    "SftpSettings",
     "Source",
     "SourceLimits",
     "Sources",
     "Status",
     "Statuses",
     "Team",
+    "ThrottleSettings",
     "User",
     "code_key",
     "misconfigured",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
@@ -15,16 +17,64 @@ class StoreSettings(Frozen):
 
 
 class FtpSettings(Frozen):
-    """`[ftp]`: the FTP door."""
+    """`[ftp]`: the FTP door, with TLS on request (FTPS)."""
 
     enabled: bool = Field(True, description="open the FTP door")
-    host: str = Field("127.0.0.1", description="address to listen on")
+    host: str = Field("127.0.0.1", description="address to listen on; `::` is every address, IPv6 and IPv4")
     port: int = Field(2121, ge=0, le=65535, description="port to listen on; 0: any free one")
+    implicit_port: int | None = Field(
+        None, ge=0, le=65535, description="port that speaks TLS from the first byte (FTPS as it once was); none: closed"
+    )
+    tls: Literal["off", "offered", "required"] = Field(
+        "offered", description="`required` refuses logins and data in the clear; `off` is for trusted networks only"
+    )
     passive_ports: tuple[int, int] | None = Field(None, description="first and last port for data connections")
-    masquerade: str | None = Field(None, description="address told to clients behind a NAT")
+    masquerade: str | None = Field(None, description="IPv4 address told to clients behind a NAT")
     max_connections: int = Field(1100, ge=1, description="sessions at once")
-    max_per_ip: int = Field(0, ge=0, description="sessions at once from one address; 0: no limit")
     idle_seconds: int = Field(300, ge=1, description="seconds without a command after which a session is closed")
+    transfer_seconds: int = Field(60, ge=1, description="seconds without a byte after which a transfer is cut off")
+
+
+class TlsSettings(Frozen):
+    """`[tls]`: the certificate of the FTP door."""
+
+    certificate: str = Field(
+        "", description="PEM file with the chain, relative to the configuration; empty: a self-signed one in the home"
+    )
+    key: str = Field("", description="PEM file with the private key; empty: it is in the certificate's file")
+
+
+class SftpSettings(Frozen):
+    """`[sftp]`: the SFTP door."""
+
+    enabled: bool = Field(True, description="open the SFTP door")
+    host: str = Field("127.0.0.1", description="address to listen on; `::` is every address, IPv6 and IPv4")
+    port: int = Field(2222, ge=0, le=65535, description="port to listen on; 0: any free one")
+    host_key: str = Field(
+        "", description="file with the private host key, relative to the configuration; empty: made at the first start"
+    )
+    max_connections: int = Field(500, ge=1, description="sessions at once")
+    idle_seconds: int = Field(300, ge=1, description="seconds without a byte after which a session is closed")
+
+
+class ThrottleSettings(Frozen):
+    """`[throttle]`: what every door allows one address and one login."""
+
+    max_per_address: int = Field(0, ge=0, description="sessions at once from one address; 0: no limit")
+    delay_seconds: float = Field(
+        1.0, ge=0, description="pause before the first wrong password is answered; it doubles with each further one"
+    )
+    longest_delay_seconds: float = Field(15.0, ge=0, description="the pause grows no longer than this")
+    failures: int = Field(10, ge=1, description="wrong passwords after which an address or a login is banned")
+    ban_seconds: int = Field(900, ge=1, description="seconds a ban lasts; wrong passwords are forgotten after as many")
+
+
+class HttpSettings(Frozen):
+    """`[http]`: health and metrics for the machines that watch this one."""
+
+    enabled: bool = Field(True, description="answer `/livez`, `/readyz` and `/metrics`")
+    host: str = Field("127.0.0.1", description="address to listen on")
+    port: int = Field(8080, ge=0, le=65535, description="port to listen on; 0: any free one")
 
 
 class FolderSettings(Frozen):
@@ -34,6 +84,14 @@ class FolderSettings(Frozen):
     path: str = Field("drop", description="the folder, relative to the home; one subfolder a source")
     scan_seconds: float = Field(1.0, gt=0, description="seconds between two scans; the scan is the truth")
     quiet_seconds: float = Field(2.0, ge=0, description="seconds without a change after which a file counts as whole")
+    watch: Literal["events", "polling"] = Field(
+        "events", description="`polling` for network mounts, where the system tells of no events"
+    )
+    after: Literal["done", "results", "leave"] = Field(
+        "done",
+        description="`done`: taken files go to `done/` or `rejected/` with their results; `results`: only the results "
+        "come back, in `results/`; `leave`: files are never touched and no results are written beside them",
+    )
 
 
 class WorkerSettings(Frozen):
@@ -50,6 +108,13 @@ class ResultSettings(Frozen):
     keep_days: int = Field(30, ge=1, description="days that results stay in `results/`")
 
 
+class StopSettings(Frozen):
+    """`[stop]`: how the daemon ends."""
+
+    transfer_seconds: int = Field(30, ge=1, description="seconds that running transfers may take after a stop")
+    load_seconds: int = Field(60, ge=1, description="seconds that running loads may take after a stop")
+
+
 class DaemonSettings(BaseSettings):
     """`config/ingestd.toml`."""
 
@@ -59,9 +124,14 @@ class DaemonSettings(BaseSettings):
 
     store: StoreSettings = StoreSettings()
     ftp: FtpSettings = FtpSettings()
+    tls: TlsSettings = TlsSettings()
+    sftp: SftpSettings = SftpSettings()
+    throttle: ThrottleSettings = ThrottleSettings()
+    http: HttpSettings = HttpSettings()
     folder: FolderSettings = FolderSettings()
     worker: WorkerSettings = WorkerSettings()
     results: ResultSettings = ResultSettings()
+    stop: StopSettings = StopSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -15,12 +15,64 @@ DEFAULT_LIMIT = 35 * 1024 * 1024
 """bytes a file may have (LEADS.md, Limits)"""
 
 
+def _with_group(value: str, group: str, example: str) -> str:
+    try:
+        pattern = re.compile(value)
+    except re.error as problem:
+        raise ValueError(f"is no regular expression: {problem}") from problem
+    if group not in pattern.groupindex:
+        raise ValueError(f"needs a group named {group}, for example {example}")
+    return value
+
+
+def _names_code(value: str) -> str:
+    return _with_group(value, "code", "(?P<code>[A-Z]+-[0-9]+)")
+
+
+Protocol = Literal["ftp", "ftps", "sftp", "http"]
+"""The doors a login can be opened for: `ftp` is without TLS, `ftps` with."""
+
+
 class Login(Frozen):
     """`[[source.login]]`: one login of a source; the password is kept as an argon2id hash."""
 
     login: Name = Field(description="unique over all sources")
-    password_hash: Annotated[str, Field(pattern=r"^\$argon2id\$")] = Field(
-        description="made by `ingestd source password`; the password itself is kept nowhere"
+    password_hash: Annotated[str, Field(pattern=r"^\$argon2id\$")] | None = Field(
+        None, description="made by `ingestd source password`; without one the login is by public key only"
+    )
+    public_keys: tuple[Annotated[str, Field(pattern=r"^(ssh|ecdsa|sk)-\S+ \S+")], ...] = Field(
+        (), description="OpenSSH public keys for SFTP, each as in `authorized_keys`"
+    )
+    protocols: tuple[Protocol, ...] = Field(
+        ("ftp", "ftps", "sftp", "http"), description="the doors that are open for the login; `ftp` is without TLS"
+    )
+
+    @model_validator(mode="after")
+    def _can_log_in(self) -> Login:
+        if self.password_hash is None and not self.public_keys:
+            raise ValueError(f"login {self.login} has neither password_hash nor public_keys")
+        return self
+
+
+def _counts_rows(value: str) -> str:
+    return _with_group(value, "rows", "^TRAILER;(?P<rows>[0-9]+)$")
+
+
+class Proof(Frozen):
+    """`[source.proof]`: how a file proves that it came whole."""
+
+    demand: bool = Field(
+        False,
+        description="load only files that are proven whole: by TLS, SFTP, an announced size, a companion or a "
+        "control total; others wait for their companion",
+    )
+    wait_hours: float = Field(
+        24.0, gt=0, description="hours a file waits for its companion, and a companion for its file"
+    )
+    trailer: Annotated[str, AfterValidator(_counts_rows)] | None = Field(
+        None,
+        description="regular expression with a group `rows` for the last line: the number of records before it; "
+        "a file without this line, or with another number of records, is refused",
     )
 
 
@@ -50,16 +102,6 @@ class SourceLimits(Frozen):
     max_rejected_share: Share | None = Field(None, description="the same as a share of the records")
 
 
-def _known_pattern(value: str) -> str:
-    try:
-        pattern = re.compile(value)
-    except re.error as problem:
-        raise ValueError(f"is no regular expression: {problem}") from problem
-    if "code" not in pattern.groupindex:
-        raise ValueError("needs a group named code, for example (?P<code>[A-Z]+-[0-9]+)")
-    return value
-
-
 class Source(Frozen):
     """`[[source]]`: one partner feed."""
 
@@ -73,14 +115,18 @@ class Source(Frozen):
     unknown_code: Literal["reject", "default_owner"] = Field(
         "reject", description="a code nobody has: reject the record, or give it to `default_owner` with a warning"
     )
-    code_in_name: Annotated[str, AfterValidator(_known_pattern)] | None = Field(
+    code_in_name: Annotated[str, AfterValidator(_names_code)] | None = Field(
         None, description="regular expression with a group `code`, searched in `<folder>/<file name>`"
     )
     dates: Literal["dmy", "mdy"] = Field("dmy", description="how 03/04/2026 is read: 3 April or 4 March")
+    same_content: Literal["load", "refuse"] = Field(
+        "load", description="the bytes of an earlier delivery under another name: load them, or refuse the file"
+    )
     login: tuple[Login, ...] = ()
     dialect: DialectSettings = DialectSettings()
     mapping: dict[str, str] = Field({}, description="header = field; an empty field ignores the column")
     limits: SourceLimits = SourceLimits()
+    proof: Proof = Proof()
 
     @property
     def mapping_version(self) -> str:

@@ -12,8 +12,10 @@ import structlog
 
 from ingestd.accounts import Account, InMemoryAccounts, Passwords
 from ingestd.receive.ftp import FtpDoor, FtpOptions
+from ingestd.receive.gate import Gate
 from ingestd.receive.landing import Landing
 from ingestd.spool import Spool
+from ingestd.throttle import Throttle, ThrottleRules
 from tests.receive.receiving import CHEAP, LIMIT, PASSWORD_HASH, MemoryLedger, OpenDoor, Rings
 
 
@@ -64,18 +66,20 @@ def accounts() -> InMemoryAccounts:
 
 
 @pytest.fixture
-def open_door(
-    tmp_path: Path, landing: Landing, accounts: InMemoryAccounts, audit: Any
-) -> Iterator[Callable[..., OpenDoor]]:
+def gate(accounts: InMemoryAccounts) -> Gate:
+    """Answers wrong passwords at once and bans nobody."""
+    throttle = Throttle(ThrottleRules(delay_seconds=0.0, failures=1_000))
+    return Gate(accounts=accounts, passwords=Passwords(CHEAP), throttle=throttle)
+
+
+@pytest.fixture
+def open_door(tmp_path: Path, landing: Landing, gate: Gate, audit: Any) -> Iterator[Callable[..., OpenDoor]]:
     """Opens FTP doors with the given options; closes them after the test."""
     doors: list[FtpDoor] = []
 
-    def open_one(*, passwords: Any = None, landing: Landing = landing, **options: Any) -> OpenDoor:
-        options = {"port": 0, "login_delay": 0.0} | options
+    def open_one(*, gate: Gate = gate, landing: Landing = landing, **options: Any) -> OpenDoor:
         homes = tmp_path / "homes"
-        door = FtpDoor(
-            FtpOptions(**options), landing, accounts, homes, passwords=passwords or Passwords(CHEAP), audit=audit
-        )
+        door = FtpDoor(FtpOptions(**{"port": 0} | options), landing, gate, homes, audit=audit)
         door.start()
         doors.append(door)
         return OpenDoor(door, homes)

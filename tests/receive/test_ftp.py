@@ -13,14 +13,17 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ingestd.accounts import Passwords
+from ingestd.receive.gate import Gate
 from ingestd.receive.landing import Landing
 from ingestd.spool import Spool
+from ingestd.throttle import Throttle, ThrottleRules
 from tests.receive.receiving import CHEAP, LIMIT, PASSWORD, MemoryLedger, OpenDoor, files_below, wait_for
 
 ROWS = b"name,phone\nAda,+4533330000\r\nBo,\r" * 500  # with a lone CR, which ASCII mode would lose
@@ -567,10 +570,10 @@ class SlowPasswords(Passwords):
         return super().verify(account, password)
 
 
-def test_a_login_does_not_hold_up_others(open_door: Callable[..., OpenDoor]) -> None:
+def test_a_login_does_not_hold_up_others(open_door: Callable[..., OpenDoor], gate: Gate) -> None:
     """The hash is made in a thread; and what the client sends meanwhile is answered after it."""
     passwords = SlowPasswords()
-    door = open_door(passwords=passwords)
+    door = open_door(gate=replace(gate, passwords=passwords))
     slow, other = Wire(door), Wire(door)
     slow.say(b"USER acme")
     slow.control.sendall(b"PASS " + PASSWORD.encode() + b"\r\nUSER bravo\r\nPWD\r\n")
@@ -583,10 +586,10 @@ def test_a_login_does_not_hold_up_others(open_door: Callable[..., OpenDoor]) -> 
     other.close()
 
 
-def test_too_many_commands_ahead_end_the_session(open_door: Callable[..., OpenDoor]) -> None:
+def test_too_many_commands_ahead_end_the_session(open_door: Callable[..., OpenDoor], gate: Gate) -> None:
     """The queue of a session is short."""
     passwords = SlowPasswords()
-    wire = Wire(open_door(passwords=passwords))
+    wire = Wire(open_door(gate=replace(gate, passwords=passwords)))
     wire.say(b"USER acme")
     wire.control.sendall(b"PASS x\r\n" + b"NOOP\r\n" * 100)
     assert wire.replies.readline().startswith(b"421")
@@ -594,9 +597,10 @@ def test_too_many_commands_ahead_end_the_session(open_door: Callable[..., OpenDo
     wire.close()
 
 
-def test_sessions_are_limited(open_door: Callable[..., OpenDoor]) -> None:
+def test_sessions_are_limited(open_door: Callable[..., OpenDoor], gate: Gate) -> None:
     """In all, and from one address; data connections do not count."""
-    for options in ({"max_connections": 2}, {"max_per_ip": 2}):
+    two = replace(gate, throttle=Throttle(ThrottleRules(max_per_address=2)))
+    for options in ({"max_connections": 2}, {"gate": two}):
         door = open_door(**options)
         first, second = client(door), client(door)
         with pytest.raises(ftplib.error_temp, match="421"):
