@@ -62,6 +62,8 @@ class Recorded:
     """The delivery that has the same source, name and hash; its id is the one to tell the sender."""
     previous_version: int | None = None
     """The delivery that has the same source and name with other bytes."""
+    held: bool = False
+    """True when the delivery is not queued yet: a companion speaks about it, or one is demanded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +95,11 @@ class Incoming:
         """True when nothing can be written any more."""
         return self._descriptor < 0
 
+    @property
+    def sha256(self) -> str:
+        """Of what was written so far, in hexadecimal."""
+        return self._hash.hexdigest()
+
     def write(self, chunk: bytes) -> int:
         """Keep a chunk. Raises OSError: EFBIG over the limit, ENOSPC when the reserve of the disk would be touched."""
         self.size += len(chunk)
@@ -116,7 +123,7 @@ class Incoming:
         self._path.rename(target)
         self._kept = True
         _sync_folder(target.parent)
-        return Landed(key=key, size=self.size, sha256=self._hash.hexdigest())
+        return Landed(key=key, size=self.size, sha256=self.sha256)
 
     def park(self, target: Path) -> None:
         """Give the file away, as it is, to a place outside the spool; not durable, replaces what is there."""
