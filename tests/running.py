@@ -58,10 +58,13 @@ class Daemon:
         self.environment = {
             **os.environ,
             "INGESTD_FTP__PORT": "0",
+            "INGESTD_HTTP__PORT": "0",
             "INGESTD_FOLDER__QUIET_SECONDS": "0.2",
             "INGESTD_FOLDER__SCAN_SECONDS": "0.2",
             **environment,
         }
+        self.before: list[str] = []
+        """A command that starts the daemon, such as one that takes something away from it."""
         self.process: subprocess.Popen[bytes] | None = None
         self.view: House | None = None
 
@@ -73,11 +76,16 @@ class Daemon:
         if self.view is not None:
             self.view.engine.dispose()
 
-    def start(self) -> Self:
-        """Starts it and waits for open doors."""
+    def launch(self) -> subprocess.Popen[bytes]:
+        """Starts it without waiting."""
         command = [sys.executable, "-m", "ingestd", "serve", "--config", str(self.config), "--home", str(self.home)]
         with self.journal.open("ab") as journal:
-            self.process = subprocess.Popen(command, env=self.environment, stderr=journal, cwd=ROOT)
+            self.process = subprocess.Popen([*self.before, *command], env=self.environment, stderr=journal, cwd=ROOT)
+        return self.process
+
+    def start(self) -> Self:
+        """Starts it and waits for open doors."""
+        self.launch()
         until(self._open, f"open doors; {self.journal.read_text()[-2000:]}")
         return self
 
