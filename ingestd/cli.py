@@ -338,12 +338,19 @@ def run_role(
     home: Home = HOME,
 ) -> None:
     """The main function of a child of `serve`."""
+    import structlog
+
     from ingestd import pipes, roles
 
     lifeline, doorbell, told = (int(number) for number in pipe_numbers.split(","))
     handed = {door: int(number) for door, _, number in (each.partition("=") for each in sockets or ())}
     given = pipes.Pipes(lifeline=lifeline, doorbell=doorbell, told=told, sockets=handed)
-    roles.run(role, config, home, given, name=name)
+    try:
+        roles.run(role, config, home, given, name=name)
+    except IngestdError as problem:
+        code = CONFIGURATION if isinstance(problem, Misconfigured) else FAILURE
+        structlog.get_logger().error("role_failed", error=str(problem))
+        raise typer.Exit(code) from problem
 
 
 def main() -> None:

@@ -44,7 +44,7 @@ class Metrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         counter, timer = partial(Counter, registry=registry), partial(Histogram, registry=registry)
         self.events = counter("ingestd_door_events", "Events at the doors.", ["door", "event"])
-        self.received = counter("ingestd_received_bytes", "Bytes of files that were kept.", ["door"])
+        self.received = counter("ingestd_received_bytes", "Bytes of files that came whole.", ["door"])
         self.found = counter("ingestd_folder_found", "Files of the drop folder, by what found them.", ["by"])
         self.rows = counter("ingestd_rows", "Records by how they ended.", ["source", "outcome"])
         self.deliveries = counter("ingestd_deliveries", "Ended deliveries.", ["source", "state"])

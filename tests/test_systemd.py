@@ -22,14 +22,7 @@ from tests.running import PATIENCE_SECONDS, ROOT, Daemon, until
 UNITS = ROOT / "systemd"
 MOST_EXPOSED = 1.5
 
-# PR_SET_MDWE (prctl(2)): what MemoryDenyWriteExecute= asks of the kernel, kept through exec and by children.
-CONFINED = """
-import ctypes, os, sys
-libc = ctypes.CDLL(None, use_errno=True)
-if libc.prctl(65, 1, 0, 0, 0):
-    sys.exit(f"PR_SET_MDWE: {os.strerror(ctypes.get_errno())}")
-os.execv(sys.argv[1], sys.argv[1:])
-"""
+CONFINED = [sys.executable, "-m", "tests.confinement"]
 
 
 def analysed(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -43,9 +36,10 @@ def settings(unit: str) -> list[tuple[str, str]]:
 
 
 def confined(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """A Python program without writable and executable memory."""
-    command = [sys.executable, "-c", CONFINED, sys.executable, *arguments]
-    return subprocess.run(command, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
+    """A Python program under what the unit takes away."""
+    command = [*CONFINED, sys.executable, *arguments]
+    variables = {**os.environ, **environment}
+    return subprocess.run(command, env=variables, cwd=ROOT, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture
@@ -87,25 +81,33 @@ def test_the_socket_is_for_a_door_that_exists() -> None:
     assert dict(settings("ingestd.socket"))["FileDescriptorName"] in DOORS
 
 
-def test_polars_needs_the_variable_of_the_unit_where_memory_is_never_writable_and_executable() -> None:
+def test_polars_needs_the_variable_of_the_unit() -> None:
     """If the first half fails one day, the variable can go."""
     words = ("-c", "import polars; print(polars.DataFrame({'a': [1, 2]}).select(polars.col('a').sum()).item())")
     without = confined(*words, POLARS_SKIP_CPU_CHECK="")
     assert without.returncode != 0
     assert "mprotect" in without.stderr
-    assert confined(*words, POLARS_SKIP_CPU_CHECK="1").stdout == "3\n"
+    assert confined(*words).stdout == "3\n"
+
+
+def test_the_confinement_of_these_tests_is_one() -> None:
+    """What the unit forbids fails here too: a call of root's, and what /proc shows beside processes."""
+    tried = "import os\nfor path in ('/proc/self', '/proc/cpuinfo'): print(os.path.exists(path))\nos.chroot('/')"
+    done = confined("-c", tried)
+    assert done.stdout == ("True\nFalse\n" if os.geteuid() == 0 else "True\nTrue\n")
+    assert "PermissionError: [Errno 1]" in done.stderr
 
 
 @pytest.fixture
 def daemon(tmp_path: Path) -> Iterator[Daemon]:
-    """A daemon whose memory is never writable and executable, as under the unit."""
-    running = Daemon(tmp_path, POLARS_SKIP_CPU_CHECK="1")
-    running.before = [sys.executable, "-c", CONFINED]
+    """A daemon under what the unit takes away."""
+    running = Daemon(tmp_path)
+    running.before = CONFINED
     with running:
         yield running
 
 
-def test_the_whole_daemon_works_where_memory_is_never_writable_and_executable(daemon: Daemon) -> None:
+def test_the_whole_daemon_lives_with_what_the_unit_takes_away(daemon: Daemon) -> None:
     assert daemon.send("nordlead", "confined.csv", samples.clean(200)).startswith("226")
 
     def loaded() -> bool:
@@ -113,6 +115,7 @@ def test_the_whole_daemon_works_where_memory_is_never_writable_and_executable(da
         return delivery.state is State.COMPLETED and delivery.published_at is not None
 
     until(loaded, "the file to be loaded")
+    assert "not permitted" not in daemon.journal.read_text()
 
 
 def free_port() -> int:
