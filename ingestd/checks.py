@@ -44,9 +44,10 @@ def run(config: Path, home: Path) -> Iterator[Check]:
     if running(Places(home=home)):
         yield "ports are held by the running daemon", None
         return
-    if configuration.daemon.ftp.enabled:
-        ftp = configuration.daemon.ftp
-        yield _check(f"ftp {ftp.host}:{ftp.port}", partial(_bindable, ftp.host, ftp.port))
+    for name in ("ftp", "http"):
+        door = getattr(configuration.daemon, name)
+        if door.enabled:
+            yield _check(f"{name} {door.host}:{door.port}", partial(_bindable, door.host, door.port))
 
 
 def _check(name: str, look: Callable[[], object]) -> Check:

@@ -85,7 +85,8 @@ def _home(home: Path | None) -> Iterator[Path]:
 def _daemon(config: Path, home: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A daemon of its own, on any free port, that ends with the demo."""
     command = [sys.executable, "-m", "ingestd", "serve", "--config", str(config), "--home", str(home)]
-    environment = {**os.environ, "INGESTD_FTP__PORT": "0", "INGESTD_FOLDER__QUIET_SECONDS": "0.5"}
+    ports = {f"INGESTD_{door}__PORT": "0" for door in ("FTP", "HTTP")}
+    environment = {**os.environ, **ports, "INGESTD_FOLDER__QUIET_SECONDS": "0.5"}
     with (home / "daemon.log").open("ab") as journal:
         process = subprocess.Popen(command, env=environment, stderr=journal)  # noqa: S603 - our own program
     try:
@@ -205,6 +206,8 @@ def _show_addresses(doors: dict[str, Any], home: Path) -> None:
     console.print(
         f"  curl -T leads.csv ftp://nordlead:nordlead-demo@{ftp['host']}:{ftp['port']}/upload/", soft_wrap=True
     )
+    if http := doors.get("http"):
+        console.print(f"  curl http://{http['host']}:{http['port']}/readyz     and /metrics", soft_wrap=True)
     console.print(f"  .venv/bin/ingestd deliveries --home {home}", soft_wrap=True)
     console.print(f"  .venv/bin/ingestd log 1 --home {home}", soft_wrap=True)
 

@@ -42,13 +42,23 @@ class Places:
 
     @property
     def run(self) -> Path:
-        """What only holds while the daemon runs: lock, endpoints."""
+        """What only holds while the daemon runs: lock, endpoints, roles, metrics."""
         return self.home / "run"
 
     @property
     def endpoints(self) -> Path:
         """The addresses of the open doors, written when every door is open."""
         return self.run / "endpoints.json"
+
+    @property
+    def roster(self) -> Path:
+        """How each role is, written every second."""
+        return self.run / "roles.json"
+
+    @property
+    def metrics(self) -> Path:
+        """What the roles have counted since the daemon started."""
+        return self.run / "metrics"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -209,10 +209,18 @@ class Spool:
             raise
         return incoming
 
+    def free(self) -> int:
+        """Bytes that are free on the file system."""
+        disk = os.statvfs(self._temporary)
+        return disk.f_bavail * disk.f_frsize
+
+    def has_room(self, size: int = 0) -> bool:
+        """True while `size` bytes fit without touching the reserve."""
+        return self.free() - size >= self._reserve
+
     def check_room(self, size: int = 0) -> None:
         """Raise ENOSPC unless `size` bytes fit without touching the reserve."""
-        disk = os.statvfs(self._temporary)
-        if disk.f_bavail * disk.f_frsize - size < self._reserve:
+        if not self.has_room(size):
             raise OSError(errno.ENOSPC, f"less than {self._reserve} bytes would stay free")
 
     def new_key(self) -> str:

@@ -25,6 +25,7 @@ def config(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def any_port(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INGESTD_FTP__PORT", "0")
+    monkeypatch.setenv("INGESTD_HTTP__PORT", "0")
 
 
 @pytest.fixture
@@ -50,9 +51,9 @@ def problems(config: Path, home: Path) -> dict[str, str]:
 
 def test_the_example_is_good(config: Path, tmp_path: Path) -> None:
     found = list(checks.run(config, tmp_path / "home"))
-    assert [problem for _, problem in found] == [None] * 7
+    assert [problem for _, problem in found] == [None] * 8
     assert [name.split()[0] for name, _ in found] == [
-        "configuration", "schema", "schema", "mappings", "home", "database", "ftp",
+        "configuration", "schema", "schema", "mappings", "home", "database", "ftp", "http",
     ]  # fmt: skip
 
 

@@ -48,7 +48,9 @@ class DropFolder:
         clock: Callable[[], float] = time.monotonic,
         scan_seconds: float = 1.0,
         audit: Any = None,
+        beat: Callable[[], None] = lambda: None,
     ) -> None:
+        self._beat = beat
         self._root = root
         self._sources = sources
         self._landing = landing
@@ -86,6 +88,7 @@ class DropFolder:
 
     def _run(self) -> None:
         while not self._ended.is_set():
+            self._beat()
             try:
                 self.scan()
             except Exception as problem:  # noqa: BLE001 - whatever one scan met, the next one looks again
@@ -113,6 +116,7 @@ class DropFolder:
         for file, known in sorted(whole, key=lambda pair: (pair[0].status.st_mtime_ns, pair[0].name)):
             if self._ended.is_set():
                 break
+            self._beat()
             try:
                 receipt = self._take(file, known)
             except Unavailable as problem:
@@ -167,7 +171,7 @@ class DropFolder:
                 raise
             self._reject(file, path, f"The file is {problem.strerror}.")
             return None
-        self._audit.info("folder_landed", **_who(file), receipt=str(receipt), evidence=known)
+        self._audit.info("folder_landed", **_who(file), receipt=str(receipt), evidence=known, received=receipt.size)
         if unchanged(base, path, file.status):  # else a writer still had it: it is landed again, as a new version
             remove(base, path)
         return receipt

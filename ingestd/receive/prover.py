@@ -194,11 +194,10 @@ class Prover:
                     self.settle(delivery.source, delivery.folder, delivery.name)
             except Rejected as why:
                 log.info("delivery_refused_late", delivery=delivery.id, source=delivery.source, reason=why.message)
-
-    def forget(self, sources: Sequence[str]) -> None:
-        """Remove the companions of these sources whose file has not come in time."""
-        for source in sources:
-            self._proofs.forget(source, self._clock() - self._rules(source).wait)
+        now = self._clock()
+        late = [each for each in self._proofs.unused() if now - each.received_at > self._rules(each.source).wait]
+        if late:
+            self._proofs.forget(late)
 
     def _late(self, delivery: Delivery) -> bool:
         rules = self._rules(delivery.source)

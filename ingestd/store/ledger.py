@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, func, insert, select, update
 from sqlalchemy.sql import Select
 
 from ingestd.errors import Rejected, Unavailable
@@ -167,6 +167,21 @@ class Ledger:
         ended = [state for state in State if state.final]
         query = select(deliveries).where(deliveries.c.state.in_(ended), deliveries.c.published_at.is_(None))
         return self._all(query.where(deliveries.c.id.not_in(but)).order_by(deliveries.c.id).limit(limit))
+
+    def waiting(self) -> int:
+        """How many deliveries wait for proof that they are whole."""
+        # No results of theirs were handed back, so the small index of the unpublished finds them.
+        waiting = (deliveries.c.published_at.is_(None), deliveries.c.state == State.RECEIVED)
+        with reading(self.engine) as connection:
+            return connection.scalar(select(func.count()).select_from(deliveries).where(*waiting)) or 0
+
+    def last_success(self) -> dict[str, datetime]:
+        """When each source last had a delivery loaded, all rows or some; walks the whole ledger."""
+        loaded = deliveries.c.state.in_([State.COMPLETED, State.COMPLETED_WITH_REJECTS])
+        latest = select(deliveries.c.source, func.max(deliveries.c.finished_at)).where(loaded)
+        with reading(self.engine) as connection:
+            found = connection.execute(latest.group_by(deliveries.c.source)).all()
+        return {source: moment for source, moment in found if moment is not None}
 
     def same_content(self, delivery: Delivery) -> int | None:
         """The first delivery before this one that its source sent with the same bytes under another name, if any.

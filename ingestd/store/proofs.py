@@ -35,6 +35,11 @@ class Companion:
     """a digest in lower-case hexadecimal, a number of records, or empty for a marker"""
     file: str
     """the companion's own name"""
+    source: str
+    received_at: datetime
+
+
+_SAID = tuple(companions.c[each.name] for each in dataclasses.fields(Companion))
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -70,7 +75,7 @@ class Proofs:
         table = companions.c
         about = (table.source == delivery.source, table.folder == delivery.folder, table.name == delivery.name)
         mine = table.delivery_id.is_(None) | (table.delivery_id == delivery.id)
-        query = select(table.id, table.kind, table.value, table.file).where(*about, mine).order_by(table.id)
+        query = select(*_SAID).where(*about, mine).order_by(table.id)
         with reading(self.engine) as connection:
             found = [Companion(**row) for row in connection.execute(query).mappings()]
         return list({companion.kind: companion for companion in found}.values())
@@ -131,12 +136,18 @@ class Proofs:
         with reading(self.engine) as connection:
             return [delivery_of(row) for row in connection.execute(query).mappings()]
 
-    def forget(self, source: str, before: datetime) -> int:
-        """Removes companions whose file never came; returns how many."""
+    def unused(self) -> list[Companion]:
+        """Companions whose file has not come."""
+        query = select(*_SAID).where(companions.c.delivery_id.is_(None)).order_by(companions.c.id)
+        with reading(self.engine) as connection:
+            return [Companion(**row) for row in connection.execute(query).mappings()]
+
+    def forget(self, late: Sequence[Companion]) -> int:
+        """Removes companions whose file did not come in time; returns how many. One that was used meanwhile stays."""
         table = companions.c
-        late = (table.source == source, table.received_at < before, table.delivery_id.is_(None))
         with writing(self.engine) as connection:
-            return connection.execute(delete(companions).where(*late)).rowcount
+            mine = table.id.in_([companion.id for companion in late])
+            return connection.execute(delete(companions).where(mine, table.delivery_id.is_(None))).rowcount
 
 
 def _counted_too_late(delivery: Delivery, expected_records: int | None) -> bool:

@@ -232,7 +232,7 @@ def test_a_landing_without_prover_heeds_no_companions(office: Office) -> None:
 def test_companions_are_forgotten_when_their_file_never_comes(office: Office) -> None:
     office.send("x.csv.sha256", WRONG.encode())
     office.late = timedelta(hours=25)
-    office.prover.forget(["nordlead"])
+    office.prover.sweep()
     office.send("x.csv")
     assert office.known().state is State.QUEUED
 
@@ -249,7 +249,9 @@ def delivery(**values: object) -> Delivery:
 @pytest.mark.parametrize("demand", [True, False])
 def test_the_md5_is_only_computed_when_a_companion_gives_one(demand: bool) -> None:
     """It means reading the file once more."""
-    said = [Companion(id=1, kind=Kind.SHA256, value=SHA256, file="x.csv.sha256")]
+    said = [
+        Companion(id=1, kind=Kind.SHA256, value=SHA256, file="x.csv.sha256", source="s", received_at=datetime.now(UTC))
+    ]
     judged = judge(delivery(), said, ProofRules(demand=demand), lambda: pytest.fail("was read"))
     assert isinstance(judged, Proven)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-
 import pytest
 from sqlalchemy import Engine
 
@@ -12,7 +10,7 @@ from ingestd.errors import Rejected
 from ingestd.model import Arrival, Completeness, Delivery, State
 from ingestd.spool import Landed
 from ingestd.store.engine import writing
-from ingestd.store.ledger import Fenced, Ledger, now
+from ingestd.store.ledger import Fenced, Ledger
 from ingestd.store.proofs import Proofs
 
 ARRIVAL = Arrival(source="nordlead", login="nordlead", peer="192.0.2.1", protocol="ftp", name="x.csv", evidence="fin")
@@ -154,9 +152,17 @@ def test_a_loaded_file_only_learns_its_proof(ledger: Ledger, proofs: Proofs, dis
     assert dispatcher.health()["ready"] == 0
 
 
+def test_a_companion_that_was_used_meanwhile_is_not_forgotten(ledger: Ledger, proofs: Proofs) -> None:
+    say(proofs)
+    late = proofs.unused()
+    ledger.record(ARRIVAL, landed(), heed=True)
+    release(proofs, concerned(proofs))
+    assert proofs.forget(late) == 0
+
+
 def test_companions_whose_file_never_came_are_forgotten(ledger: Ledger, proofs: Proofs) -> None:
     say(proofs)
-    assert proofs.forget("nordlead", now() - timedelta(hours=1)) == 0
-    assert proofs.forget("stadtwerk", now() + timedelta(hours=1)) == 0
-    assert proofs.forget("nordlead", now() + timedelta(hours=1)) == 1
+    (late,) = proofs.unused()
+    assert proofs.forget([late]) == 1
+    assert proofs.unused() == []
     assert not ledger.record(ARRIVAL, landed(), heed=True).held
