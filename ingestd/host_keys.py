@@ -50,10 +50,8 @@ def _read(path: Path) -> HostKey:
         return HostKey(private=asyncssh.read_private_key(path), path=path)
     except OSError as problem:
         raise Misconfigured(FILE, KEY, f"{path} cannot be read: {problem.strerror}") from problem
-    except asyncssh.KeyEncryptionError as problem:
-        raise Misconfigured(FILE, KEY, f"{path} has a passphrase, which nobody could type at a start") from problem
     except (asyncssh.KeyImportError, ValueError) as problem:
-        raise Misconfigured(FILE, KEY, f"{path} is no private key: {problem}") from problem
+        raise Misconfigured(FILE, KEY, f"{path} cannot be used as a private key: {problem}") from problem
 
 
 def _make(path: Path) -> None:

@@ -77,9 +77,9 @@ def broken(folder: Path, what: str) -> Path:
     ("what", "told"),
     [
         ("absent", "cannot be read: No such file"),
-        ("public", "is no private key"),
-        ("nonsense", "is no private key"),
-        ("locked", "has a passphrase"),
+        ("public", "cannot be used as a private key"),
+        ("nonsense", "cannot be used as a private key"),
+        ("locked", "Passphrase must be specified"),
         ("open", "can be read by everybody"),
     ],
 )
