@@ -200,7 +200,8 @@ def opened(config: Path, home: Path) -> Iterator[Daemon]:
         house.dispatcher.reconcile()
         stack.callback(house.engine.dispose)
         wanted = house.configuration.daemon
-        children = [Child(role="receiver", name="receiver")] if wanted.ftp.enabled or wanted.folder.enabled else []
+        doors = (wanted.ftp, wanted.sftp, wanted.folder)
+        children = [Child(role="receiver", name="receiver")] if any(door.enabled for door in doors) else []
         children += [Child(role="worker", name=f"worker-{number}") for number in range(1, wanted.worker.processes + 1)]
         yield Daemon(config=config, home=home, house=house, lock=lock, children=children)
 

@@ -34,16 +34,17 @@ class HostKey:
 def host_key(configured: str, config: Path, home: Path) -> HostKey:
     """The configured key, relative to the configuration folder, or one in the home. Raises Misconfigured."""
     if configured:
-        return _read(config / configured)
+        return read_host_key(config / configured)
     path = home / "keys" / MADE
     try:
         _make(path)
     except OSError as problem:
         raise Misconfigured(FILE, KEY, f"{path} cannot be made: {problem.strerror}") from problem
-    return _read(path)
+    return read_host_key(path)
 
 
-def _read(path: Path) -> HostKey:
+def read_host_key(path: Path) -> HostKey:
+    """The private key in a file. Raises Misconfigured, also when everybody could read it."""
     try:
         if path.stat().st_mode & 0o007:
             raise Misconfigured(FILE, KEY, f"{path} can be read by everybody; chmod 600 mends it")

@@ -10,12 +10,14 @@ from typing import Any
 
 from ingestd.accounts import Account, InMemoryAccounts, Passwords
 from ingestd.errors import Misconfigured
+from ingestd.host_keys import host_key
 from ingestd.house import House
 from ingestd.pipes import Pipes, on_stop, ringer, say_ready
 from ingestd.receive.folder import DropFolder, FolderOptions
 from ingestd.receive.ftp import FtpDoor, FtpOptions
 from ingestd.receive.gate import Gate
 from ingestd.receive.landing import Landing
+from ingestd.receive.sftp import SftpDoor, SftpOptions
 from ingestd.settings import FtpSettings, Source
 from ingestd.store import organisation
 from ingestd.store.engine import reading
@@ -37,6 +39,8 @@ def receive(house: House, pipes: Pipes) -> None:
         gate = Gate(accounts=InMemoryAccounts(accounts(sources)), passwords=Passwords(), throttle=_throttle(house))
         if house.configuration.daemon.ftp.enabled:
             doors["ftp"] = _open_ftp(house, gate, landing, stack)
+        if house.configuration.daemon.sftp.enabled:
+            doors["sftp"] = _open_sftp(house, gate, landing, stack)
         if house.configuration.daemon.folder.enabled:
             doors["folder"] = _open_folder(house, sources, landing, stack)
         say_ready(pipes.ready, doors)
@@ -84,6 +88,29 @@ def _open_ftp(house: House, gate: Gate, landing: Landing, stack: ExitStack) -> d
     stack.callback(door.stop)
     host, port = door.address
     return {"host": host, "port": port}
+
+
+def _open_sftp(house: House, gate: Gate, landing: Landing, stack: ExitStack) -> dict[str, Any]:
+    settings = house.configuration.daemon.sftp
+    key = host_key(settings.host_key, house.config, house.places.home)
+    options = SftpOptions(
+        host_key=key.private,
+        host=settings.host,
+        port=settings.port,
+        max_connections=settings.max_connections,
+        idle_timeout=settings.idle_seconds,
+    )
+    door = SftpDoor(options, landing, gate, house.places.homes)
+    try:
+        door.start()
+    except OSError as problem:
+        where = f"{settings.host}:{settings.port}"
+        raise Misconfigured(
+            "ingestd.toml", "sftp.port", f"{where} cannot be opened: {problem.strerror or problem}"
+        ) from problem
+    stack.callback(door.stop)
+    host, port = door.address
+    return {"host": host, "port": port, "fingerprint": key.fingerprint}
 
 
 def _open_folder(house: House, sources: Iterable[Source], landing: Landing, stack: ExitStack) -> dict[str, Any]:

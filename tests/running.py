@@ -58,6 +58,7 @@ class Daemon:
         self.environment = {
             **os.environ,
             "INGESTD_FTP__PORT": "0",
+            "INGESTD_SFTP__PORT": "0",
             "INGESTD_FOLDER__QUIET_SECONDS": "0.2",
             "INGESTD_FOLDER__SCAN_SECONDS": "0.2",
             **environment,
