@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import os
+import socket
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +20,8 @@ from ingestd.receive.gate import Gate
 from ingestd.receive.landing import Landing
 
 T = TypeVar("T")
+
+_FAREWELL = 1.0  # seconds in which a client reads why its connection was ended
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +71,7 @@ class Desk:
         self.channels: set[object] = set()
         """channels whose files are still being looked after, also when their connection is gone"""
         self.stopping = False
+        self._farewells: set[socket.socket] = set()
         # Apart, so that a thousand logins in a queue do not hold up the files of those who are in.
         self._hashing: Executor = ThreadPoolExecutor(2, "sftp-login")
         self._landings: Executor = ThreadPoolExecutor(8, "sftp-landing")
@@ -80,8 +84,19 @@ class Desk:
         """Keep a file in a thread."""
         return await asyncio.get_running_loop().run_in_executor(self._landings, work)
 
+    def part(self, farewell: socket.socket) -> None:
+        """Close a socket in a moment."""
+        self._farewells.add(farewell)
+        asyncio.get_running_loop().call_later(_FAREWELL, self._parted, farewell)
+
+    def _parted(self, farewell: socket.socket) -> None:
+        self._farewells.discard(farewell)
+        farewell.close()
+
     def close(self) -> None:
-        """Wait for work in threads."""
+        """Wait for work in threads; let go of what is left."""
+        for farewell in tuple(self._farewells):
+            self._parted(farewell)
         self._hashing.shutdown(cancel_futures=True)
         self._landings.shutdown()
 

@@ -72,7 +72,7 @@ class Files(asyncssh.SFTPServer):
         self._account = account
         self._sender = Sender(account=account, peer=peer, protocol="sftp")
         self._audit = audit
-        self._landed: OrderedDict[str, Kept] = OrderedDict()
+        self._landed: OrderedDict[Place, Kept] = OrderedDict()
         self._parked: OrderedDict[str, tuple[int, int, int, int]] = OrderedDict()
         self.open_files: set[Sending | Fetching] = set()
         self.asked_to_close = False
@@ -115,7 +115,7 @@ class Files(asyncssh.SFTPServer):
     def _expect(self, raw: bytes, pflags: int) -> Sending:
         path = self._path(raw)
         place, real = upload_place(path), self._home.real(path)
-        self._check_flags(path, real, pflags)
+        self._check_flags(place, real, pflags)
         return Sending(
             incoming=self._desk.landing.open(self._account.limit),
             place=place,
@@ -123,13 +123,13 @@ class Files(asyncssh.SFTPServer):
             park_at=real if place.partial else None,
         )
 
-    def _check_flags(self, path: str, real: Path, pflags: int) -> None:
+    def _check_flags(self, place: Place, real: Path, pflags: int) -> None:
         there = os.path.lexists(real)
         if real.is_dir():
             raise NotAllowed("That is a folder")
         if there and pflags & asyncssh.FXF_EXCL:
             raise asyncssh.SFTPFailure("there is a file of that name")
-        resumed = (there or path in self._landed) and not pflags & asyncssh.FXF_TRUNC
+        resumed = (there or place in self._landed) and not pflags & asyncssh.FXF_TRUNC
         if pflags & asyncssh.FXF_APPEND or resumed:
             raise asyncssh.SFTPFailure(_WHOLE)
         if not there and not pflags & asyncssh.FXF_CREAT:
@@ -192,7 +192,7 @@ class Files(asyncssh.SFTPServer):
             raise asyncssh.SFTPFailure(why_not_kept(problem)) from problem
         if receipt is not None:
             self._tell("upload_landed", sending, reply=str(receipt))
-            self._remember_landed(_path_of(sending), receipt)
+            self._remember_landed(sending.place, receipt)
         elif sending.park_at is not None:
             self._tell("upload_parked", sending)
             self._remember_parked(sending.park_at)
@@ -215,8 +215,8 @@ class Files(asyncssh.SFTPServer):
         place = sending.place
         self._audit(event, name=place.label, folder=place.folder, received=sending.incoming.size, **facts)
 
-    def _remember_landed(self, path: str, receipt: Receipt) -> None:
-        self._landed[path] = Kept(size=receipt.size, at=time.time())
+    def _remember_landed(self, place: Place, receipt: Receipt) -> None:
+        self._landed[place] = Kept(size=receipt.size, at=time.time())
         _forget_oldest(self._landed)
 
     def _remember_parked(self, real: Path) -> None:
@@ -236,11 +236,11 @@ class Files(asyncssh.SFTPServer):
 
     async def _rename(self, old: bytes, new: bytes, *, replace: bool) -> None:
         with self._answered("rename", old, new):
-            source, path = self._home.real(self._path(old)), self._path(new)
+            source, target = self._home.real(self._path(old)), self._home.real(self._path(new))
             self._home.parked(str(source))
-            place, target = upload_place(path), self._home.real(path)
+            place = upload_place(self._path(new))
             if not place.partial:
-                await self._land_parked(source, path)
+                await self._land_parked(source, place)
                 return
             self._park_as(source, target, replace=replace)
 
@@ -258,8 +258,7 @@ class Files(asyncssh.SFTPServer):
             return self._sender.arrival(place, Completeness.PROVEN, f"{EVIDENCE}, {_RENAMED}")
         return self._sender.arrival(place, Completeness.ASSUMED, _RENAMED)
 
-    async def _land_parked(self, source: Path, path: str) -> None:
-        place = upload_place(path)
+    async def _land_parked(self, source: Path, place: Place) -> None:
         arrival = self._arrival(source, place)
         facts = {"name": place.label, "folder": place.folder, "renamed": True}
         landing, limit = self._desk.landing, self._account.limit
@@ -272,7 +271,7 @@ class Files(asyncssh.SFTPServer):
             raise asyncssh.SFTPFailure(why_not_kept(problem)) from problem
         self._audit("upload_landed", reply=str(receipt), received=receipt.size, **facts)
         self._parked.pop(str(source), None)
-        self._remember_landed(path, receipt)
+        self._remember_landed(place, receipt)
 
     # --- folders and removal
 
@@ -319,9 +318,14 @@ class Files(asyncssh.SFTPServer):
             try:
                 return attributes(self._home.real(asked).lstat())
             except FileNotFoundError:
-                if (kept := self._landed.get(asked)) is None:
-                    raise
-                return regular(kept.size, kept.at)
+                if kept := self._kept(asked):
+                    return regular(kept.size, kept.at)
+                raise
+
+    def _kept(self, path: str) -> Kept | None:
+        with contextlib.suppress(NotAllowed):
+            return self._landed.get(upload_place(path))
+        return None
 
     stat = lstat  # no symbolic link is followed
 
@@ -357,10 +361,6 @@ class Files(asyncssh.SFTPServer):
         return "partner"
 
 
-def _path_of(sending: Sending) -> str:
-    return posixpath.join("/", sending.place.folder and f"upload/{sending.place.folder}", sending.place.name)
-
-
 def _looked_at(real: Path) -> asyncssh.SFTPAttrs | None:
     try:
         return attributes(real.lstat())
@@ -368,6 +368,6 @@ def _looked_at(real: Path) -> asyncssh.SFTPAttrs | None:
         return None
 
 
-def _forget_oldest(memory: OrderedDict[str, Any]) -> None:
+def _forget_oldest(memory: OrderedDict[Any, Any]) -> None:
     while len(memory) > _MOST_REMEMBERED:
         memory.popitem(last=False)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import socket
 from typing import Any
 
 import asyncssh
@@ -68,8 +70,15 @@ class SshSession(asyncssh.SSHServer):
 
     def dismiss(self, reason: str) -> None:
         """End the connection, and tell the client why."""
-        if self._connection is not None:
-            self._connection.disconnect(asyncssh.DISC_BY_APPLICATION, reason)
+        if self._connection is None:
+            return
+        # asyncssh closes at once. With bytes of the client unread that sends RST, and takes the reason away from it;
+        # so the socket itself is kept for a moment, in which the client reads what was said.
+        farewell = self._connection.get_extra_info("socket").dup()
+        self._connection.disconnect(asyncssh.DISC_BY_APPLICATION, reason)
+        with contextlib.suppress(OSError):  # the client was quicker
+            farewell.shutdown(socket.SHUT_WR)
+        self.desk.part(farewell)
 
     def touch(self) -> None:
         """The client has sent something."""
