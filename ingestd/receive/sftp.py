@@ -203,9 +203,11 @@ class SftpDoor:
 
     def _told(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         """Called by asyncio for what nobody caught, and when it cannot accept for want of descriptors."""
-        problem = context.get("exception")
-        event = "sftp_cannot_accept" if isinstance(problem, OSError) else "sftp_fault"
-        self._desk.audit.error(event, reason=str(context.get("message", "")), exc_info=problem)
+        problem, reason = context.get("exception"), str(context.get("message", ""))
+        if reason.startswith("socket.accept()"):  # asyncio tries again after a second
+            self._desk.audit.error("sftp_cannot_accept", reason=str(problem))
+        else:
+            self._desk.audit.error("sftp_fault", reason=reason, exc_info=problem)
 
 
 def open_socket(host: str, port: int) -> socket.socket:

@@ -137,6 +137,13 @@ class Handler(sftp.SFTPServerHandler):
         if self._writer is not None and not self._writer.channel.is_closing():
             await self._writer.drain()
 
+    async def _cleanup(self, exc: Exception | None) -> None:
+        """The end of the channel. OpenSSH's scp takes a server that gives no exit status for one that has failed."""
+        if self._writer is not None:
+            chan = cast("asyncssh.SSHServerChannel[bytes]", self._writer.channel)
+            chan.exit(1 if exc or self._files.open_files else 0)
+        await super()._cleanup(exc)
+
     async def _process_close(self, packet: SSHPacket) -> None:
         self._files.asked_to_close = True
         try:

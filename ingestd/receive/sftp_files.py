@@ -145,12 +145,13 @@ class Files(asyncssh.SFTPServer):
         """Keep a piece of a file. After the first that cannot be kept there is no file any more."""
         if not isinstance(file_obj, Sending):
             raise asyncssh.SFTPPermissionDenied("the file is open for reading")
-        if file_obj.problem is None:
-            try:
-                return file_obj.incoming.write_at(offset, data)
-            except OSError as problem:
-                self._refuse(file_obj, problem)
-        raise asyncssh.SFTPFailure(why_not_kept(file_obj.problem or OSError()))
+        if file_obj.problem is not None:
+            raise asyncssh.SFTPFailure(why_not_kept(file_obj.problem))
+        try:
+            return file_obj.incoming.write_at(offset, data)
+        except Exception as problem:
+            self._refuse(file_obj, problem)
+            raise asyncssh.SFTPFailure(why_not_kept(problem)) from problem
 
     def _refuse(self, sending: Sending, problem: BaseException) -> None:
         sending.problem = problem

@@ -183,11 +183,16 @@ class SshSession(asyncssh.SSHServer):
     # --- audit
 
     def audit(self, event: str, **facts: Any) -> None:
-        """One line for operators; never a password."""
+        """One line for operators; never a password, and nothing that a terminal would obey."""
         who: dict[str, object] = {"peer": self.peer}
         if self.account is not None:
             who |= {"source": self.account.source, "login": self.account.login}
-        self.desk.audit.info(f"sftp_{event}", **(who | facts))
+        shown = {name: _printable(fact) if isinstance(fact, str) else fact for name, fact in (who | facts).items()}
+        self.desk.audit.info(f"sftp_{event}", **shown)
+
+
+def _printable(text: str) -> str:
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode("ascii") for each in text)
 
 
 def _disconnected(reason: str) -> asyncssh.DisconnectError:

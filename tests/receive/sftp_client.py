@@ -20,9 +20,9 @@ T = TypeVar("T")
 class SshClient:
     """An SSH connection that is logged in."""
 
-    def __init__(self, door: SftpDoor, login: str = "acme", **options: Any) -> None:
+    def __init__(self, door: SftpDoor | tuple[str, int], login: str = "acme", **options: Any) -> None:
         self.loop = asyncio.new_event_loop()
-        host, port = door.address
+        host, port = door if isinstance(door, tuple) else door.address
         given: dict[str, Any] = {
             "config": None,
             "known_hosts": None,
@@ -73,7 +73,7 @@ class SshClient:
 class SftpClient(SshClient):
     """asyncssh's client, with paths as bytes."""
 
-    def __init__(self, door: SftpDoor, login: str = "acme", **options: Any) -> None:
+    def __init__(self, door: SftpDoor | tuple[str, int], login: str = "acme", **options: Any) -> None:
         super().__init__(door, login, **options)
         self.client = self.run(self.connection.start_sftp_client(path_encoding=None))
 
@@ -108,7 +108,7 @@ class RawClient(SshClient):
     SENDING = 2 | 8 | 16
     """write, create, truncate"""
 
-    def __init__(self, door: SftpDoor, login: str = "acme", **options: Any) -> None:
+    def __init__(self, door: SftpDoor | tuple[str, int], login: str = "acme", **options: Any) -> None:
         super().__init__(door, login, **options)
         session = self.connection.open_session(subsystem="sftp", encoding=None)
         self.writer, self.reader, _ = self.run(session)

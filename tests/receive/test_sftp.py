@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -21,7 +23,9 @@ import pytest
 
 from ingestd.accounts import InMemoryAccounts
 from ingestd.model import Completeness
-from ingestd.receive.sftp import SftpDoor
+from ingestd.receive.gate import Gate
+from ingestd.receive.landing import Landing
+from ingestd.receive.sftp import SftpDoor, SftpOptions
 from ingestd.spool import Spool
 from tests.receive.receiving import PASSWORD, MemoryLedger, files_below, wait_for
 from tests.receive.sftp_client import RawClient, SftpClient, text
@@ -280,6 +284,34 @@ def test_no_version_is_told(sftp_door: SftpDoor) -> None:
         assert client.connection.get_extra_info("server_version") == "SSH-2.0-ingestd"
         assert b"asyncssh" not in client.greeting.lower()
         assert b"posix-rename@openssh.com" in client.greeting
+
+
+def test_a_socket_that_somebody_else_has_opened(
+    tmp_path: Path, landing: Landing, gate: Gate, audit: Any, audited: list[Any], host_key: asyncssh.SSHKey
+) -> None:
+    """As systemd does. When there is no descriptor for a connection, that is told, and it is taken later."""
+    listening = Scarce()
+    listening.bind(("127.0.0.1", 0))
+    listening.listen()
+    options = SftpOptions(host_key=host_key)
+    door = SftpDoor(options, landing, gate, tmp_path / "homes", listening=listening, audit=audit)
+    door.start()
+    assert door.address == listening.getsockname()
+    SftpClient(door).close()
+    door.stop()
+    assert "Too many open files" in only(audited, "sftp_cannot_accept")["reason"]
+
+
+class Scarce(socket.socket):
+    """A listening socket in a process that has no descriptor left, once."""
+
+    refused = False
+
+    def accept(self) -> Any:
+        if not self.refused:
+            self.refused = True
+            raise OSError(errno.EMFILE, "Too many open files")
+        return super().accept()
 
 
 def test_an_address_that_is_taken(open_sftp: Callable[..., SftpDoor], sftp_door: SftpDoor) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -53,6 +54,20 @@ class Machine:
         ran = subprocess.run(
             command, cwd=self.folder, env=environment, capture_output=True, text=True, timeout=30, check=False
         )
+        return ran.returncode, ran.stdout + ran.stderr
+
+    def scp(self, *arguments: str) -> tuple[int, str]:
+        """OpenSSH 9 and later speak SFTP here."""
+        given = ["-F", "none", "-o", f"UserKnownHostsFile={self.folder / 'known_hosts'}", "-o", "IdentitiesOnly=yes"]
+        command = ["scp", *given, "-s", "-B", "-i", str(self.key), "-P", self.port, *arguments]
+        ran = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=30, check=False)
+        return ran.returncode, ran.stdout + ran.stderr
+
+    def lftp(self, commands: str) -> tuple[int, str]:
+        connect = f"ssh -a -x -F none -o UserKnownHostsFile={self.folder / 'known_hosts'} -i {self.key}"
+        settings = f"set sftp:connect-program '{connect}'; set net:max-retries 1; set cmd:fail-exit yes; "
+        command = ["lftp", "-c", f"{settings} open -u acme,none -p {self.port} sftp://127.0.0.1; {commands}"]
+        ran = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, timeout=30, check=False)
         return ran.returncode, ran.stdout + ran.stderr
 
     def curl(self, *arguments: str) -> tuple[int, str]:
@@ -168,6 +183,26 @@ def test_curl_fetches_and_is_refused(machine: Machine, tmp_path: Path, ledger: M
     (machine.folder / "large.csv").write_bytes(b"x" * (LIMIT + 1))
     assert machine.curl("-T", "large.csv", f"sftp://127.0.0.1:{machine.port}/upload/large.csv")[0] != 0
     assert ledger.rows == []
+
+
+def test_scp_sends_a_file(machine: Machine, ledger: MemoryLedger) -> None:
+    """With its times; `-s` asks for SFTP, as newer versions do by themselves."""
+    code, told = machine.scp("-p", "leads.csv", "acme@127.0.0.1:upload/")
+    assert code == 0, told
+    assert [(arrival.name, landed.size) for arrival, landed in ledger.rows] == [("leads.csv", len(ROWS))]
+
+
+@pytest.mark.skipif(shutil.which("lftp") is None, reason="lftp is not installed")
+def test_lftp_sends_files(machine: Machine, ledger: MemoryLedger) -> None:
+    """One by one, and a whole folder."""
+    (machine.folder / "out").mkdir()
+    for name in ("a.csv", "b.csv"):
+        (machine.folder / "out" / name).write_bytes(ROWS)
+    code, told = machine.lftp("put leads.csv -o upload/leads.csv; mirror -R out upload")
+    assert code == 0, told
+    assert {(arrival.name, landed.size) for arrival, landed in ledger.rows} == {
+        (name, len(ROWS)) for name in ("leads.csv", "a.csv", "b.csv")
+    }
 
 
 def test_asyncssh_puts_and_looks(sftp: SftpClient, ledger: MemoryLedger, tmp_path: Path) -> None:

@@ -314,6 +314,21 @@ def _no_space(descriptor: int, chunk: bytes = b"") -> int:
     return len(chunk)
 
 
+def test_a_bug_in_a_write_costs_the_file(
+    sftp: SftpClient, audited: list[Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def fail(*_: object) -> int:
+        raise RuntimeError("a secret of ours")
+
+    monkeypatch.setattr("ingestd.spool.Incoming.write_at", fail)
+    file = sftp.open("x.csv")
+    for call in (file.write(b"x"), file.close()):
+        with pytest.raises(asyncssh.SFTPFailure, match="the file could not be kept; send it again later"):
+            sftp.run(call)
+    assert [line["event"] for line in audited].count("sftp_upload_fault") == 1
+    assert files_below(tmp_path / "spool") == []
+
+
 def test_a_store_that_is_away(sftp: SftpClient, ledger: MemoryLedger, tmp_path: Path) -> None:
     """Nothing is kept, and when it is back the same session can send again."""
     ledger.away = True
@@ -442,6 +457,11 @@ def test_modes_are_those_of_a_partner(sftp: SftpClient) -> None:
     sftp.send("x.part", ROWS)
     assert sftp.do("stat", "x.part").permissions == stat.S_IFREG | 0o644
     assert sftp.do("stat", "/").permissions == stat.S_IFDIR | 0o755
+
+
+def test_nothing_in_the_audit_moves_a_terminal(sftp: SftpClient, audited: list[Any]) -> None:
+    refused(sftp, "remove", b"a\x1b[2J\n.part")
+    assert audited[-1]["argument"] == "a\\x1b[2J\\n.part"
 
 
 def test_commands_are_audited(sftp: SftpClient, audited: list[Any]) -> None:
