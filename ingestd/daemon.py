@@ -302,7 +302,7 @@ def opened(config: Path, home: Path) -> Iterator[Daemon]:
         stack.callback(house.engine.dispose)
         wanted = house.configuration.daemon
         roles = children.of(
-            receiver=wanted.ftp.enabled or wanted.folder.enabled,
+            receiver=any(door.enabled for door in (wanted.ftp, wanted.sftp, wanted.folder)),
             workers=wanted.worker.processes,
             web=wanted.http.enabled,
         )

@@ -16,6 +16,7 @@ import structlog
 from ingestd.accounts import InMemoryAccounts, Passwords
 from ingestd.errors import Misconfigured, Unavailable
 from ingestd.feeds import Feeds, accounts
+from ingestd.host_keys import host_key
 from ingestd.house import House
 from ingestd.metrics import Metrics
 from ingestd.pipes import Pipes, on_stop, ringer, say_ready
@@ -25,6 +26,7 @@ from ingestd.receive.ftp import FtpDoor, FtpOptions
 from ingestd.receive.gate import Gate
 from ingestd.receive.landing import Landing
 from ingestd.receive.prover import ProofRules, Prover
+from ingestd.receive.sftp import SftpDoor, SftpOptions
 from ingestd.settings import FtpSettings, Source
 from ingestd.store.proofs import Proofs
 from ingestd.throttle import Throttle, ThrottleRules
@@ -89,6 +91,8 @@ def receive(house: House, pipes: Pipes, metrics: Metrics) -> None:
         doors: dict[str, Any] = {}
         if house.configuration.daemon.ftp.enabled:
             doors["ftp"] = _open_ftp(house, gate, landing, stack, wiring)
+        if house.configuration.daemon.sftp.enabled:
+            doors["sftp"] = _open_sftp(house, gate, landing, stack, wiring)
         if house.configuration.daemon.folder.enabled:
             doors["folder"] = _open_folder(house, wiring.feeds.sources, landing, stack, wiring)
         beat = wiring.pulse.loop("sources", allowance=STORE_SECONDS)
@@ -154,6 +158,37 @@ def _open_ftp(house: House, gate: Gate, landing: Landing, stack: Closing, wiring
     stack.callback(door.stop, house.configuration.daemon.stop.transfer_seconds)
     host, port = door.address
     return {"host": host, "port": port}
+
+
+def _open_sftp(house: House, gate: Gate, landing: Landing, stack: Closing, wiring: Wiring) -> dict[str, Any]:
+    settings = house.configuration.daemon.sftp
+    key = host_key(settings.host_key, house.config, house.places.home)
+    options = SftpOptions(
+        host_key=key.private,
+        host=settings.host,
+        port=settings.port,
+        max_connections=settings.max_connections,
+        idle_timeout=settings.idle_seconds,
+    )
+    door = SftpDoor(
+        options,
+        landing,
+        gate,
+        house.places.homes,
+        listening=wiring.pipes.listening("sftp"),
+        beat=wiring.pulse.loop("sftp", allowance=LOOP_SECONDS),
+    )
+    try:
+        door.start()
+    except OSError as problem:
+        where = f"{settings.host}:{settings.port}"
+        raise Misconfigured(
+            "ingestd.toml", "sftp.port", f"{where} cannot be opened: {problem.strerror or problem}"
+        ) from problem
+    wiring.feeds.on_change(lambda _: door.dismiss_unknown())
+    stack.callback(door.stop, house.configuration.daemon.stop.transfer_seconds)
+    host, port = door.address
+    return {"host": host, "port": port, "fingerprint": key.fingerprint}
 
 
 def _open_folder(

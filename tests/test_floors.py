@@ -14,7 +14,7 @@ FLOORS = (
     ("settings", "schemas", "journal", "receipts", "control_total", "metrics", "roster"),
     ("spool",),
     ("store",),
-    ("accounts", "throttle"),
+    ("accounts", "throttle", "host_keys"),
     ("receive", "ingest"),
     ("dispatch", "handback"),
     ("web",),

@@ -101,10 +101,11 @@ class Landing:
     def _accept_companion(self, incoming: Incoming, arrival: Arrival, about: str, kind: Kind) -> Receipt:
         assert self._prover is not None
         try:
+            incoming.check_whole()
             with Path(incoming.name).open("rb") as file:
                 value = parse(kind, file.read(LARGEST + 1), about)
             told = self._prover.companion(arrival, about, kind, value)
-            return Receipt(delivery_id=None, size=incoming.size, sha256=incoming.sha256, told=told)
+            return Receipt(delivery_id=None, size=incoming.size, sha256=incoming.digest(), told=told)
         finally:
             incoming.close()
 
