@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import QueuePool
 
 from ingestd.errors import Misconfigured, Unavailable
 
@@ -35,8 +35,11 @@ def sqlite_url(home: Path) -> str:
 
 
 def _sqlite(url: str) -> Engine:
-    # One connection a thread and use: SQLite opens in microseconds, and an idle pooled one would pin the WAL.
-    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS, "isolation_level": None}, poolclass=NullPool)
+    # Connections stay open between uses: opening one reads the schema again, and the last one to close copies the whole
+    # log into the database, fsyncs it and removes the log, which cost a small file more than its loading. An idle
+    # connection is in no transaction, so it keeps nothing from being copied.
+    arguments = {"timeout": BUSY_SECONDS, "isolation_level": None, "check_same_thread": False}
+    engine = create_engine(url, connect_args=arguments, poolclass=QueuePool, pool_size=4, max_overflow=-1)
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", _begin)
     return engine
