@@ -11,18 +11,15 @@ import os
 import random
 import statistics
 import tempfile
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench import clients, servers
-from bench.servers import Place, Receiver, Server, Vsftpd
+from bench.servers import Receiver, Server, Vsftpd
 
 SIZE = 35 * 1024 * 1024 - 4096
 """bytes; as large as a source may send"""
-
-Send = Callable[[Place, Path, list[str]], float]
 
 
 @dataclass(kw_only=True)
@@ -41,7 +38,7 @@ class Rates:
 def measure(crowds: list[int], rounds: int) -> None:
     """Prints the table."""
     print(f"\nUploads of {SIZE / 2**20:.1f} MiB a client; the median of {rounds} rounds, in turns.")
-    print("ingestd: with SHA-256, fsync and ledger before 226. vsftpd: without.\n")
+    print("The client is curl. ingestd: with SHA-256, fsync and ledger before 226. vsftpd: without.\n")
     with tempfile.TemporaryDirectory(prefix="ingestd-bench-") as made, ExitStack() as stack:
         folder = Path(made)
         folder.chmod(0o755)  # vsftpd's sessions run as another user
@@ -52,30 +49,30 @@ def measure(crowds: list[int], rounds: int) -> None:
         stack.callback(ours.stop)
         stack.callback(theirs.stop)
         print(f"{'':<8} {'clients':>7} {'ingestd':>12} {'vsftpd':>12} {'ratio':>8}   processor a file")
-        _rows("FTP", clients.send_together, (ours, theirs), file, crowds, rounds)
+        _rows("FTP", (ours, theirs), file, crowds, rounds)
         if clients.offers_tls(ours.place):
-            _rows("FTPS", clients.curl_together, (ours, theirs), file, crowds, rounds)
+            _rows("FTPS", (ours, theirs), file, crowds, rounds)
         else:
             print("FTPS     this receiver does not offer TLS")
 
 
-def _rows(name: str, send: Send, pair: tuple[Receiver, Vsftpd], file: Path, crowds: list[int], rounds: int) -> None:
+def _rows(name: str, pair: tuple[Receiver, Vsftpd], file: Path, crowds: list[int], rounds: int) -> None:
     for count in crowds:
         rates = Rates(), Rates()
         for number in range(rounds + 1):
             names = [f"{name}-{count}-{number}-{client}.csv" for client in range(count)]
-            _round(pair[0], send, file, names, rates[0] if number else None)
-            _round(pair[1], send, file, names, rates[1] if number else None)
+            _round(pair[0], file, names, rates[0] if number else None, tls=name == "FTPS")
+            _round(pair[1], file, names, rates[1] if number else None, tls=name == "FTPS")
         mine, bare = (rate.megabytes(count) for rate in rates)
         spent = " ".join(f"{statistics.median(rate.processor) / count * 1000:6.0f} ms" for rate in rates)
         print(f"{name:<8} {count:>7} {mine:>7.0f} MB/s {bare:>7.0f} MB/s {mine / bare:>6.2f} x  {spent}", flush=True)
 
 
-def _round(server: Receiver | Vsftpd, send: Send, file: Path, names: list[str], rate: Rates | None) -> None:
+def _round(server: Receiver | Vsftpd, file: Path, names: list[str], rate: Rates | None, *, tls: bool) -> None:
     """One server's turn. The first one of a row, without `rate`, warms up and is not counted."""
     os.sync()  # what an earlier turn left to be written would be this one's burden
     before = clients.cpu_seconds(server.pid)
-    seconds = send(server.place, file, names)
+    seconds = clients.send_together(server.place, file, names, tls=tls)
     if rate is not None:
         rate.seconds.append(seconds)
         rate.processor.append(clients.cpu_seconds(server.pid) - before)
