@@ -67,14 +67,14 @@ class Checked:
 def check(frame: pl.DataFrame, columns: Mapping[str, str], rules: Rules) -> Checked:
     """Types and checks the mapped text; `columns` names the header of each field, for the messages."""
     fields = [rules.schema.by_name[name] for name in columns]
-    typed = frame.select("row")
+    read: dict[str, pl.Series] = {}
     found: list[pl.DataFrame] = []
     # Countries first: they decide how the phones and postcodes of their records are read.
     for field in sorted(fields, key=lambda field: field.type != "country"):
-        values, wrong = _typed(field, frame, typed, rules, columns[field.name])
-        typed = typed.with_columns(values.alias(field.name))
+        values, wrong = _typed(field, frame, read.get("country"), rules, columns[field.name])
+        read[field.name] = values
         found += wrong
-    typed = typed.select("row", *columns)
+    typed = frame.select("row").with_columns(read[name].alias(name) for name in columns)
     invalid = _invalid_phone(frame, typed, rules)
     typed = typed.with_columns(invalid)
     if rules.invalid_phone_closes:
@@ -90,12 +90,12 @@ def _invalid_phone(frame: pl.DataFrame, typed: pl.DataFrame, rules: Rules) -> pl
 
 
 def _typed(
-    field: LeadField, frame: pl.DataFrame, typed: pl.DataFrame, rules: Rules, column: str
+    field: LeadField, frame: pl.DataFrame, countries: pl.Series | None, rules: Rules, column: str
 ) -> tuple[pl.Series, list[pl.DataFrame]]:
     """The values of one field, null where unreadable, and the problems of the unreadable ones."""
     text = frame[field.name]
     if field.type == "phone":
-        return _phones(field, frame, typed, rules, column)
+        return _phones(field, frame, countries, rules, column)
     if field.type not in _WANTED:
         return text, []
     values = _cast(field.type, text, rules)
@@ -126,9 +126,9 @@ def _cast(kind: str, text: pl.Series, rules: Rules) -> pl.Series:
 
 
 def _phones(
-    field: LeadField, frame: pl.DataFrame, typed: pl.DataFrame, rules: Rules, column: str
+    field: LeadField, frame: pl.DataFrame, countries: pl.Series | None, rules: Rules, column: str
 ) -> tuple[pl.Series, list[pl.DataFrame]]:
-    regions = typed["country"].fill_null(rules.region) if "country" in typed.columns else rules.region
+    regions = rules.region if countries is None else countries.fill_null(rules.region)
     read = phones.normalise(frame[field.name], regions)
     judged = frame.select("row", pl.col(field.name).alias("text")).with_columns(read)
     lenient = field.name == "phone" and rules.invalid_phone_closes

@@ -44,8 +44,8 @@ def _sqlite(url: str) -> Engine:
     engine = create_engine(url, connect_args=arguments, poolclass=QueuePool, pool_size=4, max_overflow=-1)
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", _begin)
-    # SQLite lets writers wait by sleeping and asking again, longer each time, so eight threads of one process spent half
-    # their time asleep. Behind a lock the next one goes on at once; SQLite's own way is left for other processes.
+    # SQLite lets writers wait by sleeping and asking again, longer each time, so eight threads of one process spent
+    # half their time asleep. Behind a lock the next one goes on at once; SQLite's own way is left for other processes.
     return engine.execution_options(turn=threading.Lock())
 
 
