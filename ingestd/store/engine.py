@@ -52,7 +52,6 @@ def _sqlite(url: str) -> Engine:
 def _configure(connection: sqlite3.Connection, _record: Any) -> None:
     for pragma in (
         "journal_mode=WAL",  # readers never wait for the loader
-        "synchronous=FULL",  # a commit is durable when it returns: one fsync
         "foreign_keys=ON",
         "temp_store=MEMORY",
         "cache_size=-65536",  # KiB
@@ -62,16 +61,28 @@ def _configure(connection: sqlite3.Connection, _record: Any) -> None:
 
 
 def _begin(connection: Connection) -> None:
+    options = connection.get_execution_options()
+    if options.get("readonly"):
+        connection.exec_driver_sql("BEGIN DEFERRED")
+        return
+    # Set each time, because connections are used again. FULL: a commit is durable when it returns.
+    connection.exec_driver_sql(f"PRAGMA synchronous={'NORMAL' if options.get('forgettable') else 'FULL'}")
     # IMMEDIATE: a writer waits here, at its first statement, and never fails in the middle with "database is locked".
-    mode = "DEFERRED" if connection.get_execution_options().get("readonly") else "IMMEDIATE"
-    connection.exec_driver_sql(f"BEGIN {mode}")
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 @contextmanager
-def writing(engine: Engine) -> Iterator[Connection]:
-    """One write transaction; a database that is away, full or locked becomes Unavailable. Never one inside another."""
+def writing(engine: Engine, *, forgettable: bool = False) -> Iterator[Connection]:
+    """One write transaction; a database that is away, full or locked becomes Unavailable. Never one inside another.
+
+    A `forgettable` one is not fsynced: it survives the death of every process, but a power cut may undo it together
+    with whatever was committed after it. Only for what is then done again by itself, and never for a receipt.
+    """
     turn = engine.get_execution_options().get("turn") or contextlib.nullcontext()
-    with turn, _translated(), engine.begin() as connection:
+    options = {"forgettable": True} if forgettable else {}
+    with turn, _translated(), engine.connect().execution_options(**options) as connection, connection.begin():
+        if forgettable and connection.dialect.name == "postgresql":
+            connection.exec_driver_sql("SET LOCAL synchronous_commit TO off")
         yield connection
 
 
