@@ -57,7 +57,7 @@ def measure(crowds: list[int], *, postgres: bool) -> None:
         folder.chmod(0o755)
         server = stack.enter_context(postgres_server(folder)) if postgres else None
         for name in ("SQLite", "PostgreSQL") if server else ("SQLite",):
-            for crowd in crowds:
+            for crowd in crowds if name == "SQLite" else crowds[-1:]:
                 files = every if crowd > 1 else dict(list(every.items())[:ALONE])
                 url = "" if server is None or name == "SQLite" else server.new_database()
                 home = folder / f"{name}-{crowd}"
