@@ -198,7 +198,7 @@ class Ledger:
         """Notes that the results lie where the partner finds them, unless the delivery was taken up again meanwhile."""
         table = deliveries.c
         this = (table.id == delivery.id, table.epoch == delivery.epoch, table.state == delivery.state)
-        with writing(self.engine) as connection:
+        with writing(self.engine, forgettable=True) as connection:  # handing results back once more changes nothing
             connection.execute(update(deliveries).where(*this).values(published_at=self.clock()))
 
     def retry(self, delivery_id: int) -> Delivery:
