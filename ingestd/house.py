@@ -41,6 +41,11 @@ class Places:
         return self.home / "homes"
 
     @property
+    def keys(self) -> Path:
+        """Private keys that the daemon has made for itself."""
+        return self.home / "keys"
+
+    @property
     def run(self) -> Path:
         """What only holds while the daemon runs: lock, endpoints."""
         return self.home / "run"
@@ -56,6 +61,8 @@ class House:
     """Configuration, store, spool and dispatcher of one home."""
 
     configuration: Configuration
+    config: Path
+    """the folder of the configuration; files that it names are relative to it"""
     places: Places
     schemas: Path
     engine: Engine
@@ -73,6 +80,7 @@ def open_house(config: Path, home: Path, *, worker: str = "") -> House:
     dispatcher = LocalDispatcher(engine=engine, worker=worker, retry=retry)
     return House(
         configuration=configuration,
+        config=config,
         places=Places(home=home),
         schemas=config.parent / "schemas",
         engine=engine,

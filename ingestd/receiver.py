@@ -8,7 +8,9 @@ from collections.abc import Iterable
 from contextlib import ExitStack
 from typing import Any
 
+from ingestd import certificates
 from ingestd.accounts import Account, InMemoryAccounts, Passwords
+from ingestd.certificates import Certificate
 from ingestd.errors import Misconfigured
 from ingestd.house import House
 from ingestd.pipes import Pipes, on_stop, ringer, say_ready
@@ -19,6 +21,7 @@ from ingestd.receive.landing import Landing
 from ingestd.settings import FtpSettings, Source
 from ingestd.store import organisation
 from ingestd.store.engine import reading
+from ingestd.store.ledger import now
 from ingestd.throttle import Throttle, ThrottleRules
 
 DESCRIPTORS = 65_536
@@ -73,7 +76,8 @@ def _throttle(house: House) -> Throttle:
 
 def _open_ftp(house: House, gate: Gate, landing: Landing, stack: ExitStack) -> dict[str, Any]:
     settings = house.configuration.daemon.ftp
-    door = FtpDoor(_ftp_options(settings), landing, gate, house.places.homes)
+    certificate = _certificate(house) if settings.tls != "off" or settings.implicit_port is not None else None
+    door = FtpDoor(_ftp_options(settings), landing, gate, house.places.homes, certificate=certificate)
     try:
         door.start()
     except OSError as problem:
@@ -83,7 +87,13 @@ def _open_ftp(house: House, gate: Gate, landing: Landing, stack: ExitStack) -> d
         ) from problem
     stack.callback(door.stop)
     host, port = door.address
-    return {"host": host, "port": port}
+    implicit = {"implicit_port": door.implicit_address[1]} if door.implicit_address else {}
+    return {"host": host, "port": port, "tls": settings.tls, **implicit}
+
+
+def _certificate(house: House) -> Certificate:
+    daemon = house.configuration.daemon
+    return certificates.certificate(daemon.tls, house.config, house.places.keys, now())
 
 
 def _open_folder(house: House, sources: Iterable[Source], landing: Landing, stack: ExitStack) -> dict[str, Any]:
@@ -104,8 +114,11 @@ def _ftp_options(settings: FtpSettings) -> FtpOptions:
     return FtpOptions(
         host=settings.host,
         port=settings.port,
+        tls=settings.tls,
+        implicit_port=settings.implicit_port,
         passive_ports=range(first_and_last[0], first_and_last[1] + 1) if first_and_last else None,
         masquerade=settings.masquerade,
         max_connections=settings.max_connections,
         idle_timeout=settings.idle_seconds,
+        transfer_timeout=settings.transfer_seconds,
     )

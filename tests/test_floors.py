@@ -14,7 +14,7 @@ FLOORS = (
     ("settings", "schemas", "journal", "receipts"),
     ("spool",),
     ("store",),
-    ("accounts", "throttle"),
+    ("accounts", "throttle", "certificates"),
     ("receive", "ingest"),
     ("dispatch", "handback"),
     (

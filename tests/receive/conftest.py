@@ -16,6 +16,7 @@ from ingestd.receive.gate import Gate
 from ingestd.receive.landing import Landing
 from ingestd.spool import Spool
 from ingestd.throttle import Throttle, ThrottleRules
+from tests.receive.ftp_wire import Wire
 from tests.receive.receiving import CHEAP, LIMIT, PASSWORD_HASH, MemoryLedger, OpenDoor, Rings
 
 
@@ -92,3 +93,11 @@ def open_door(tmp_path: Path, landing: Landing, gate: Gate, audit: Any) -> Itera
 @pytest.fixture
 def door(open_door: Callable[..., OpenDoor]) -> OpenDoor:
     return open_door()
+
+
+@pytest.fixture
+def wire(door: OpenDoor) -> Any:
+    """A session that is logged in."""
+    opened = Wire(door).log_in()
+    yield opened
+    opened.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ftplib
 import hashlib
-import io
 import os
 import signal
 import socket
@@ -24,65 +23,8 @@ from ingestd.receive.gate import Gate
 from ingestd.receive.landing import Landing
 from ingestd.spool import Spool
 from ingestd.throttle import Throttle, ThrottleRules
+from tests.receive.ftp_wire import ROWS, Wire, client, refused, store
 from tests.receive.receiving import CHEAP, LIMIT, PASSWORD, MemoryLedger, OpenDoor, files_below, wait_for
-
-ROWS = b"name,phone\nAda,+4533330000\r\nBo,\r" * 500  # with a lone CR, which ASCII mode would lose
-
-
-def client(door: OpenDoor, login: str = "acme", password: str = PASSWORD) -> ftplib.FTP:
-    ftp = ftplib.FTP(encoding="utf-8")
-    try:
-        ftp.connect(*door.address, timeout=10)
-        ftp.login(login, password)
-    except ftplib.Error:
-        ftp.close()
-        raise
-    return ftp
-
-
-def store(ftp: ftplib.FTP, name: str, content: bytes = ROWS) -> str:
-    return ftp.storbinary(f"STOR {name}", io.BytesIO(content))
-
-
-def refused(ftp: ftplib.FTP, command: str) -> str:
-    with pytest.raises(ftplib.Error) as caught:
-        ftp.sendcmd(command)
-    return str(caught.value)
-
-
-class Wire:
-    """A client that sends just what it is told."""
-
-    def __init__(self, door: OpenDoor) -> None:
-        self.control = socket.create_connection(door.address, timeout=10)
-        self.replies = self.control.makefile("rb")
-        self.replies.readline()
-
-    def say(self, line: bytes) -> bytes:
-        self.control.sendall(line + b"\r\n")
-        return self.replies.readline().rstrip()
-
-    def log_in(self) -> Wire:
-        self.say(b"USER acme")
-        assert self.say(b"PASS " + PASSWORD.encode()).startswith(b"230")
-        return self
-
-    def data(self) -> socket.socket:
-        port = int(self.say(b"EPSV").split(b"|")[3])
-        return socket.create_connection(("127.0.0.1", port), timeout=10)
-
-    def close(self) -> None:
-        self.replies.close()
-        self.control.close()
-
-
-@pytest.fixture
-def wire(door: OpenDoor) -> Any:
-    """A session that is logged in."""
-    opened = Wire(door).log_in()
-    yield opened
-    opened.close()
-
 
 # --- landing
 
@@ -273,8 +215,9 @@ def test_a_data_connection_that_never_comes(open_door: Callable[..., OpenDoor], 
     wire = Wire(open_door(connect_timeout=0.1)).log_in()
     wire.say(b"EPSV")
     wire.say(b"STOR x.csv")
-    assert wire.replies.readline().startswith(b"421")
+    assert wire.replies.readline().startswith(b"425")
     wait_for(lambda: files_below(tmp_path / "spool") == [])
+    assert wire.say(b"NOOP").startswith(b"200")
     wire.close()
 
 
@@ -612,19 +555,44 @@ def test_sessions_are_limited(open_door: Callable[..., OpenDoor], gate: Gate) ->
         second.close()
 
 
-def test_idle_sessions_end(open_door: Callable[..., OpenDoor], ledger: MemoryLedger, tmp_path: Path) -> None:
-    """Also those that stop in the middle of a file."""
-    door = open_door(idle_timeout=0.2)
-    idle, stalled = Wire(door).log_in(), Wire(door).log_in()
-    data = stalled.data()
-    stalled.say(b"STOR x.csv")
+def test_idle_sessions_end(open_door: Callable[..., OpenDoor]) -> None:
+    """After so many seconds without a command."""
+    wire = Wire(open_door(idle_timeout=0.2)).log_in()
+    assert wire.replies.readline().startswith(b"421")
+    wire.close()
+
+
+def test_stalled_transfers_are_given_up(
+    open_door: Callable[..., OpenDoor], ledger: MemoryLedger, tmp_path: Path
+) -> None:
+    """After so many seconds without a byte; the session goes on."""
+    wire = Wire(open_door(transfer_timeout=0.2)).log_in()
+    data = wire.data()
+    wire.say(b"STOR x.csv")
     data.sendall(ROWS)
-    for wire in (idle, stalled):
-        assert wire.replies.readline().startswith(b"421")
-        wire.close()
+    assert wire.replies.readline().startswith(b"426 no byte came or went for 0.2 seconds")
     data.close()
-    wait_for(lambda: files_below(tmp_path / "spool") == [])
+    assert wire.say(b"NOOP").startswith(b"200")
+    wire.close()
+    assert files_below(tmp_path / "spool") == []
     assert ledger.rows == []
+
+
+def test_a_file_that_is_being_kept_is_not_given_up(open_door: Callable[..., OpenDoor], ledger: MemoryLedger) -> None:
+    """However long the ledger takes: a 426 would be a lie, for the delivery comes."""
+    go_on = threading.Event()
+    ledger.before = lambda: go_on.wait(10) or pytest.fail("nobody let the ledger go on")
+    wire = Wire(open_door(transfer_timeout=0.1)).log_in()
+    data = wire.data()
+    wire.say(b"STOR x.csv")
+    data.close()
+    wire.control.settimeout(0.5)
+    with pytest.raises(TimeoutError):
+        wire.control.recv(1, socket.MSG_PEEK)
+    wire.control.settimeout(10)
+    go_on.set()
+    assert wire.replies.readline().startswith(b"226 delivery 1 ")
+    wire.close()
 
 
 def test_two_doors_have_their_own_settings(open_door: Callable[..., OpenDoor]) -> None:
@@ -662,28 +630,36 @@ def test_stopping_lets_a_transfer_finish(open_door: Callable[..., OpenDoor], led
 
 
 def test_everything_is_audited(door: OpenDoor, audited: list[Any]) -> None:
-    """Login, upload, rename, removal, refusal: who, from where, what came of it."""
+    """Session, login, every command with its answer, uploads: who, from where, what came of it."""
     with client(door) as ftp:
-        store(ftp, "x.csv")
         store(ftp, "y.part")
         ftp.rename("y.part", "y.csv")
-        store(ftp, "z.part")
-        ftp.delete("z.part")
         refused(ftp, "STOR results/x")
-    wait_for(lambda: len(audited) == 8)  # refusals are written down after they are answered
-    assert [line["event"] for line in audited] == [
-        "ftp_login",
-        "ftp_upload_landed",
-        "ftp_upload_parked",
-        "ftp_command",
-        "ftp_upload_landed",
-        "ftp_upload_parked",
-        "ftp_command",
-        "ftp_command_refused",
+        ftp.quit()
+    wait_for(lambda: audited[-1]["event"] == "ftp_session_end")
+    told = [(line["event"].removeprefix("ftp_"), line.get("command"), line.get("code")) for line in audited]
+    assert told == [
+        ("open", None, None),
+        ("session", None, None),
+        ("command", "USER", 331),
+        ("login", None, None),
+        ("command", "PASS", 230),
+        ("command", "TYPE", 200),
+        ("command", "PASV", 227),
+        ("command", "STOR", 150),
+        ("upload_parked", None, None),
+        ("command", "RNFR", 350),
+        ("upload_landed", None, None),
+        ("command", "RNTO", 250),
+        ("command_refused", "STOR", 550),
+        ("command", "QUIT", 221),
+        ("session_end", None, None),
     ]
-    assert all(line["source"] == "acme" and line["peer"] == "127.0.0.1" for line in audited)
-    assert audited[-2]["command"] == "DELE"
-    assert audited[-2]["argument"] == "/z.part"
+    assert all(line["source"] == "acme" and line["peer"] == "127.0.0.1" for line in audited[3:])
+    assert audited[-1]["received"] == len(ROWS)
+    assert audited[-4]["argument"] == "/y.csv"
+    assert {line["argument"] for line in audited if line.get("command") in ("USER", "PASS")} == {"***"}
+    assert PASSWORD not in repr(audited)
 
 
 def test_a_fault_in_the_landing_is_451_and_told(
