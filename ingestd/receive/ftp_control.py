@@ -140,7 +140,10 @@ class Control(FTPHandler):  # type: ignore[misc]  # pyftpdlib is untyped
             self._in_buffer.append(data)
 
     def found_terminator(self) -> None:
-        """Obey a line."""
+        """Obey a line, unless the session was ended by the one before."""
+        if self._closed or self._closing:
+            self._in_buffer.clear()
+            return
         if not self._too_long:
             super().found_terminator()
             return
