@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from ingestd import schemas, settings
+from ingestd import certificates, schemas, settings
 from ingestd.errors import IngestdError, Misconfigured
 from ingestd.house import Places, running
+from ingestd.receive.ftp import listening_socket
 from ingestd.settings import Configuration
 from ingestd.store.engine import open_engine, reading, sqlite_url
+from ingestd.store.ledger import now
 
 Check = tuple[str, str | None]
 """What was looked at, and what is wrong with it; None when nothing is."""
@@ -41,12 +42,15 @@ def run(config: Path, home: Path) -> Iterator[Check]:
     if usable[1] is not None:
         return
     yield _check("database", partial(_database, configuration, home))
+    if configuration.daemon.ftp.enabled and configuration.daemon.tls.certificate:
+        yield _check("certificate", partial(certificates.configured, configuration.daemon.tls, config, now()))
     if running(Places(home=home)):
         yield "ports are held by the running daemon", None
         return
-    if configuration.daemon.ftp.enabled:
-        ftp = configuration.daemon.ftp
-        yield _check(f"ftp {ftp.host}:{ftp.port}", partial(_bindable, ftp.host, ftp.port))
+    ftp = configuration.daemon.ftp
+    for port in (ftp.port, ftp.implicit_port) if ftp.enabled else ():
+        if port is not None:
+            yield _check(f"ftp {ftp.host}:{port}", partial(_bindable, ftp.host, port))
 
 
 def _check(name: str, look: Callable[[], object]) -> Check:
@@ -74,5 +78,4 @@ def _database(configuration: Configuration, home: Path) -> None:
 
 
 def _bindable(host: str, port: int) -> None:
-    with socket.create_server((host, port)):
-        pass
+    listening_socket(host, port).close()

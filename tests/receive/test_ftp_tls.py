@@ -228,12 +228,13 @@ def test_clients_that_do_not_speak_tls_are_no_bug(open_door: Callable[..., OpenD
     door = open_door(tls="required", implicit_port=0)
     assert door.door.implicit_address is not None
     for content in (b"GET / HTTP/1.0\r\n\r\n", b"\x16\x03", b""):
-        with socket.create_connection(door.door.implicit_address, timeout=10) as stranger:
-            with contextlib.suppress(OSError):  # the door may have closed it already
-                stranger.sendall(content)
-                stranger.shutdown(socket.SHUT_WR)
-                while stranger.recv(100):
-                    pass
+        stranger = socket.create_connection(door.door.implicit_address, timeout=10)
+        with contextlib.suppress(OSError):  # the door may have closed it already
+            stranger.sendall(content)
+            stranger.shutdown(socket.SHUT_WR)
+            while stranger.recv(100):
+                pass
+        stranger.close()
     distrusting = socket.create_connection(door.door.implicit_address, timeout=10)
     with pytest.raises(ssl.SSLCertVerificationError):
         ssl.create_default_context().wrap_socket(distrusting, server_hostname="127.0.0.1")
