@@ -136,7 +136,10 @@ class Daemon:
     def _environment(self) -> dict[str, str]:
         """A door that is opened again keeps the port it had, also when that was any free one."""
         ports = {
-            f"INGESTD_{door.upper()}__PORT": str(place["port"]) for door, place in self.doors.items() if "port" in place
+            f"INGESTD_{door.upper()}__{port.upper()}": str(place[port])
+            for door, place in self.doors.items()
+            for port in ("port", "implicit_port")
+            if port in place
         }
         return {**os.environ, **ports}
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import socket
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,10 +12,11 @@ import pytest
 
 from ingestd import certificates, settings
 from ingestd.accounts import InMemoryAccounts, Passwords
+from ingestd.house import open_house
 from ingestd.receive.ftp import FtpDoor
 from ingestd.receive.gate import Gate
 from ingestd.receive.landing import Landing
-from ingestd.receiver import _ftp_options
+from ingestd.receiver import _ftp_options, _open_ftp
 from ingestd.settings import Configuration
 from ingestd.spool import Spool
 from tests.receive.ftp_wire import Wire
@@ -62,3 +65,20 @@ def test_its_door_refuses_logins_in_the_clear(config: Path, tmp_path: Path, monk
         wire.close()
     finally:
         door.stop()
+
+
+def test_the_endpoints_tell_of_tls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By default it is offered, with a certificate that is made in the home."""
+    monkeypatch.setenv("INGESTD_FTP__PORT", "0")
+    monkeypatch.setenv("INGESTD_FTP__IMPLICIT_PORT", "0")
+    house = open_house(ROOT / "config", tmp_path / "home")
+    landing = Landing(house.spool, MemoryLedger(), Rings())
+    gate = Gate(accounts=InMemoryAccounts(), passwords=Passwords(CHEAP))
+    with ExitStack() as stack:
+        stack.callback(house.engine.dispose)
+        told = _open_ftp(house, gate, landing, stack)
+        assert told["tls"] == "offered"
+        for port in (told["port"], told["implicit_port"]):
+            with socket.create_connection((told["host"], port), timeout=10):
+                pass
+    assert [path.name for path in house.places.keys.iterdir()] == ["self-signed.pem"]

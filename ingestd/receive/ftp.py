@@ -14,7 +14,7 @@ from typing import Any
 from pyftpdlib.servers import FTPServer
 
 from ingestd.certificates import Certificate
-from ingestd.receive.ftp_data import DataChannel, PassiveChannel
+from ingestd.receive.ftp_data import ActiveChannel, DataChannel, PassiveChannel
 from ingestd.receive.ftp_desk import Desk, FtpOptions
 from ingestd.receive.ftp_session import Session
 from ingestd.receive.ftp_tls import SecureSession, TlsDataChannel
@@ -173,7 +173,7 @@ class FtpDoor:
         secure = self._certificate is not None and (implicit or options.tls != "off")
         channel: type[DataChannel] = TlsDataChannel if secure else DataChannel
         passive = type("PassiveChannel", (PassiveChannel,), {"timeout": options.connect_timeout})
-        active = type("ActiveChannel", (Session.active_dtp,), {"timeout": options.connect_timeout})
+        active = type("ActiveChannel", (ActiveChannel,), {"timeout": options.connect_timeout})
         settings: dict[str, Any] = {
             "desk": self._desk,
             "dtp_handler": type("DataChannel", (channel,), {"timeout": options.transfer_timeout}),

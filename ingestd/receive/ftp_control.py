@@ -110,7 +110,7 @@ class Control(FTPHandler):  # type: ignore[misc]  # pyftpdlib is untyped
     def dismiss(self, reason: str) -> None:
         """End the session, but let a running transfer finish."""
         self._unwanted = reason
-        if self._closed or self._occupied or self.data_channel is not None:
+        if self._closed or self._closing or self._occupied or self.data_channel is not None:
             return
         self.respond(f"421 {reason}.")
         self.close_when_done()
@@ -156,6 +156,7 @@ class Control(FTPHandler):  # type: ignore[misc]  # pyftpdlib is untyped
         in_turn = not self._held or command[-4:] == "ABOR"
         if in_turn and not self._must_wait(command):
             self._obey(line, command, argument)
+            self.go_on()  # ABOR overtakes, and what had to wait need not any more
         elif len(self._held) < _LONGEST_QUEUE:
             self._held.append((line, command, argument))
             if command == "QUIT":  # a client that closes right after it said so has not cut its file
@@ -167,6 +168,8 @@ class Control(FTPHandler):  # type: ignore[misc]  # pyftpdlib is untyped
     def _must_wait(self, command: str) -> bool:
         channel = self.data_channel
         if self._occupied or (channel is not None and channel.busy):
+            return True
+        if self._dtp_connector is not None and self._dtp_connector.trying and command[-4:] != "ABOR":
             return True
         # Telnet's interrupt may stand before an urgent command, as in pyftpdlib.
         return channel is not None and channel.file_obj is not None and command[-4:] not in _URGENT

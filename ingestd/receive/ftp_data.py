@@ -14,7 +14,7 @@ from typing import Any
 
 from pyftpdlib.exceptions import _FileReadWriteError
 from pyftpdlib.handlers import DTPHandler
-from pyftpdlib.handlers.ftp.dispatchers import PassiveDTP
+from pyftpdlib.handlers.ftp.dispatchers import ActiveDTP, PassiveDTP
 from pyftpdlib.log import logger as quiet
 
 from ingestd.errors import Rejected, Unavailable
@@ -245,6 +245,25 @@ class DataChannel(DTPHandler):  # type: ignore[misc]  # pyftpdlib is untyped
         if file is not None:
             facts |= {"name": file.place.label, "folder": file.place.folder, "source": file.source}
         self.cmd_channel.audit(event, received=self.tot_bytes_received, **facts)
+
+
+class ActiveChannel(ActiveDTP):  # type: ignore[misc]  # pyftpdlib is untyped
+    """Connects to the client. PORT is answered when that is done; commands behind it wait so long."""
+
+    @property
+    def trying(self) -> bool:
+        """True until it is connected or has failed."""
+        return not (self.connected or self._closed)
+
+    def handle_close(self) -> None:
+        """It could not be connected."""
+        super().handle_close()
+        self.cmd_channel.go_on()
+
+    def handle_timeout(self) -> None:
+        """The client does not answer."""
+        super().handle_timeout()
+        self.cmd_channel.go_on()
 
 
 class PassiveChannel(PassiveDTP):  # type: ignore[misc]  # pyftpdlib is untyped

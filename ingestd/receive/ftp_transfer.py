@@ -229,6 +229,7 @@ class TransferCommands(Control):
         else:
             self.data_channel = None
             self.data_broke()
+        self.go_on()
 
     def data_broke(self) -> None:
         """Answer a transfer whose data connection is gone before it began."""

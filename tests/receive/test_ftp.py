@@ -220,6 +220,19 @@ def test_commands_sent_ahead_are_answered_in_order(wire: Wire) -> None:
     assert [line[:3] for line in wire.replies.readlines()] == [b"226", b"200", b"257", b"221"]
 
 
+def test_commands_behind_a_port_are_answered_after_it(wire: Wire, ledger: MemoryLedger) -> None:
+    """pyftpdlib answers PORT when the connection is there, and others meanwhile."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        high, low = divmod(listening.getsockname()[1], 256)
+        wire.control.sendall(b"PORT 127,0,0,1,%d,%d\r\nPWD\r\nSTOR x.csv\r\n" % (high, low))
+        data, _ = listening.accept()
+    assert [wire.reply()[:3] for _ in range(3)] == [b"200", b"257", b"125"]
+    data.close()
+    assert wire.reply().startswith(b"226")
+    wire.control.sendall(b"PORT 127,0,0,1,%d,%d\r\nPWD\r\n" % (high, low))
+    assert [wire.reply()[:3] for _ in range(2)] == [b"425", b"257"]
+
+
 def test_a_client_that_leaves_without_waiting_has_sent_its_file(wire: Wire, ledger: MemoryLedger) -> None:
     """It said `QUIT`; a killed one cannot."""
     data = wire.data()
