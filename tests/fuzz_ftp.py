@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
@@ -98,15 +99,24 @@ VERBS = [
     "XRMD",
     "XSHA256",
 ]
-PATHS = st.sampled_from(
+SECRET = b"for nobody outside"
+ESCAPES = st.sampled_from(
     [
-        b"x.csv", b"x.part", b"y.part", b"upload", b"upload/", b"upload/x.part", b"upload/C-1", b"upload/C-1/x.csv",
-        b"results", b"results/r.csv", b"results/out", b"results/out/secret", b"upload/out/x.part", b"/", b"//", b".",
-        b"..", b"../bravo", b"../../outside/secret", b"/../../../../etc/passwd", b"upload/../../bravo/upload/x.part",
-        b"%2e%2e/x", b"~", b"~root", b"-la", b"*", b"x\0y.part", b"x\ny", b"x\r\x0by.part", b"\xff\xfe.part", b"\xc3",
-        b"caf\xe9.csv", b"\xed\xa0\x80.part", "ü\u2028.part".encode(), b"a" * 300, b"a/" * 400, b"x.part" + b" " * 50,
+        b"results/out", b"results/out/secret", b"upload/out/secret", b"upload/out/x.part", b"upload/out/y.csv",
+        b"../bravo/upload/x.part", b"../../outside/secret", b"/../../../../etc/passwd", b"upload/..",
+        b"upload/../../bravo/upload/x.part", b"%2e%2e/outside/secret", b"~", b"~root",
     ]
 )  # fmt: skip
+PLAIN = st.sampled_from(
+    [
+        b"x.csv", b"x.part", b"y.part", b"upload", b"upload/", b"upload/x.part", b"upload/C-1", b"upload/C-1/x.csv",
+        b"results", b"results/r.csv", b"/", b"//", b".", b"..", b"-la", b"*", b"x\0y.part", b"x\ny", b"x\r\x0by.part",
+        b"\xff\xfe.part", b"\xc3", b"caf\xe9.csv", b"\xed\xa0\x80.part", "ü\u2028.part".encode(), b"a" * 300,
+        b"a/" * 400, b"x.part" + b" " * 50,
+    ]
+)  # fmt: skip
+GOOD = st.sampled_from([b"x.csv", b"x.part", b"upload/x.part", b"upload/C-1/x.part", b"upload/C-1/x.csv", b"y.tmp"])
+PATHS = st.one_of(ESCAPES, PLAIN, GOOD)
 WORDS = st.sampled_from(
     [
         b"acme", PASSWORD.encode(), b"A", b"I", b"L 8", b"0", b"-1", b"1", b"999999999999999999999", b"1000001", b"ALL",
@@ -137,16 +147,24 @@ class Transfer:
 TRANSFERS = st.builds(
     Transfer,
     st.builds(
-        lambda verb, path: verb + b" " + path, st.sampled_from([b"STOR", b"RETR", b"LIST", b"MLSD", b"NLST"]), PATHS
+        lambda verb, path: verb + b" " + path,
+        st.sampled_from([b"STOR", b"STOR", b"STOR", b"RETR", b"RETR", b"LIST", b"MLSD", b"NLST"]),
+        PATHS,
     ),
     st.binary(max_size=50),
     st.sampled_from([1, 1, 5_000]),
     st.sampled_from(["fin", "reset", "left open"]),
 )
 LOGIN = (b"USER acme", b"PASS " + PASSWORD.encode())
+ABOUT_FILES = st.builds(
+    lambda verb, path: verb + b" " + path,
+    st.sampled_from([b"CWD", b"DELE", b"MKD", b"RMD", b"SIZE", b"MDTM", b"HASH", b"XMD5", b"MLST", b"STAT"]),
+    PATHS,
+)
+RENAMES = st.builds(lambda old, new: b"RNFR " + old + b"\r\nRNTO " + new, PATHS, PATHS)
 SESSIONS = st.tuples(
-    st.sampled_from([(), LOGIN[:1], LOGIN, LOGIN]),
-    st.lists(st.one_of(LINES, LINES, TRANSFERS), max_size=12),
+    st.sampled_from([(), LOGIN[:1], LOGIN, LOGIN, LOGIN, LOGIN, LOGIN, LOGIN]),
+    st.lists(st.one_of(LINES, TRANSFERS, TRANSFERS, ABOUT_FILES, RENAMES), min_size=1, max_size=12),
     st.booleans(),
 )
 
@@ -171,7 +189,7 @@ class Arena:
             left_open = list(self._send(control, login, steps, at_once))
             with contextlib.suppress(OSError):
                 control.shutdown(socket.SHUT_WR)
-            drain(control)
+            assert SECRET not in drain(control)
         for data in left_open:
             data.close()
         wait_for(lambda: not self.door._desk.sessions)
@@ -180,15 +198,23 @@ class Arena:
     def _send(
         self, control: socket.socket, login: tuple[bytes, ...], steps: list[bytes | Transfer], at_once: bool
     ) -> Iterator[socket.socket]:
-        lines = b"".join(line + b"\r\n" for line in login)
+        lines = b""
         with contextlib.suppress(OSError):  # the door may have ended the session
+            for line in login:
+                control.sendall(line + b"\r\n")
+                answered(control, until=b"230" if line.startswith(b"PASS") else b"331")
             for step in steps:
                 if isinstance(step, bytes):
                     lines += step + b"\r\n"
-                elif data := self._begin(control, lines):
+                elif data := self._begin(control, lines) if login == LOGIN else None:
                     lines = b""
                     control.sendall(step.command + b"\r\n")
+                    began = answered(control).startswith(b"1")
+                    if began and not step.command.startswith(b"STOR"):
+                        assert SECRET not in drain(data)
                     finish(data, step)
+                    if began and step.ending != "left open":
+                        answered(control)
                     if step.ending == "left open":
                         yield data
                 if not at_once:
@@ -199,16 +225,7 @@ class Arena:
     def _begin(self, control: socket.socket, lines: bytes) -> socket.socket | None:
         """A data connection, if the session is in a state to have one."""
         control.sendall(lines + b"EPSV\r\n")
-        control.settimeout(0.05)
-        answers = b""
-        try:
-            while b"(|||" not in answers and (piece := control.recv(65536)):
-                answers += piece
-        except TimeoutError:
-            return None
-        finally:
-            control.settimeout(10)
-        port = answers.partition(b"(|||")[2].partition(b"|")[0]
+        port = answered(control, until=b"(|||").partition(b"(|||")[2].partition(b"|")[0]
         with contextlib.suppress(OSError, ValueError):
             return socket.create_connection(("127.0.0.1", int(port)), timeout=10)
         return None
@@ -220,13 +237,26 @@ class Arena:
         masked = [line["argument"] for line in self.audited if line.get("command") in ("USER", "PASS", "unknown")]
         assert set(masked) <= {"***"}
         wait_for(lambda: files_below(self.root / "spool" / "tmp") == [])
-        assert tree(self.root / "outside") | tree(self.root / "homes" / "bravo") == self.before
+        outside = tree(self.root / "outside") | tree(self.root / "homes" / "bravo")
+        lay_out(self.root)  # so that the next example is judged by itself
+        assert outside == self.before
         for file in files_below(self.root / "homes" / "acme" / "upload"):
             assert names.is_partial(names.label(file.name)), file
         with contextlib.closing(socket.create_connection(self.door.address, timeout=10)) as other:
             other.sendall(b"NOOP\r\nQUIT\r\n")
             assert [line[:3] for line in drain(other).splitlines()] == [b"220", b"200", b"221"]
         wait_for(lambda: not self.door._desk.sessions)
+
+
+def answered(control: socket.socket, until: bytes = b"\n") -> bytes:
+    """What is answered soon; not every session answers, for it may be in the middle of a line."""
+    answers = b""
+    control.settimeout(0.3)
+    with contextlib.suppress(TimeoutError):
+        while until not in answers and (piece := control.recv(65536)):
+            answers += piece
+    control.settimeout(10)
+    return answers
 
 
 def finish(data: socket.socket, step: Transfer) -> None:
@@ -240,7 +270,7 @@ def finish(data: socket.socket, step: Transfer) -> None:
 
 
 def drain(control: socket.socket) -> bytes:
-    """Everything until the door ends the session."""
+    """Everything until the door ends the connection."""
     answers = b""
     with contextlib.suppress(ConnectionResetError):
         while piece := control.recv(65536):
@@ -251,6 +281,14 @@ def drain(control: socket.socket) -> bytes:
 def tree(folder: Path) -> dict[str, bytes]:
     """Every file and folder with its content."""
     return {str(path): path.read_bytes() if path.is_file() else b"" for path in sorted(folder.rglob("*"))}
+
+
+def lay_out(root: Path) -> None:
+    """What lies outside the home, as it was."""
+    for place, name in (("outside", "secret"), ("homes/bravo/upload", "x.part"), ("homes/bravo/results", "r.csv")):
+        shutil.rmtree(root / place, ignore_errors=True)
+        (root / place).mkdir(parents=True)
+        (root / place / name).write_bytes(SECRET)
 
 
 @contextlib.contextmanager
@@ -270,14 +308,12 @@ def arena(root: Path) -> Iterator[Arena]:
     options = FtpOptions(
         port=0, tls="offered", idle_timeout=5, transfer_timeout=0.1, connect_timeout=0.1, settle_seconds=0.001
     )
-    for folder in ("outside", "homes/bravo/upload", "homes/acme/results", "homes/acme/upload"):
-        (root / folder).mkdir(parents=True)
-    (root / "outside" / "secret").write_bytes(b"secret")
+    lay_out(root)
+    for area in ("results", "upload"):
+        (root / "homes" / "acme" / area).mkdir(parents=True)
     (root / "homes" / "acme" / "results" / "r.csv").write_bytes(b"result")
     for area in ("results", "upload"):
         (root / "homes" / "acme" / area / "out").symlink_to(root / "outside")
-    (root / "homes" / "bravo" / "upload" / "x.part").write_bytes(b"theirs")
-    (root / "homes" / "bravo" / "results").mkdir()
     landing = Landing(Spool(root / "spool", reserve_bytes=0), ledger, Rings())
     certificate = self_signed(root / "keys", datetime.now(UTC))
     audit = structlog.wrap_logger(None, processors=[keep])
