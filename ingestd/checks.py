@@ -11,6 +11,7 @@ from ingestd import certificates, schemas, settings
 from ingestd.errors import IngestdError, Misconfigured
 from ingestd.house import Places, running
 from ingestd.receive.ftp import listening_socket
+from ingestd.receive.ftp_contexts import Contexts
 from ingestd.settings import Configuration
 from ingestd.store.engine import open_engine, reading, sqlite_url
 from ingestd.store.ledger import now
@@ -43,7 +44,7 @@ def run(config: Path, home: Path) -> Iterator[Check]:
         return
     yield _check("database", partial(_database, configuration, home))
     if configuration.daemon.ftp.enabled and configuration.daemon.tls.certificate:
-        yield _check("certificate", partial(certificates.configured, configuration.daemon.tls, config, now()))
+        yield _check("certificate", partial(_certificate, configuration, config))
     if running(Places(home=home)):
         yield "ports are held by the running daemon", None
         return
@@ -75,6 +76,10 @@ def _database(configuration: Configuration, home: Path) -> None:
             connection.exec_driver_sql("SELECT 1")
     finally:
         engine.dispose()
+
+
+def _certificate(configuration: Configuration, config: Path) -> None:
+    Contexts.of(certificates.configured(configuration.daemon.tls, config, now()))
 
 
 def _bindable(host: str, port: int) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from OpenSSL import SSL
 
 from ingestd.certificates import Certificate
+from ingestd.errors import Misconfigured
 
 _CIPHERS = b"ECDHE+AESGCM:ECDHE+CHACHA20"  # of TLS 1.2: forward secret and authenticated; 1.3 has no others
 _OPTIONS = SSL.OP_NO_COMPRESSION | SSL.OP_NO_RENEGOTIATION | SSL.OP_CIPHER_SERVER_PREFERENCE
@@ -23,8 +24,21 @@ class Contexts:
 
     @classmethod
     def of(cls, certificate: Certificate) -> Contexts:
-        """Both contexts. The certificate's files were looked at before, so OpenSSL takes them."""
-        return cls(control=_context(certificate, SSL.TLS1_3_VERSION), data=_context(certificate, SSL.TLS1_2_VERSION))
+        """Both contexts. Raises Misconfigured for a certificate that OpenSSL does not take: too weak, for example."""
+        try:
+            control, data = (_context(certificate, newest) for newest in (SSL.TLS1_3_VERSION, SSL.TLS1_2_VERSION))
+        except SSL.Error as problem:
+            told = f"{certificate.chain} and {certificate.key} cannot be used: {ssl_reason(problem)}"
+            raise Misconfigured("ingestd.toml", "tls.certificate", told) from problem
+        return cls(control=control, data=data)
+
+
+def ssl_reason(problem: SSL.Error) -> str:
+    """What OpenSSL says, as one text."""
+    first = problem.args[0] if problem.args else ""
+    if isinstance(first, list):
+        return ", ".join(str(each[-1]) for each in first) or "unknown"
+    return str(problem.args[-1]) if problem.args else type(problem).__name__
 
 
 def _context(certificate: Certificate, newest: int) -> SSL.Context:

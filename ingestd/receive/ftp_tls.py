@@ -8,6 +8,7 @@ from OpenSSL import SSL
 from pyftpdlib.exceptions import _FileReadWriteError
 from pyftpdlib.handlers.ftps.ssl import SSLConnectionMixin
 
+from ingestd.receive.ftp_contexts import ssl_reason
 from ingestd.receive.ftp_data import DataChannel
 from ingestd.receive.ftp_desk import Desk
 from ingestd.receive.ftp_session import Session
@@ -100,7 +101,7 @@ class TlsDataChannel(Protected, DataChannel):
     def tls_broke(self, problem: SSL.Error) -> None:
         """Answer the transfer that was asked for, if one was."""
         if not self._ssl_established:
-            self.cmd_channel.audit("tls_failed", where="data", reason=_reason(problem))
+            self.cmd_channel.audit("tls_failed", where="data", reason=ssl_reason(problem))
         if self.receive and self._ssl_established:
             self.handle_close()
         elif self.transferring:
@@ -229,7 +230,7 @@ class SecureSession(Protected, Session):
 
     def tls_broke(self, problem: SSL.Error) -> None:
         """Without a control connection there is nothing to say."""
-        self.audit("tls_failed", where="control", reason=_reason(problem))
+        self.audit("tls_failed", where="control", reason=ssl_reason(problem))
         self._error = True
         self.close()
 
@@ -315,13 +316,5 @@ class SecureSession(Protected, Session):
         return [*super().features(), "AUTH TLS", "PBSZ", "PROT"]
 
 
-def _reason(problem: SSL.Error) -> str:
-    """What OpenSSL says, as one text."""
-    first = problem.args[0] if problem.args else ""
-    if isinstance(first, list):
-        return ", ".join(str(each[-1]) for each in first) or "unknown"
-    return str(problem.args[-1]) if problem.args else type(problem).__name__
-
-
 def _no_agreement(problem: SSL.Error) -> str:
-    return f"no agreement on TLS ({_reason(problem)}); data connections speak TLS 1.2."
+    return f"no agreement on TLS ({ssl_reason(problem)}); data connections speak TLS 1.2."

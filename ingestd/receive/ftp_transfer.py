@@ -221,6 +221,8 @@ class TransferCommands(Control):
     def _make_eport(self, ip: str, port: int) -> None:
         self.drop_queued()
         super()._make_eport(self.remote_ip if _same_address(ip, self.remote_ip) else ip, port)
+        if self._dtp_connector is not None and self._dtp_connector.connected:  # at once, as the loopback can be
+            self._dtp_connector = None
 
     def _on_dtp_connection(self) -> None:
         self._dtp_connector = None  # its socket is the data channel's now
