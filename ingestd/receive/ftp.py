@@ -24,7 +24,7 @@ from ingestd.receive.landing import Landing
 __all__ = ["FtpDoor", "FtpOptions"]
 
 _PAUSE = 0.2  # seconds without accepting after the process ran out of file descriptors
-_BEAT = 0.5  # seconds between two signs of life
+_BEAT = 0.25  # seconds between two signs of life
 _BACKLOG = 1024  # connections that wait to be accepted
 
 

@@ -74,11 +74,16 @@ class Control(FTPHandler):  # type: ignore[misc]  # pyftpdlib is untyped
         else:
             self._let_in = True
             self.audit("session")
+            self.call_later(self.desk.options.login_timeout, self._not_in_yet)
             self.welcome()
 
     def welcome(self) -> None:
         """Say that commands can come."""
         super().handle()
+
+    def _not_in_yet(self) -> None:
+        if self.account is None:
+            self.dismiss("You did not log in in time")
 
     def turn_away(self, reason: str) -> None:
         """Say why the client may not come in."""

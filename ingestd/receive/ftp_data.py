@@ -244,6 +244,7 @@ class DataChannel(DTPHandler):  # type: ignore[misc]  # pyftpdlib is untyped
         file = sending or (self.file_obj if isinstance(self.file_obj, Sending) else None)
         if file is not None:
             facts |= {"name": file.place.label, "folder": file.place.folder, "source": file.source}
+            facts |= {"completeness": str(file.completeness), "evidence": file.evidence} if file.evidence else {}
         self.cmd_channel.audit(event, received=self.tot_bytes_received, **facts)
 
 

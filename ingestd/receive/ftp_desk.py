@@ -42,7 +42,9 @@ class FtpOptions:
     idle_timeout: float = 300.0
     """seconds without a command"""
     transfer_timeout: float = 60.0
-    """seconds without a byte in a transfer"""
+    """seconds without a byte in a transfer; it is looked at as often, so it can take twice as long"""
+    login_timeout: float = 60.0
+    """seconds in which a client has to log in: strangers must not use up the sessions"""
     connect_timeout: float = 30.0
     """seconds in which the client opens the data connection, and in which it agrees on TLS"""
     max_login_attempts: int = 3

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from ingestd.accounts import Passwords
+from ingestd.errors import Rejected
 from ingestd.receive.gate import Gate
 from ingestd.receive.landing import Landing
 from ingestd.spool import Spool
@@ -314,6 +315,26 @@ def test_a_store_that_is_away_is_451(door: OpenDoor, ledger: MemoryLedger, tmp_p
         assert store(ftp, "x.csv").startswith("226 delivery 1 ")
 
 
+def test_a_file_that_is_refused_for_good_is_550(
+    door: OpenDoor, landing: Landing, audited: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the reason, for an upload and for a rename; that is no bug of ours."""
+
+    def refuse(*_: object) -> None:
+        raise Rejected("digest_mismatch", "the companion says another SHA-256\nthan the file has")
+
+    monkeypatch.setattr(landing, "accept", refuse)
+    told = "550 the companion says another SHA-256?than the file has; nothing was kept."
+    with client(door) as ftp:
+        with pytest.raises(ftplib.error_perm) as caught:
+            store(ftp, "x.csv")
+        assert str(caught.value) == told
+        store(ftp, "x.part")
+        ftp.sendcmd("RNFR x.part")
+        assert refused(ftp, "RNTO x.csv") == told
+    assert not [line for line in audited if line["event"] == "ftp_upload_fault"]
+
+
 def test_what_is_not_offered(door: OpenDoor) -> None:
     """Appending, continuing, unique names and changing modes."""
     with client(door) as ftp:
@@ -511,6 +532,18 @@ def test_idle_sessions_end(open_door: Callable[..., OpenDoor]) -> None:
     wire = Wire(open_door(idle_timeout=0.2)).log_in()
     assert wire.replies.readline().startswith(b"421")
     wire.close()
+
+
+def test_sessions_without_a_login_end(open_door: Callable[..., OpenDoor]) -> None:
+    """Sooner than others, and also when they keep talking; those that are in stay."""
+    door = open_door(login_timeout=0.3)
+    stranger, partner = Wire(door), Wire(door).log_in()
+    while (answer := stranger.say(b"NOOP")).startswith(b"200"):
+        pass
+    assert answer == b"421 You did not log in in time."
+    assert partner.say(b"NOOP").startswith(b"200")
+    stranger.close()
+    partner.close()
 
 
 def test_stalled_transfers_are_given_up(

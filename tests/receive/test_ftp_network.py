@@ -180,7 +180,7 @@ def test_the_door_says_that_it_lives(open_door: Callable[..., OpenDoor]) -> None
     door.door._desk.post(lambda: (hanging.set(), hang.wait(10)))
     assert hanging.wait(10)
     before = len(beats)
-    assert not hang.wait(0.8)
+    assert not hang.wait(0.6)
     assert len(beats) == before
     hang.set()
     wait_for(lambda: len(beats) > before)

@@ -48,13 +48,15 @@ def nothing(ledger: MemoryLedger, tmp_path: Path) -> bool:
 # --- what proves
 
 
-def test_a_close_notify_proves(secure: Wire, ledger: MemoryLedger) -> None:
-    """Nobody but the client could have sent it."""
+def test_a_close_notify_proves(secure: Wire, ledger: MemoryLedger, audited: list[Any]) -> None:
+    """Nobody but the client could have sent it; the log says so too."""
     assert secure.store(b"x.csv").startswith(b"226 delivery 1 ")
     (arrival,) = ledger.arrivals
     assert (arrival.protocol, arrival.completeness, arrival.evidence) == (
         "ftps", Completeness.PROVEN, "tls close_notify",
     )  # fmt: skip
+    (told,) = [line for line in audited if line["event"] == "ftp_upload_landed"]
+    assert (told["completeness"], told["evidence"]) == ("proven", "tls close_notify")
 
 
 def test_a_tcp_fin_proves_nothing(wire: Wire, ledger: MemoryLedger) -> None:
