@@ -9,7 +9,6 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from pyftpdlib.exceptions import _FileReadWriteError
@@ -17,38 +16,27 @@ from pyftpdlib.handlers import DTPHandler
 from pyftpdlib.handlers.ftp.dispatchers import ActiveDTP, PassiveDTP
 from pyftpdlib.log import logger as quiet
 
-from ingestd.errors import Rejected, Unavailable
-from ingestd.model import Arrival, Completeness
-from ingestd.receive.home import Place
-from ingestd.receive.landing import Landing, Receipt
-from ingestd.spool import Incoming
+from ingestd.errors import Rejected
+from ingestd.receive.landing import Receipt
+from ingestd.receive.sending import Sending, is_bug, why_not_kept
 
 _ESTABLISHED, _CLOSE_WAIT = 1, 8  # tcpi_state in <netinet/tcp.h>
 
 
-@dataclass(kw_only=True)
-class Sending:
-    """A file on its way in: the file-like that pyftpdlib writes to, with all that is needed when it is whole.
+@dataclass(kw_only=True, eq=False)
+class Upload(Sending):
+    """A file on its way in, as the file-like that pyftpdlib writes to.
 
-    What belongs to the session is kept here, because the client may log in as somebody else while the data still flows.
+    Its sender is kept with it, because the client may log in as somebody else while the data still flows.
     """
 
-    incoming: Incoming
-    place: Place
-    park_at: Path | None
-    """where to put the file when its name says that a rename will follow"""
-    source: str
-    login: str
-    peer: str
-    protocol: str
     announced: int | None = None
     """bytes that ALLO has said"""
-    completeness: Completeness = Completeness.ASSUMED
-    evidence: str = ""
     write: Callable[[bytes], int] = field(init=False)
     close: Callable[[], None] = field(init=False)
 
     def __post_init__(self) -> None:
+        """The methods themselves: pyftpdlib calls them for every piece."""
         self.write = self.incoming.write
         self.close = self.incoming.close
 
@@ -62,44 +50,17 @@ class Sending:
         """Asked by pyftpdlib."""
         return self.incoming.closed
 
-    def arrival(self) -> Arrival:
-        """How it came in."""
-        return Arrival(
-            source=self.source,
-            login=self.login,
-            peer=self.peer,
-            protocol=self.protocol,
-            name=self.place.label,
-            folder=self.place.folder,
-            completeness=self.completeness,
-            evidence=self.evidence,
-        )
-
-    def prove(self, evidence: str) -> None:
-        """Note that the file has come whole, and by what that is known."""
-        self.completeness, self.evidence = Completeness.PROVEN, evidence
-
-    def keep(self, landing: Landing) -> Receipt | None:
-        """Land the file, or park it; slow, so not on the loop."""
-        if self.park_at is None:
-            return landing.accept(self.incoming, self.arrival())
-        self.park_at.parent.mkdir(exist_ok=True)
-        self.incoming.park(self.park_at)
-        return None
-
 
 def refusal(problem: BaseException) -> str:
     """The reply to a file that was not kept: 550 and 552 theirs, 452 no room, 451 try again (RFC 959, 4.2.2)."""
     code = problem.errno if isinstance(problem, OSError) else None
     if isinstance(problem, Rejected):
-        return f"550 {problem.message}; nothing was kept."
-    if isinstance(problem, OSError) and code == errno.EFBIG:
-        return f"552 the file is {problem.strerror}; nothing was kept."
-    if code in (errno.ENOSPC, errno.EDQUOT):
-        return "452 there is no room for the file now; nothing was kept, send it again later."
-    if isinstance(problem, Unavailable):
-        return "451 deliveries cannot be recorded now; send the file again later."
-    return "451 the file could not be kept; send it again later."
+        number = 550
+    elif code == errno.EFBIG:
+        number = 552
+    else:
+        number = 452 if code in (errno.ENOSPC, errno.EDQUOT) else 451
+    return f"{number} {why_not_kept(problem)}."
 
 
 def tcp_state(connection: Any) -> int:
@@ -179,11 +140,11 @@ class DataChannel(DTPHandler):  # type: ignore[misc]  # pyftpdlib is untyped
         desk = self.cmd_channel.desk
         desk.offload(desk.landings, lambda: sending.keep(desk.landing), lambda done: self._kept(sending, done))
 
-    def _kept(self, sending: Sending, done: Future[Receipt | None]) -> None:
+    def _kept(self, sending: Upload, done: Future[Receipt | None]) -> None:
         """Back on the loop. The client may be gone; the delivery is there all the same."""
         problem = done.exception()
         if problem is not None:
-            if not isinstance(problem, (OSError, Unavailable, Rejected)):
+            if is_bug(problem):
                 self.audit("upload_fault", sending, exc_info=problem)
             self._finish(refusal(problem), "upload_refused", sending)
         elif (receipt := done.result()) is None:
@@ -193,7 +154,7 @@ class DataChannel(DTPHandler):  # type: ignore[misc]  # pyftpdlib is untyped
             self.transfer_finished = True
             self._finish(f"226 {receipt}", "upload_landed", sending)
 
-    def _finish(self, reply: str, event: str, sending: Sending | None = None) -> None:
+    def _finish(self, reply: str, event: str, sending: Upload | None = None) -> None:
         self.audit(event, sending, reply=reply)
         self._resp = (reply, quiet.debug)
         self.close()
@@ -239,11 +200,11 @@ class DataChannel(DTPHandler):  # type: ignore[misc]  # pyftpdlib is untyped
         super().close()
         self.cmd_channel.go_on()
 
-    def audit(self, event: str, sending: Sending | None = None, **facts: object) -> None:
+    def audit(self, event: str, sending: Upload | None = None, **facts: object) -> None:
         """One line for operators, under the name the file was sent with."""
-        file = sending or (self.file_obj if isinstance(self.file_obj, Sending) else None)
+        file = sending or (self.file_obj if isinstance(self.file_obj, Upload) else None)
         if file is not None:
-            facts |= {"name": file.place.label, "folder": file.place.folder, "source": file.source}
+            facts |= {"name": file.place.label, "folder": file.place.folder, "source": file.sender.account.source}
             facts |= {"completeness": str(file.completeness), "evidence": file.evidence} if file.evidence else {}
         self.cmd_channel.audit(event, received=self.tot_bytes_received, **facts)
 

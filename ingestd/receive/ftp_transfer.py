@@ -11,10 +11,11 @@ from typing import Any
 from ingestd.accounts import Account
 from ingestd.model import Arrival, Completeness
 from ingestd.receive.ftp_control import Control
-from ingestd.receive.ftp_data import Sending, refusal
+from ingestd.receive.ftp_data import Upload, refusal
 from ingestd.receive.home import NotAllowed, Place, upload_place
 from ingestd.receive.landing import Receipt
-from ingestd.spool import Changed, Incoming, fingerprint
+from ingestd.receive.sending import Looks, Sender, land_parked
+from ingestd.spool import fingerprint
 
 _NO_CONNECTION = "425 There is no data connection; use PASV or EPSV first."
 _NO_PASV = "522 PASV is for IPv4 only; use EPSV."
@@ -25,7 +26,7 @@ _MOST_PROVEN = 1_000  # parked files whose proof a session remembers
 class _Proven:
     """A parked file that came whole in this session, as it lay on the disk."""
 
-    looks: tuple[int, int, int, int]
+    looks: Looks
     evidence: str
 
 
@@ -62,20 +63,20 @@ class TransferCommands(Control):
         except OSError as problem:
             self.respond(refusal(problem))
 
-    def _sending(self, path: str, announced: int | None) -> Sending:
-        place, account = upload_place(self.fs.fs2ftp(path)), self._account()
-        return Sending(
-            incoming=self.desk.landing.open(account.limit),
+    def _sending(self, path: str, announced: int | None) -> Upload:
+        place = upload_place(self.fs.fs2ftp(path))
+        return Upload(
+            incoming=self.desk.landing.open(self._account().limit),
             place=place,
+            sender=self._sender(),
             park_at=Path(path) if place.partial else None,
-            source=account.source,
-            login=account.login,
-            peer=self.peer,
-            protocol=self.protocol,
             announced=announced,
         )
 
-    def _expect(self, sending: Sending) -> None:
+    def _sender(self) -> Sender:
+        return Sender(account=self._account(), peer=self.peer, protocol=self.protocol)
+
+    def _expect(self, sending: Upload) -> None:
         self.drop_queued()
         if not self._can_transfer:
             sending.close()
@@ -110,7 +111,7 @@ class TransferCommands(Control):
 
     # --- renaming: how partners say "done"
 
-    def parked(self, sending: Sending) -> None:
+    def parked(self, sending: Upload) -> None:
         """Remember that a file came whole before it was parked, so that its rename is proven too."""
         if sending.completeness is Completeness.PROVEN and sending.park_at and len(self._proven) < _MOST_PROVEN:
             looks = fingerprint(sending.park_at.stat())
@@ -148,20 +149,14 @@ class TransferCommands(Control):
         self.respond("250 Renaming ok; kept until it is renamed to its final name.")
 
     def _land_parked(self, source: Path, place: Place) -> None:
-        account, proven = self._account(), self._proof_of(source)
-        arrival = Arrival(
-            source=account.source,
-            login=account.login,
-            peer=self.peer,
-            protocol=self.protocol,
-            name=place.label,
-            folder=place.folder,
-            completeness=Completeness.PROVEN if proven else Completeness.ASSUMED,
-            evidence=f"{proven.evidence}, renamed" if proven else "renamed to its final name",
-        )
+        sender, proven = self._sender(), self._proof_of(source)
+        completeness = Completeness.PROVEN if proven else Completeness.ASSUMED
+        evidence = f"{proven.evidence}, renamed" if proven else "renamed to its final name"
+        arrival = sender.arrival(place, completeness, evidence)
+        landing, looks = self.desk.landing, proven.looks if proven else None
         self.offload(
             self.desk.landings,
-            lambda: self._take(source, arrival, account.limit, proven),
+            lambda: land_parked(landing, source, arrival, sender.account.limit, looks),
             lambda done: self._landed(source, arrival, done),
         )
 
@@ -172,24 +167,6 @@ class TransferCommands(Control):
             del self._proven[str(source)]
             return None
         return proven
-
-    def _take(self, source: Path, arrival: Arrival, limit: int, proven: _Proven | None) -> Receipt:
-        """Land a parked file. It stays until the receipt is there, so a client that got none can rename again."""
-        try:
-            before = proven.looks if proven else fingerprint(source.stat())
-            receipt = self.desk.landing.accept(self._adopted(source, limit, before), arrival)
-            if fingerprint(source.stat()) == before:  # else another session has parked a new file under the name
-                source.unlink()
-        except Changed as problem:
-            raise OSError(str(problem)) from problem
-        return receipt
-
-    def _adopted(self, source: Path, limit: int, looks: tuple[int, int, int, int]) -> Incoming:
-        incoming = self.desk.landing.adopt(source, limit)
-        if fingerprint(source.stat()) != looks:
-            incoming.abort()
-            raise Changed("another session has just parked another file under the name")
-        return incoming
 
     def _landed(self, source: Path, arrival: Arrival, done: Future[Receipt]) -> None:
         problem = done.exception()
