@@ -12,13 +12,14 @@ from ingestd.accounts import Account, InMemoryAccounts, Passwords
 from ingestd.errors import Misconfigured
 from ingestd.house import House
 from ingestd.pipes import Pipes, on_stop, ringer, say_ready
-from ingestd.receive.folder import DropFolder, FolderOptions
+from ingestd.receive.folder import DropFolder, DropOptions, FolderOptions
 from ingestd.receive.ftp import FtpDoor, FtpOptions
 from ingestd.receive.gate import Gate
 from ingestd.receive.landing import Landing
 from ingestd.settings import FtpSettings, Source
 from ingestd.store import organisation
 from ingestd.store.engine import reading
+from ingestd.store.left_files import LeftFiles
 from ingestd.throttle import Throttle, ThrottleRules
 
 DESCRIPTORS = 65_536
@@ -89,14 +90,27 @@ def _open_ftp(house: House, gate: Gate, landing: Landing, stack: ExitStack) -> d
 def _open_folder(house: House, sources: Iterable[Source], landing: Landing, stack: ExitStack) -> dict[str, Any]:
     settings = house.configuration.daemon.folder
     root = house.places.home / settings.path
-    options = {
-        source.name: FolderOptions(limit=source.limits.max_file_bytes, quiet_seconds=settings.quiet_seconds)
-        for source in sources
-    }
-    folder = DropFolder(root, options, landing, scan_seconds=settings.scan_seconds)
+    options = DropOptions(
+        root=root, after=settings.after, events=settings.watch == "events", scan_seconds=settings.scan_seconds
+    )
+    folder = DropFolder(options, folder_sources(house, sources), landing, memory=LeftFiles(engine=house.engine))
     folder.start()
     stack.callback(folder.stop)
     return {"path": str(root)}
+
+
+def folder_sources(house: House, sources: Iterable[Source]) -> dict[str, FolderOptions]:
+    """What the drop folder does for each source."""
+    quiet = house.configuration.daemon.folder.quiet_seconds
+    return {
+        source.name: FolderOptions(
+            limit=source.limits.max_file_bytes,
+            quiet_seconds=quiet,
+            demand=source.proof.demand and source.proof.trailer is None,  # a trailer proves the file when it is read
+            wait_hours=source.proof.wait_hours,
+        )
+        for source in sources
+    }
 
 
 def _ftp_options(settings: FtpSettings) -> FtpOptions:

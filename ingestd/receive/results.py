@@ -19,6 +19,9 @@ from ingestd.receive.held import held, new_file, prune_folder
 
 log = structlog.get_logger()
 
+RESULTS, DONE, REJECTED = "results", "done", "rejected"
+"""Where things come back: results alone; taken files with their results; refused files."""
+
 RECEIPT = "receipt.json"
 """The part that is written last: where it is, the others are."""
 

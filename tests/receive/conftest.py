@@ -11,11 +11,13 @@ import pytest
 import structlog
 
 from ingestd.accounts import Account, InMemoryAccounts, Passwords
+from ingestd.receive.folder import DropFolder, DropOptions, FolderOptions
 from ingestd.receive.ftp import FtpDoor, FtpOptions
 from ingestd.receive.gate import Gate
 from ingestd.receive.landing import Landing
 from ingestd.spool import Spool
 from ingestd.throttle import Throttle, ThrottleRules
+from tests.receive.dropping import QUIET, Clock
 from tests.receive.receiving import CHEAP, LIMIT, PASSWORD_HASH, MemoryLedger, OpenDoor, Rings
 
 
@@ -92,3 +94,47 @@ def open_door(tmp_path: Path, landing: Landing, gate: Gate, audit: Any) -> Itera
 @pytest.fixture
 def door(open_door: Callable[..., OpenDoor]) -> OpenDoor:
     return open_door()
+
+
+# --- the drop folder
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def drop(tmp_path: Path) -> Path:
+    """The folder of one source."""
+    folder = tmp_path / "drop" / "acme"
+    folder.mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture
+def make(drop: Path, landing: Landing, clock: Clock, audit: Any) -> Callable[..., DropFolder]:
+    """A watcher of the same folder, as after another start."""
+
+    def one(after: Any = "done", events: bool = True, **options: Any) -> DropFolder:
+        whole = DropOptions(root=drop.parent, after=after, events=events, scan_seconds=0.02)
+        sources = {"acme": FolderOptions(**({"limit": 1000, "quiet_seconds": QUIET} | options))}
+        return DropFolder(whole, sources, landing, clock=clock, audit=audit)
+
+    return one
+
+
+@pytest.fixture
+def started(make: Callable[..., DropFolder]) -> Iterator[Callable[..., DropFolder]]:
+    """Starts watchers, and stops them. Their clock stands still, so that only events can make a file ready."""
+    running: list[DropFolder] = []
+
+    def start(**options: Any) -> DropFolder:
+        folder = make(**options)
+        folder.start()
+        running.append(folder)
+        return folder
+
+    yield start
+    for folder in running:
+        folder.stop()
