@@ -41,7 +41,8 @@ def test_a_file_moved_into_the_drop_folder_is_loaded_and_answered_beside_it(daem
     (folder / "kunden.csv.part").rename(folder / "kunden.csv")
     until(lambda: state_of(daemon, "kunden.csv") is State.COMPLETED, "kunden.csv to be loaded")
     assert not (folder / "kunden.csv").exists()
-    assert (folder / "results" / "kunden.csv.log.csv").exists()
+    until((folder / "done" / "kunden.csv.receipt.json").exists, "its results")
+    assert (folder / "done" / "kunden.csv").read_bytes() == samples.german(20)
 
 
 def test_a_killed_worker_is_replaced_and_takes_nothing_with_it(daemon: Daemon) -> None:

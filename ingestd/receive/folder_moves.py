@@ -11,6 +11,7 @@ from pathlib import Path
 
 from ingestd.receive import names
 from ingestd.receive.held import held, new_file, taken
+from ingestd.receive.results import REASON
 from ingestd.spool import fingerprint
 
 
@@ -58,7 +59,7 @@ def _noted(folder: int, name: str, reason: str) -> Iterator[tuple[str, str]]:
     """Names that nobody has, and the reason written for each: refused files are kept when the sender tries again."""
     for number in itertools.count():
         free = f"{name}.{number}" if number else name
-        note = f"{free}.reason.txt"
+        note = f"{free}.{REASON}"
         if taken(folder, free):
             continue
         with contextlib.suppress(FileExistsError), new_file(folder, note) as writer:
