@@ -20,6 +20,7 @@ import structlog
 
 from ingestd.errors import Unavailable
 from ingestd.receive import names
+from ingestd.receive.companions import SUFFIXES
 from ingestd.receive.folder_after import Custody, LeaveInPlace, Memory, MoveAway
 from ingestd.receive.folder_beside import Beside, Digests
 from ingestd.receive.folder_events import Doorbell
@@ -224,9 +225,7 @@ class DropFolder:
         known = evidence(seen, file.options, now, said)
         if not known and waits_for_proof(seen, file.options, now, said):
             if overdue(seen, file.options, now) and self._options.after != "leave":
-                hours = f"{file.options.wait_hours:g} hours"
-                reason = f"No companion came within {hours}: {file.name}.sha256, .md5, .count, .done or .ok."
-                self._attempt(file, partial(self._taking.refuse, file, file.path, reason))
+                self._attempt(file, partial(self._taking.refuse, file, file.path, _too_late(file)))
             else:
                 self._tell_once("folder_waits_for_proof", file.path, source=file.source)
         return known
@@ -255,7 +254,7 @@ class DropFolder:
         if receipt is not None:
             receipts.append(receipt)
             self._taken.note(file, companions)
-            self._told -= {("folder_store_away", self._root), ("folder_cannot_take", file.path)}
+            self._told -= {("folder_store_away", self._root), *((event, file.path) for event in _ABOUT_FILES)}
 
     def _hand(self, companion: Found, now: float, *, late: bool) -> None:
         """A companion whose file is not waiting here: it was taken before, or it has not come yet.
@@ -272,6 +271,11 @@ class DropFolder:
             self._taking.refuse(companion, companion.path, reason)
         elif not late and now - seen.since >= PATIENCE:
             self._taking.hand(companion)
+
+
+def _too_late(file: Found) -> str:
+    wanted = [file.name + suffix for suffix in SUFFIXES]
+    return f"No companion came within {file.options.wait_hours:g} hours: {', '.join(wanted[:-1])} or {wanted[-1]}."
 
 
 def _custody(options: DropOptions, memory: Memory | None) -> Custody:

@@ -116,10 +116,10 @@ def drop(tmp_path: Path) -> Path:
 def make(drop: Path, landing: Landing, clock: Clock, audit: Any) -> Callable[..., DropFolder]:
     """A watcher of the same folder, as after another start."""
 
-    def one(after: Any = "done", events: bool = True, **options: Any) -> DropFolder:
+    def one(after: Any = "done", events: bool = True, memory: Any = None, **options: Any) -> DropFolder:
         whole = DropOptions(root=drop.parent, after=after, events=events, scan_seconds=0.02)
         sources = {"acme": FolderOptions(**({"limit": 1000, "quiet_seconds": QUIET} | options))}
-        return DropFolder(whole, sources, landing, clock=clock, audit=audit)
+        return DropFolder(whole, sources, landing, memory=memory, clock=clock, audit=audit)
 
     return one
 

@@ -5,8 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ingestd.errors import Rejected
+from ingestd.model import Arrival
+from ingestd.receive.companions import kind_of
 from ingestd.receive.folder import DropFolder
-from tests.receive.receiving import files_below
+from ingestd.receive.landing import Landing, Receipt
+from ingestd.spool import Incoming, Spool
+from tests.receive.receiving import MemoryLedger, files_below
 
 QUIET = 2.0  # seconds
 
@@ -35,3 +40,27 @@ def lying(drop: Path) -> list[str]:
 def told(audited: list[Any], event: str) -> list[Any]:
     """The audit lines of one event."""
     return [line for line in audited if line["event"] == event]
+
+
+class Judge(Landing):
+    """Takes companions as the real landing does, but only notes them; refuses what it is told to."""
+
+    def __init__(self, spool: Spool, ledger: MemoryLedger) -> None:
+        super().__init__(spool, ledger, ring=lambda: None)
+        self.names: list[str] = []
+        """in the order in which they were handed in"""
+        self.said: dict[str, bytes] = {}
+        self.refused: dict[str, str] = {}
+        """name → why"""
+
+    def accept(self, incoming: Incoming, arrival: Arrival) -> Receipt:
+        self.names.append(arrival.name)
+        if kind_of(arrival.name) is None:
+            receipt = super().accept(incoming, arrival)
+        else:
+            self.said[arrival.name] = Path(incoming.name).read_bytes()
+            incoming.close()
+            receipt = Receipt(delivery_id=0, size=incoming.size, sha256="")
+        if arrival.name in self.refused:
+            raise Rejected("digest_mismatch", self.refused[arrival.name])
+        return receipt
