@@ -159,17 +159,26 @@ class DropFolder:
 
     def _found(self, source: str, options: FolderOptions) -> list[Found]:
         base = self._root / source
+        closed: dict[Path, OSError] = {}
+        files: list[Found] = []
         self._beat()
         try:
-            files = list(found(base, source, options))
+            files = list(found(base, source, options, closed.__setitem__))
             for folder, reason in passed_by(base):
                 self._tell_once("folder_ignored", folder, source=source, reason=reason)
         except OSError as problem:
-            self._tell_once("folder_cannot_look", base, reason=problem.strerror)
-            return []
-        self._told.discard(("folder_cannot_look", base))
-        self._taking.looked(source, base, files)
+            closed[base] = problem
+        self._tell_closed(base, closed)
+        if not closed:  # else a file that is not seen is not gone
+            self._taking.looked(source, base, files)
         return files
+
+    def _tell_closed(self, base: Path, closed: Mapping[Path, OSError]) -> None:
+        """Which folders of a source cannot be looked into; one that could be meanwhile is told again."""
+        mine = {(event, path) for event, path in self._told if base in (path, path.parent)}
+        self._told -= {(event, path) for event, path in mine if event == "folder_cannot_look" and path not in closed}
+        for path, problem in closed.items():
+            self._tell_once("folder_cannot_look", path, reason=problem.strerror or str(problem))
 
     def _look(self, files: Iterable[Found], signs: Mapping[str, str], now: float) -> None:
         """Note what was seen. A rename is seen by its mark under another name, also when no event tells of it."""

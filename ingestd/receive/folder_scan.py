@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -24,6 +24,8 @@ class Found:
     """One file of a scan."""
 
     path: Path
+    raw_name: str
+    """the name as its sender gave it, undecodable bytes as surrogates"""
     base: Path
     """the folder of its source"""
     source: str
@@ -35,6 +37,8 @@ class Found:
     """what it says about another file; None when it is no companion"""
     about: str = ""
     """the name of that other file, as its sender gave it"""
+    claimed: bool = False
+    """True when it was already moved out of its sender's sight"""
 
     @property
     def mark(self) -> Mark:
@@ -42,19 +46,9 @@ class Found:
         return fingerprint(self.status)
 
     @property
-    def claimed(self) -> bool:
-        """True when the file was already moved out of its sender's sight."""
-        return self.path.parent.name == TAKING
-
-    @property
     def partial(self) -> bool:
         """True when its sender says by the name that it is not finished."""
         return names.is_partial(self.raw_name)
-
-    @property
-    def raw_name(self) -> str:
-        """The name as its sender gave it, undecodable bytes as surrogates."""
-        return self.path.name.partition("@")[2] if self.claimed else self.path.name
 
     @property
     def name(self) -> str:
@@ -75,19 +69,28 @@ def claim_path(file: Found) -> Path:
     return file.base / TAKING / f"{file.folder}@{file.raw_name}"
 
 
-def found(base: Path, source: str, options: FolderOptions) -> Iterator[Found]:
-    """Every file of a source: dropped, dropped for a campaign, and claimed but not yet landed. No link is followed."""
+def found(base: Path, source: str, options: FolderOptions, tell: Callable[[Path, OSError], None]) -> Iterator[Found]:
+    """Every file of a source: dropped, dropped for a campaign, and claimed but not yet landed. No link is followed.
+
+    A campaign's folder that cannot be read is told and passed by. Raises OSError when the source's own cannot.
+    """
     entries = _entries(base)
     start = _Start(base, source, options)
     yield from start.files(entries, "")
     folders = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
     for name in folders:
         if names.is_folder(name) and name not in APART:
-            yield from start.files(_entries(base / name), name)
+            try:
+                inner = _entries(base / name)
+            except OSError as problem:
+                tell(base / name, problem)
+                continue
+            yield from start.files(inner, name)
     # A claimed file has had its companions, and they are gone.
     claimed = _Start(base, source, replace(options, demand=False))
     for file in claimed.files(_entries(base / TAKING), "") if TAKING in folders else ():
-        yield replace(file, folder=file.path.name.partition("@")[0], kind=None, about="")
+        folder, _, raw_name = file.raw_name.partition("@")
+        yield replace(file, folder=folder, raw_name=raw_name, kind=None, about="", claimed=True)
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,7 @@ class _Start:
             about, kind = kind_of(entry.name) or ("", None)
             yield Found(
                 path=Path(entry.path),
+                raw_name=entry.name,
                 base=self.base,
                 source=self.source,
                 folder=folder,

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import subprocess
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from ingestd.errors import Rejected
 from ingestd.model import Arrival
@@ -40,6 +47,52 @@ def lying(drop: Path) -> list[str]:
 def told(audited: list[Any], event: str) -> list[Any]:
     """The audit lines of one event."""
     return [line for line in audited if line["event"] == event]
+
+
+class MemoryInProcess:
+    """Remembers the files that were left, as long as the test."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, dict[str, str]] = defaultdict(dict)
+
+    def known(self, source: str) -> Mapping[str, str]:
+        return self._known[source]
+
+    def remember(self, source: str, path: str, mark: str, delivery_id: int | None) -> None:  # noqa: ARG002 - not asked
+        self._known[source] = {**self._known[source], path: mark}
+
+    def forget(self, source: str, paths: Collection[str]) -> None:
+        self._known[source] = {path: mark for path, mark in self._known[source].items() if path not in paths}
+
+
+@contextlib.contextmanager
+def read_only(folder: Path) -> Iterator[None]:
+    """A folder that nobody can write to: permissions do not bind root, who mounts it instead."""
+    if os.geteuid() != 0:
+        folder.chmod(0o555)
+        yield
+        folder.chmod(0o755)
+        return
+    with mounted("--bind", str(folder), on=folder):
+        _run("mount", "-o", "remount,bind,ro", str(folder))
+        yield
+
+
+@contextlib.contextmanager
+def mounted(*arguments: str, on: Path) -> Iterator[None]:
+    """A file system in a place, for root only."""
+    try:
+        _run("mount", *arguments, str(on))
+    except subprocess.CalledProcessError as problem:
+        pytest.skip(f"this machine does not let root mount: {problem.stderr!r}")
+    try:
+        yield
+    finally:
+        _run("umount", "--lazy", str(on))
+
+
+def _run(*command: str) -> None:
+    subprocess.run(command, check=True, capture_output=True)
 
 
 class Judge(Landing):
