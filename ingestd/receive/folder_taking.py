@@ -104,6 +104,7 @@ class Taking:
                 incoming = self._landing.adopt(readable, limit)
         except (Changed, FileNotFoundError):
             return None
+        # On a network mount the scan may have seen an old size; opening the file has brought the news.
         if unchanged(file.base, path, file.status):
             return incoming
         incoming.close()

@@ -112,6 +112,7 @@ class Senders(RuleBasedStateMachine):
             target.hardlink_to(source)
         else:
             source.rename(target)
+        self.written.add(target.read_bytes())  # it may be one of our own notes
 
     @rule(data=st.data(), time=st.integers(0, 3))
     def touch(self, data: Any, time: int) -> None:
