@@ -87,7 +87,7 @@ class DropFolder:
         self._told: set[tuple[str, Path]] = set()
         self._watching = False
         self._bell = Doorbell(apart=APART)
-        self._watch = Watch(self._root, self._bell, self._not_watched)
+        self._watch = Watch(self._root, self._bell, refused=self._not_watched, lost=self._events_lost)
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="folder", daemon=True)
 
@@ -143,6 +143,10 @@ class DropFolder:
 
     def _not_watched(self, reason: str) -> None:
         self._audit.warning("folder_not_watched", reason=reason)
+
+    def _events_lost(self, reason: str) -> None:
+        self._audit.warning("folder_events_lost", reason=reason)
+        self._bell.ring()
 
     def scan(self) -> list[Receipt]:
         """Look at every file once and take those that are whole."""
