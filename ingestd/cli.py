@@ -60,7 +60,8 @@ def serve(config: Config = CONFIG, home: Home = HOME) -> None:
     from ingestd import journal
     from ingestd.daemon import opened
 
-    journal.configure()
+    journal.configure("supervisor")
+    journal.log_crashes()
     with opened(config, home) as daemon:
         code = daemon.run()
     raise typer.Exit(code)
@@ -134,12 +135,23 @@ def deliveries(
         printing.print_json([{**receipt(each), **facts} for each, facts in zip(found, ours, strict=True)])
         return
     table = printing.table_of(
-        "id", "received (UTC)", "source", "file", "state", "records", "loaded", "rejected", "duplicate", "why"
+        "id",
+        "received (UTC)",
+        "source",
+        "file",
+        "complete",
+        "state",
+        "records",
+        "loaded",
+        "rejected",
+        "duplicate",
+        "why",
     )
     for each in found:
         counts = each.counts
         table.add_row(
-            str(each.id), f"{each.received_at:%Y-%m-%d %H:%M:%S}", each.source, each.name, each.state,
+            str(each.id), f"{each.received_at:%Y-%m-%d %H:%M:%S}", each.source, each.name,
+            each.completeness, each.state,
             f"{counts.records:,}", f"{counts.loaded:,}", f"{counts.rejected:,}", f"{counts.duplicate:,}",
             f"duplicate of {each.duplicate_of}" if each.duplicate_of else each.reason,
         )  # fmt: skip
@@ -226,16 +238,20 @@ def retry(
 
 @app.command()
 def status(config: Config = CONFIG, home: Home = HOME, as_json: AsJson = False) -> None:
-    """Shows whether the daemon runs, its open doors and its queue."""
+    """Shows whether the daemon runs, its roles, its open doors and its queue."""
+    from ingestd import roster
     from ingestd.house import running
 
     house = _house(config, home)
-    doors = json.loads(house.places.endpoints.read_text()) if house.places.endpoints.exists() else {}
     alive, queue = running(house.places), house.dispatcher.health()
+    doors = json.loads(house.places.endpoints.read_text()) if alive and house.places.endpoints.exists() else {}
+    known = roster.read(house.places.roster) if alive else None
     if as_json:
-        printing.print_json({"running": alive, "doors": doors, "queue": queue})
+        printing.print_json({"running": alive, "roles": printing.roles(known), "doors": doors, "queue": queue})
         return
     typer.echo("running" if alive else "not running")
+    for role in known.roles if known else ():
+        typer.echo(f"  {printing.role_line(role, roster.now())}")
     for name, place in doors.items():
         typer.echo(f"  {name}: {', '.join(f'{key} {value}' for key, value in place.items())}")
     typer.echo(f"  queue: {queue['ready']} ready, {queue['running']} running, oldest {queue['oldest_seconds']:.1f} s")
@@ -328,15 +344,24 @@ def run_role(
     role: str,
     name: Annotated[str, typer.Option()],
     pipe_numbers: Annotated[str, typer.Option("--pipes")],
+    sockets: Annotated[list[str] | None, typer.Option("--socket")] = None,
     config: Config = CONFIG,
     home: Home = HOME,
 ) -> None:
     """The main function of a child of `serve`."""
-    from ingestd import journal, pipes, roles
+    import structlog
 
-    journal.configure()
-    lifeline, doorbell, ready = (int(number) for number in pipe_numbers.split(","))
-    roles.run(role, config, home, pipes.Pipes(lifeline=lifeline, doorbell=doorbell, ready=ready), name=name)
+    from ingestd import pipes, roles
+
+    lifeline, doorbell, told = (int(number) for number in pipe_numbers.split(","))
+    handed = {door: int(number) for door, _, number in (each.partition("=") for each in sockets or ())}
+    given = pipes.Pipes(lifeline=lifeline, doorbell=doorbell, told=told, sockets=handed)
+    try:
+        roles.run(role, config, home, given, name=name)
+    except IngestdError as problem:
+        code = CONFIGURATION if isinstance(problem, Misconfigured) else FAILURE
+        structlog.get_logger().error("role_failed", error=str(problem))
+        raise typer.Exit(code) from problem
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""The supervisor: holds the home's lock, starts the roles as processes, and replaces whatever dies.
+"""The supervisor: holds the home's lock, starts the roles as processes, and replaces whatever dies or is stuck.
 
 It does no work of its own, so nothing that a partner sends can hurt it. A worker that was killed takes nothing with
 it: its job is given back and taken up again by its successor.
@@ -10,11 +10,10 @@ import contextlib
 import json
 import os
 import select
+import shutil
 import signal
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,33 +21,27 @@ from typing import Any
 
 import structlog
 
-from ingestd.errors import EXIT_MISCONFIGURED, Unavailable
+from ingestd import activation, children, notify, roster
+from ingestd.children import Child, Handed
+from ingestd.errors import EXIT_MISCONFIGURED, Misconfigured, Unavailable
 from ingestd.house import House, Lock, open_house, prepare_store
+from ingestd.metrics import FOLDER_VARIABLE
+from ingestd.notify import Notifier
+from ingestd.reload import reload
 
 log = structlog.get_logger()
 
 TICK_SECONDS = 0.1
 LOCK_SECONDS = 5.0
 """The children of a daemon that was killed end within milliseconds; a daemon that runs never gives way."""
-STOP_SECONDS = 60.0
-"""How long running transfers and loads may take to end after a stop."""
+CLOSE_SECONDS = 5.0
+"""How long a role may take to end after its transfers have."""
+ROSTER_SECONDS = 1.0
+HELD_UP_SECONDS = 1.0
+"""A turn of the supervisor's own loop that took longer: then it is not the children who are late."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 30.0
 
-
-@dataclass(kw_only=True)
-class Child:
-    """One role in a process of its own."""
-
-    role: str
-    name: str
-    process: subprocess.Popen[bytes] | None = None
-    ready: int | None = None
-    """The pipe on which the child says that it is ready; closed when it has, or is gone."""
-    said_ready: bool = False
-    failures: int = 0
-    """how often it ended with an error soon after its start"""
-    started_at: float = 0.0
-    not_before: float = 0.0
+_PORTS = {"ftp": "FTP__PORT", "ftps": "FTP__IMPLICIT_PORT", "sftp": "SFTP__PORT", "http": "HTTP__PORT"}
 
 
 @dataclass(kw_only=True)
@@ -59,52 +52,68 @@ class Daemon:
     home: Path
     house: House
     lock: Lock
-    children: list[Child]
+    children: Sequence[Child]
+    notifier: Notifier
+    sockets: dict[str, int]
+    """listening sockets that systemd opened, by door"""
     lifeline: tuple[int, int] = field(default_factory=os.pipe)
     doorbell: tuple[int, int] = field(default_factory=os.pipe)
     doors: dict[str, Any] = field(default_factory=dict)
     stopping: bool = False
+    insisted: bool = False
+    """a second signal: end at once"""
+    reload_wanted: bool = False
     exit_code: int = 0
+    turned_at: float = field(default_factory=time.monotonic)
+    fed_at: float = 0.0
+    roster_at: float = 0.0
+    since: Any = field(default_factory=roster.now)
 
     def run(self) -> int:
         """Until SIGTERM, SIGINT or a role that cannot be configured; returns the exit code when all children ended."""
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
+        signal.signal(signal.SIGHUP, self._want_reload)
         while not self.stopping:
             for child in self.children:
                 self._tend(child)
             self._hear()
+            self._watch()
+            if self.reload_wanted:
+                self._reload()
         self._end()
         return self.exit_code
 
     def _stop(self, *_: object) -> None:
-        self.stopping = True
+        self.stopping, self.insisted = True, self.stopping
+
+    def _want_reload(self, *_: object) -> None:
+        self.reload_wanted = True
+
+    # --- starting and replacing
 
     def _tend(self, child: Child) -> None:
         """Starts a child that is not running, after a pause that grows while it keeps dying."""
         if child.process is not None:
-            if child.process.poll() is None:
+            if child.running:
                 return
             self._bury(child)
         if time.monotonic() >= child.not_before:
             self._start(child)
 
     def _bury(self, child: Child) -> None:
-        assert child.process is not None
-        log.warning("role_died", role=child.name, exit=child.process.returncode)
-        self._pause(child, child.process.returncode)
-        child.process, child.said_ready = None, False
-        _close(child)
+        code = child.buried()
+        log.warning("role_died", role=child.name, exit=code)
+        self._pause(child, code)
+        self.notifier.status(f"{child.name} ended with {code} and is being replaced")
         if child.role == "worker":
             self._give_back(child)
 
     def _pause(self, child: Child, code: int) -> None:
         """A role that was killed is replaced at once; one that keeps failing by itself waits longer each time."""
-        if code == EXIT_MISCONFIGURED and child.ready is not None:
-            self.stopping, self.exit_code = (
-                True,
-                EXIT_MISCONFIGURED,
-            )  # it said why on stderr; trying again mends nothing
+        if code == EXIT_MISCONFIGURED and not child.was_ready:
+            # It said why on stderr; trying again mends nothing. Later it may be a file that is being edited.
+            self.stopping, self.exit_code = True, EXIT_MISCONFIGURED
         lived = time.monotonic() - child.started_at
         child.failures = child.failures + 1 if code > 0 and lived < LONGEST_PAUSE else 0
         pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2**child.failures) if child.failures else 0.0
@@ -123,89 +132,188 @@ class Daemon:
     def _start(self, child: Child) -> None:
         if child.role == "worker":
             self._give_back(child)
-        heard, said = os.pipe()
-        doorbell = self.doorbell[0] if child.role == "worker" else self.doorbell[1]
-        pipes = f"{self.lifeline[0]},{doorbell},{said}"
-        command = [sys.executable, "-m", "ingestd", "role", child.role, "--name", child.name, "--pipes", pipes]
-        command += ["--config", str(self.config), "--home", str(self.home)]
-        inherited = (self.lifeline[0], doorbell, said, self.lock.descriptor)
-        child.process = subprocess.Popen(command, pass_fds=inherited, env=self._environment())  # noqa: S603 - our own
-        os.close(said)
-        child.ready, child.started_at = heard, time.monotonic()
+        mine = {"web": ("http",), "receiver": ("ftp", "ftps", "sftp")}.get(child.role, ())
+        handed = Handed(
+            config=self.config,
+            home=self.home,
+            lifeline=self.lifeline[0],
+            doorbell=self.doorbell[0] if child.role == "worker" else self.doorbell[1],
+            lock=self.lock.descriptor,
+            sockets={door: self.sockets[door] for door in mine if door in self.sockets},
+            environment=self._environment(),
+        )
+        child.start(handed, time.monotonic())
 
     def _environment(self) -> dict[str, str]:
         """A door that is opened again keeps the port it had, also when that was any free one."""
-        ports = {
-            f"INGESTD_{door.upper()}__PORT": str(place["port"]) for door, place in self.doors.items() if "port" in place
-        }
-        return {**os.environ, **ports}
+        ports = {f"INGESTD_{_PORTS[door]}": str(place["port"]) for door, place in self.doors.items() if "port" in place}
+        return {**os.environ, **ports, FOLDER_VARIABLE: str(self.house.places.metrics)}
+
+    # --- hearing and watching
 
     def _hear(self) -> None:
-        """Waits a moment for children to say that they are ready."""
-        waiting = {child.ready: child for child in self.children if child.ready is not None}
-        heard, _, _ = select.select(list(waiting), [], [], TICK_SECONDS)
+        """Waits a moment for children to say something."""
+        speaking = {child.told: child for child in self.children if child.told is not None}
+        heard, _, _ = select.select(list(speaking), [], [], TICK_SECONDS)
         for descriptor in heard:
-            child = waiting[descriptor]
-            said = os.read(descriptor, 65536)
-            _close(child)
-            if said:
-                child.said_ready = True
-                self.doors |= json.loads(said)
-                log.info("role_ready", role=child.name)
-        everyone = all(child.process is not None and child.said_ready for child in self.children)
-        if heard and everyone:
-            write_endpoints(self.house.places.endpoints, self.doors)
+            child = speaking[descriptor]
+            for message in child.hear():
+                if "doors" in message:
+                    self._ready(child, message["doors"])
+
+    def _ready(self, child: Child, doors: dict[str, Any]) -> None:
+        child.said_ready = child.was_ready = True
+        self.doors |= doors
+        log.info("role_ready", role=child.name)
+        if all(each.running and each.said_ready for each in self.children):
+            _keep(self.house.places.endpoints, json.dumps(self.doors, indent=1))
+            self.notifier.ready(self._status())
+
+    def _status(self) -> str:
+        places = (f"{door} {place.get('port', place.get('path'))}" for door, place in self.doors.items())
+        return f"open: {', '.join(places)}"
+
+    def _watch(self) -> None:
+        """Judges who advances, replaces who does not, and says so to those who watch this process."""
+        now = time.monotonic()
+        if now - self.turned_at > HELD_UP_SECONDS:
+            for child in self.children:
+                child.heard_at += now - self.turned_at
+        self.turned_at = now
+        late = [child for child in self.children if self._is_late(child, now)]
+        if not late and self.notifier.watchdog_seconds and now - self.fed_at >= self.notifier.watchdog_seconds / 4:
+            self.fed_at = now
+            self.notifier.alive()
+        if now - self.roster_at >= ROSTER_SECONDS:
+            self.roster_at = now
+            self._write_roster()
+
+    def _is_late(self, child: Child, now: float) -> bool:
+        limits, overdue = self.house.configuration.daemon.watch, child.overdue(now)
+        late = overdue > limits.late_seconds
+        if late and not child.stuck:
+            log.error("role_stuck", role=child.name, seconds=round(overdue, 1), loops=sorted(child.late))
+            self.notifier.status(f"{child.name} does not advance")
+        elif child.stuck and not late:
+            log.info("role_advances", role=child.name)
+            self.notifier.status(self._status())
+        child.stuck = late
+        if overdue > limits.stuck_seconds:
+            log.error("role_killed", role=child.name, reason="stuck", seconds=round(overdue, 1))
+            child.kill()
+        return late
+
+    def _write_roster(self) -> None:
+        states = tuple(child.state() for child in self.children)
+        known = roster.Roster(pid=os.getpid(), since=self.since, written_at=roster.now(), roles=states)
+        with _told("roster_not_written"):
+            roster.write(self.house.places.roster, known)
+
+    # --- reloading
+
+    def _reload(self) -> None:
+        """Reads the configuration anew; when it is wrong, everything goes on as before."""
+        self.reload_wanted = False
+        self.notifier.reloading()
+        try:
+            done = reload(self.house, self.config)
+        except Misconfigured as problem:
+            log.warning("reload_refused", file=problem.where, key=problem.key, reason=problem.message)
+        except Unavailable as problem:
+            log.warning("reload_refused", file="", key="store.url", reason=str(problem))
+        else:
+            changes = done.changes
+            log.info("reloaded", added=changes.added, changed=changes.changed, deactivated=changes.deactivated)
+            if done.restart_needed:
+                log.warning("restart_needed", keys=done.restart_needed)
+        self.notifier.ready(self._status())
+
+    # --- ending
 
     def _end(self) -> None:
-        """Asks every child to end, doors first, and kills what does not within the limit."""
+        """Asks the doors and workers to end, kills what does not within its limit, and closes the web role last."""
+        self.notifier.stopping("transfers and loads are brought to their end")
         self.house.places.endpoints.unlink(missing_ok=True)
-        for child in sorted(self.children, key=lambda child: child.role == "worker"):
-            if child.process is not None and child.process.poll() is None:
-                child.process.terminate()
-        deadline = time.monotonic() + STOP_SECONDS
-        for child in self.children:
-            if child.process is None:
-                continue
-            try:
-                child.process.wait(max(0.1, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                log.warning("role_killed", role=child.name, after_seconds=STOP_SECONDS)
-                child.process.kill()
-                child.process.wait()
-            _close(child)
+        limits = self.house.configuration.daemon.stop
+        last = [child for child in self.children if child.role == "web"]
+        first = [child for child in self.children if child.role != "web"]
+        allowed = {"receiver": limits.transfer_seconds + CLOSE_SECONDS, "worker": float(limits.load_seconds)}
+        self._end_all(first, allowed)
+        self._end_all(last, {"web": CLOSE_SECONDS})
+        self.house.places.roster.unlink(missing_ok=True)
         log.info("daemon_stopped")
 
+    def _end_all(self, ending: Sequence[Child], allowed: dict[str, float]) -> None:
+        begun = time.monotonic()
+        for child in ending:
+            if child.process is not None and child.running:
+                child.process.terminate()
+        while alive := [child for child in ending if child.running]:
+            for child in alive:
+                passed = time.monotonic() - begun
+                if self.insisted or child.stuck or passed > allowed[child.role]:
+                    reason = "insisted" if self.insisted else "stuck" if child.stuck else "stop"
+                    log.warning("role_killed", role=child.name, reason=reason, seconds=round(passed, 1))
+                    child.kill()
+            self._wait_for_ends()
+        for child in ending:
+            child.close()
 
-def write_endpoints(path: Path, doors: dict[str, Any]) -> None:
-    """Names the open doors for clients of this machine; complete or absent."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    fresh = path.with_suffix(".new")
-    fresh.write_text(json.dumps(doors, indent=1) + "\n", encoding="utf-8")
-    fresh.replace(path)
+    def _wait_for_ends(self) -> None:
+        """A moment, in which systemd is told that this stop is not one that hangs."""
+        now = time.monotonic()
+        if now - self.fed_at >= ROSTER_SECONDS:
+            self.fed_at = now
+            self.notifier.extend(CLOSE_SECONDS)
+            self._write_roster()
+        time.sleep(TICK_SECONDS / 2)
+
+
+def _keep(path: Path, text: str) -> None:
+    """Names the open doors for clients of this machine."""
+    with _told("endpoints_not_written"):
+        roster.replace(path, text)
+
+
+@contextlib.contextmanager
+def _told(event: str) -> Iterator[None]:
+    """A full disk must not end the supervisor: the doors have to say 452."""
+    try:
+        yield
+    except OSError as problem:
+        log.warning(event, reason=problem.strerror or str(problem))
 
 
 @contextlib.contextmanager
 def opened(config: Path, home: Path) -> Iterator[Daemon]:
     """A daemon that holds its home's lock, with a migrated store and every job of an earlier life given back."""
     config, home = config.resolve(), home.resolve()
+    notifier, sockets = notify.here(), activation.here()
     house = open_house(config, home)
     with ExitStack() as stack:
         lock = Lock(house.places)
         stack.callback(lock.release)
         lock.wait(LOCK_SECONDS, time.sleep)
-        house.places.endpoints.unlink(missing_ok=True)
+        _clear(house)
         prepare_store(house)
         house.spool.sweep(house.ledger.known_spool_key)
         house.dispatcher.release()
         house.dispatcher.reconcile()
         stack.callback(house.engine.dispose)
         wanted = house.configuration.daemon
-        children = [Child(role="receiver", name="receiver")] if wanted.ftp.enabled or wanted.folder.enabled else []
-        children += [Child(role="worker", name=f"worker-{number}") for number in range(1, wanted.worker.processes + 1)]
-        yield Daemon(config=config, home=home, house=house, lock=lock, children=children)
+        roles = children.of(
+            receiver=any(door.enabled for door in (wanted.ftp, wanted.sftp, wanted.folder)),
+            workers=wanted.worker.processes,
+            web=wanted.http.enabled,
+        )
+        yield Daemon(
+            config=config, home=home, house=house, lock=lock, children=roles, notifier=notifier, sockets=sockets
+        )
 
 
-def _close(child: Child) -> None:
-    if child.ready is not None:
-        os.close(child.ready)
-        child.ready = None
+def _clear(house: House) -> None:
+    """What an earlier life left in `run/`: addresses that nobody has any more, and what it counted."""
+    house.places.endpoints.unlink(missing_ok=True)
+    house.places.roster.unlink(missing_ok=True)
+    shutil.rmtree(house.places.metrics, ignore_errors=True)
+    house.places.metrics.mkdir()

@@ -52,6 +52,8 @@ class Publisher:
     clock: Callable[[], float] = time.monotonic
     later: dict[int, float] = field(default_factory=dict)
     """delivery → when to try again, by the clock"""
+    onlooker: Callable[[Delivery], None] = lambda _delivery: None
+    """Is told of each delivery whose results were handed back; every ended delivery passes here."""
     pruned_at: float = field(default=-PRUNE_SECONDS)
 
     def sweep(self) -> None:
@@ -95,6 +97,7 @@ class Publisher:
         except (OSError, pl.exceptions.PolarsError) as problem:
             raise Unavailable(f"the results of delivery {delivery.id} cannot be written: {problem}") from problem
         self.ledger.published(delivery)
+        self.onlooker(delivery)
 
     def _publish_beside(self, delivery: Delivery, parts: Mapping[str, bytes]) -> None:
         base = self.drop / delivery.source

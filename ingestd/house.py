@@ -42,7 +42,7 @@ class Places:
 
     @property
     def run(self) -> Path:
-        """What only holds while the daemon runs: lock, endpoints."""
+        """What only holds while the daemon runs: lock, endpoints, roles, metrics."""
         return self.home / "run"
 
     @property
@@ -50,12 +50,24 @@ class Places:
         """The addresses of the open doors, written when every door is open."""
         return self.run / "endpoints.json"
 
+    @property
+    def roster(self) -> Path:
+        """How each role is, written every second."""
+        return self.run / "roles.json"
+
+    @property
+    def metrics(self) -> Path:
+        """What the roles have counted since the daemon started."""
+        return self.run / "metrics"
+
 
 @dataclass(frozen=True, kw_only=True)
 class House:
     """Configuration, store, spool and dispatcher of one home."""
 
     configuration: Configuration
+    config: Path
+    """the folder of the configuration, to which its paths are relative"""
     places: Places
     schemas: Path
     engine: Engine
@@ -73,6 +85,7 @@ def open_house(config: Path, home: Path, *, worker: str = "") -> House:
     dispatcher = LocalDispatcher(engine=engine, worker=worker, retry=retry)
     return House(
         configuration=configuration,
+        config=config,
         places=Places(home=home),
         schemas=config.parent / "schemas",
         engine=engine,

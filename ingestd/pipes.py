@@ -1,4 +1,4 @@
-"""How the supervisor and its roles hear of each other: lifeline, doorbell, ready and stop.
+"""How the supervisor and its roles hear of each other: lifeline, doorbell, what a role tells, and stop.
 
 The lifeline's end means that the supervisor is gone. A worker without a supervisor would be a second process tree, so
 it ends at once. The doorbell is rung by the doors and heard by the workers.
@@ -10,10 +10,13 @@ import json
 import os
 import select
 import signal
+import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from ingestd.pulse import Pulse
 
 IDLE_SECONDS = 0.5
 """How long a worker sleeps when the doorbell is silent; the ledger is the truth, the bell only makes it sooner."""
@@ -25,8 +28,14 @@ class Pipes:
 
     lifeline: int
     doorbell: int
-    ready: int
-    """Written once, when the role does its work: a JSON object of open doors."""
+    told: int
+    """JSON lines: once `{"doors": {…}}` when the role does its work, then its pulse."""
+    sockets: Mapping[str, int] = field(default_factory=dict)
+    """Listening sockets by door, of socket activation."""
+
+    def listening(self, door: str) -> socket.socket | None:
+        """The socket that was opened for a door; None when it opens its own."""
+        return socket.socket(fileno=self.sockets[door]) if door in self.sockets else None
 
 
 @dataclass(kw_only=True)
@@ -36,6 +45,8 @@ class Bell:
     doorbell: int
     idle: Callable[[], None]
     """Done before each wait."""
+    beat: Callable[[], None]
+    """Says that the loop has advanced."""
     stopped: threading.Event = field(default_factory=threading.Event)
 
     def is_set(self) -> bool:
@@ -44,7 +55,9 @@ class Bell:
 
     def wait(self) -> None:
         """Until the bell rings, at most IDLE_SECONDS."""
+        self.beat()
         self.idle()
+        self.beat()
         heard, _, _ = select.select([self.doorbell], [], [], IDLE_SECONDS)
         if heard:
             try:
@@ -76,13 +89,14 @@ def die_with_supervisor(lifeline: int) -> None:
     threading.Thread(target=watch, name="lifeline", daemon=True).start()
 
 
-def say_ready(ready: int, doors: dict[str, Any]) -> None:
-    """Tells the supervisor that the role does its work."""
-    os.write(ready, json.dumps(doors).encode() + b"\n")
-    os.close(ready)
+def say_ready(pipes: Pipes, doors: dict[str, Any], pulse: Pulse) -> None:
+    """Tells the supervisor that the role does its work, and from now on how its loops are."""
+    os.write(pipes.told, json.dumps({"doors": doors}).encode() + b"\n")
+    pulse.start(pipes.told)
 
 
 def on_stop(stop: Callable[[], None]) -> None:
-    """Calls `stop` on SIGTERM and SIGINT."""
+    """Calls `stop` on SIGTERM and SIGINT; SIGHUP is the supervisor's alone, whoever it was sent to."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop())

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from rich.progress import Progress
 
     from ingestd.model import Delivery
+    from ingestd.roster import RoleState, Roster
 
 
 def report(delivery: Delivery, *, as_json: bool) -> None:
@@ -56,6 +58,20 @@ def progress() -> Iterator[Progress]:
     # Where nobody watches, a bar that comes and goes would leave an empty line.
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         yield progress
+
+
+def roles(known: Roster | None) -> list[dict[str, Any]]:
+    """The roles of a running daemon for programs."""
+    from dataclasses import asdict
+
+    return [asdict(role) for role in known.roles] if known else []
+
+
+def role_line(role: RoleState, now: datetime) -> str:
+    """One role for people."""
+    since = f"pid {role.pid}, since {role.since:%Y-%m-%d %H:%M:%S} UTC" if role.since else "no process"
+    beat = f"spoke {(now - role.beat_at).total_seconds():.1f} s ago" if role.beat_at else "has not spoken"
+    return f"{role.name}: {role.state}, {since}, {beat}, {role.restarts} restarts"
 
 
 def code_of(owner: dict[str, Any]) -> str:

@@ -4,44 +4,127 @@ from __future__ import annotations
 
 import resource
 import threading
-from collections.abc import Iterable
-from contextlib import ExitStack
-from typing import Any
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+from typing import Any, Self
 
-from ingestd.accounts import Account, InMemoryAccounts, Passwords
-from ingestd.errors import Misconfigured
+import structlog
+
+from ingestd.accounts import InMemoryAccounts, Passwords
+from ingestd.errors import Misconfigured, Unavailable
+from ingestd.feeds import Feeds, accounts
+from ingestd.host_keys import host_key
 from ingestd.house import House
+from ingestd.metrics import Metrics
 from ingestd.pipes import Pipes, on_stop, ringer, say_ready
+from ingestd.pulse import Pulse
 from ingestd.receive.folder import DropFolder, DropOptions, FolderOptions
 from ingestd.receive.ftp import FtpDoor, FtpOptions
 from ingestd.receive.gate import Gate
 from ingestd.receive.landing import Landing
+from ingestd.receive.prover import ProofRules, Prover
+from ingestd.receive.sftp import SftpDoor, SftpOptions
 from ingestd.settings import FtpSettings, Source
-from ingestd.store import organisation
-from ingestd.store.engine import reading
 from ingestd.store.left_files import LeftFiles
+from ingestd.store.proofs import Proofs
 from ingestd.throttle import Throttle, ThrottleRules
+
+log = structlog.get_logger()
 
 DESCRIPTORS = 65_536
 
+SOURCES_SECONDS = 1.0
+"""Between two looks whether other sources were applied to the store."""
+STORE_SECONDS = 90.0
+"""What one such look may take: a store that is busy answers after a minute at the latest."""
+LOOP_SECONDS = 2.0
+"""One turn of a door's loop; doors beat each second."""
+FILE_SECONDS = 120.0
+"""What the drop folder may take for one turn, or one file of it, on a slow network mount."""
 
-def receive(house: House, pipes: Pipes) -> None:
+
+@dataclass(kw_only=True)
+class Wiring:
+    """What each door is connected to beside the landing."""
+
+    pipes: Pipes
+    feeds: Feeds
+    pulse: Pulse = field(default_factory=Pulse)
+
+
+class Closing:
+    """Closes the doors all at once: one that waits for its transfers must not keep the next one open."""
+
+    def __init__(self) -> None:
+        self._stops: list[Callable[[], object]] = []
+
+    def callback(self, stop: Callable[..., object], *arguments: Any) -> None:
+        """Has a door stopped in the end."""
+        self._stops.append(partial(stop, *arguments))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with ThreadPoolExecutor(max(1, len(self._stops)), "closing") as threads:
+            ends = [threads.submit(stop) for stop in self._stops]
+        for end in ends:
+            end.result()
+
+
+def receive(house: House, pipes: Pipes, metrics: Metrics) -> None:
     """Opens the doors, says so, and keeps them open until it is told to stop."""
     _raise_descriptor_limit()
+    metrics.open_doors()
     stopped = threading.Event()
     on_stop(stopped.set)
-    landing = Landing(house.spool, house.ledger, ringer(pipes.doorbell))
-    with reading(house.engine) as connection:
-        sources = organisation.all_sources(connection)
-    with ExitStack() as stack:
+    wiring = Wiring(pipes=pipes, feeds=Feeds.read(house.engine))
+    ring = ringer(pipes.doorbell)
+    prover = _prover(house, wiring.feeds, ring)
+    landing = Landing(house.spool, house.ledger, ring, prover=prover)
+    known = InMemoryAccounts(accounts(wiring.feeds.sources))
+    wiring.feeds.on_change(lambda sources: known.replace(accounts(sources)))
+    gate = Gate(accounts=known, passwords=Passwords(), throttle=_throttle(house))
+    with Closing() as stack:
         doors: dict[str, Any] = {}
-        gate = Gate(accounts=InMemoryAccounts(accounts(sources)), passwords=Passwords(), throttle=_throttle(house))
         if house.configuration.daemon.ftp.enabled:
-            doors["ftp"] = _open_ftp(house, gate, landing, stack)
+            doors["ftp"] = _open_ftp(house, gate, landing, stack, wiring)
+        if house.configuration.daemon.sftp.enabled:
+            doors["sftp"] = _open_sftp(house, gate, landing, stack, wiring)
         if house.configuration.daemon.folder.enabled:
-            doors["folder"] = _open_folder(house, sources, landing, stack)
-        say_ready(pipes.ready, doors)
-        stopped.wait()
+            doors["folder"] = _open_folder(house, wiring.feeds.sources, landing, stack, wiring)
+        beat = wiring.pulse.loop("sources", allowance=STORE_SECONDS)
+        say_ready(pipes, doors, wiring.pulse)
+        while not stopped.wait(SOURCES_SECONDS):
+            wiring.feeds.look()
+            _sweep(prover)
+            beat()
+        wiring.pulse.loops.clear()  # doors that wait for their last transfers are not stuck
+
+
+def _prover(house: House, feeds: Feeds, ring: Callable[[], None]) -> Prover:
+    proofs = Proofs(engine=house.engine, submit=house.dispatcher.submit)
+    return Prover(house.spool, proofs, lambda source: proof_rules(feeds.sources, source), ring)
+
+
+def proof_rules(sources: Iterable[Source], name: str) -> ProofRules:
+    """What a source demands of its files; nothing of one that is not active any more."""
+    for source in sources:
+        if source.name == name:
+            proof = source.proof
+            wait = timedelta(hours=proof.wait_hours)
+            return ProofRules(demand=proof.demand, trailer=proof.trailer is not None, wait=wait)
+    return ProofRules()
+
+
+def _sweep(prover: Prover) -> None:
+    try:
+        prover.sweep()
+    except Unavailable as problem:
+        log.warning("proofs_not_swept", reason=str(problem))
 
 
 def _raise_descriptor_limit() -> None:
@@ -51,30 +134,21 @@ def _raise_descriptor_limit() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
 
 
-def accounts(sources: Iterable[Source]) -> list[Account]:
-    """Every login of every source."""
-    return [
-        Account(
-            login=login.login,
-            source=source.name,
-            password_hash=login.password_hash or "",
-            public_keys=login.public_keys,
-            protocols=frozenset(login.protocols),
-            limit=source.limits.max_file_bytes,
-        )
-        for source in sources
-        for login in source.login
-    ]
-
-
 def _throttle(house: House) -> Throttle:
     settings = house.configuration.daemon.throttle
     return Throttle(ThrottleRules(**settings.model_dump()))
 
 
-def _open_ftp(house: House, gate: Gate, landing: Landing, stack: ExitStack) -> dict[str, Any]:
+def _open_ftp(house: House, gate: Gate, landing: Landing, stack: Closing, wiring: Wiring) -> dict[str, Any]:
     settings = house.configuration.daemon.ftp
-    door = FtpDoor(_ftp_options(settings), landing, gate, house.places.homes)
+    door = FtpDoor(
+        _ftp_options(settings),
+        landing,
+        gate,
+        house.places.homes,
+        listening=wiring.pipes.listening("ftp"),
+        beat=wiring.pulse.loop("ftp", allowance=LOOP_SECONDS),
+    )
     try:
         door.start()
     except OSError as problem:
@@ -82,18 +156,54 @@ def _open_ftp(house: House, gate: Gate, landing: Landing, stack: ExitStack) -> d
         raise Misconfigured(
             "ingestd.toml", "ftp.port", f"{where} cannot be opened: {problem.strerror or problem}"
         ) from problem
-    stack.callback(door.stop)
+    stack.callback(door.stop, house.configuration.daemon.stop.transfer_seconds)
     host, port = door.address
     return {"host": host, "port": port}
 
 
-def _open_folder(house: House, sources: Iterable[Source], landing: Landing, stack: ExitStack) -> dict[str, Any]:
+def _open_sftp(house: House, gate: Gate, landing: Landing, stack: Closing, wiring: Wiring) -> dict[str, Any]:
+    settings = house.configuration.daemon.sftp
+    key = host_key(settings.host_key, house.config, house.places.home)
+    options = SftpOptions(
+        host_key=key.private,
+        host=settings.host,
+        port=settings.port,
+        max_connections=settings.max_connections,
+        idle_timeout=settings.idle_seconds,
+    )
+    door = SftpDoor(
+        options,
+        landing,
+        gate,
+        house.places.homes,
+        listening=wiring.pipes.listening("sftp"),
+        beat=wiring.pulse.loop("sftp", allowance=LOOP_SECONDS),
+    )
+    try:
+        door.start()
+    except OSError as problem:
+        where = f"{settings.host}:{settings.port}"
+        raise Misconfigured(
+            "ingestd.toml", "sftp.port", f"{where} cannot be opened: {problem.strerror or problem}"
+        ) from problem
+    wiring.feeds.on_change(lambda _: door.dismiss_unknown())
+    stack.callback(door.stop, house.configuration.daemon.stop.transfer_seconds)
+    host, port = door.address
+    return {"host": host, "port": port, "fingerprint": key.fingerprint}
+
+
+def _open_folder(
+    house: House, sources: Iterable[Source], landing: Landing, stack: Closing, wiring: Wiring
+) -> dict[str, Any]:
     settings = house.configuration.daemon.folder
     root = house.places.home / settings.path
     options = DropOptions(
         root=root, after=settings.after, events=settings.watch == "events", scan_seconds=settings.scan_seconds
     )
-    folder = DropFolder(options, folder_sources(house, sources), landing, memory=LeftFiles(engine=house.engine))
+    beat = wiring.pulse.loop("folder", allowance=settings.scan_seconds + FILE_SECONDS)
+    memory = LeftFiles(engine=house.engine)
+    folder = DropFolder(options, folder_sources(house, sources), landing, memory=memory, beat=beat)
+    wiring.feeds.on_change(lambda changed: folder.replace_sources(folder_sources(house, changed)))
     folder.start()
     stack.callback(folder.stop)
     return {"path": str(root)}

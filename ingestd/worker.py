@@ -10,27 +10,38 @@ import structlog
 from ingestd.handback import Publisher
 from ingestd.house import House
 from ingestd.ingest.road import Road
+from ingestd.metrics import Metrics
 from ingestd.model import Delivery
 from ingestd.pipes import Bell, Pipes, on_stop, say_ready
+from ingestd.pulse import Pulse
 
 log = structlog.get_logger()
 
 
-def work(house: House, pipes: Pipes) -> None:
+STAGE_SECONDS = 600.0
+"""What one stage of the largest file may take, and what handing back its results may."""
+
+
+def work(house: House, pipes: Pipes, metrics: Metrics) -> None:
     """Loads whatever is queued until it is told to stop; the delivery in hand is brought to its end."""
     os.set_blocking(pipes.doorbell, False)
+    pulse = Pulse()
+    beat = pulse.loop("road", allowance=STAGE_SECONDS)
     road, publisher = road_of(house), publisher_of(house)
+    publisher.onlooker = metrics.count_delivery
 
     def handle(delivery_id: int) -> None:
-        road.travel(delivery_id)
+        road.travel(delivery_id, lambda _stage: beat())
+        beat()
         delivery = house.ledger.get(delivery_id)
         assert delivery is not None
         _log_end(delivery)
         publisher.publish(delivery)
+        beat()
 
-    bell = Bell(doorbell=pipes.doorbell, idle=publisher.sweep)
+    bell = Bell(doorbell=pipes.doorbell, idle=publisher.sweep, beat=beat)
     on_stop(bell.stopped.set)
-    say_ready(pipes.ready, {})
+    say_ready(pipes, {}, pulse)
     house.dispatcher.run(handle, bell)
 
 

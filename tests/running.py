@@ -6,7 +6,9 @@ import ftplib
 import io
 import json
 import os
+import select
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -18,6 +20,7 @@ import pytest
 
 from ingestd.accounts import Argon2Cost, hash_password
 from ingestd.house import House, open_house
+from tests.receive.sftp_client import SftpClient
 
 ROOT = Path(__file__).parents[1]
 PATIENCE_SECONDS = 60.0
@@ -58,10 +61,14 @@ class Daemon:
         self.environment = {
             **os.environ,
             "INGESTD_FTP__PORT": "0",
+            "INGESTD_HTTP__PORT": "0",
+            "INGESTD_SFTP__PORT": "0",
             "INGESTD_FOLDER__QUIET_SECONDS": "0.2",
             "INGESTD_FOLDER__SCAN_SECONDS": "0.2",
             **environment,
         }
+        self.before: list[str] = []
+        """A command that starts the daemon, such as one that takes something away from it."""
         self.process: subprocess.Popen[bytes] | None = None
         self.view: House | None = None
 
@@ -73,11 +80,16 @@ class Daemon:
         if self.view is not None:
             self.view.engine.dispose()
 
-    def start(self) -> Self:
-        """Starts it and waits for open doors."""
+    def launch(self) -> subprocess.Popen[bytes]:
+        """Starts it without waiting."""
         command = [sys.executable, "-m", "ingestd", "serve", "--config", str(self.config), "--home", str(self.home)]
         with self.journal.open("ab") as journal:
-            self.process = subprocess.Popen(command, env=self.environment, stderr=journal, cwd=ROOT)
+            self.process = subprocess.Popen([*self.before, *command], env=self.environment, stderr=journal, cwd=ROOT)
+        return self.process
+
+    def start(self) -> Self:
+        """Starts it and waits for open doors."""
+        self.launch()
         until(self._open, f"open doors; {self.journal.read_text()[-2000:]}")
         return self
 
@@ -94,6 +106,16 @@ class Daemon:
     def doors(self) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.endpoints.read_text())
         return found
+
+    def events(self, name: str) -> list[dict[str, Any]]:
+        """The lines of the journal that tell of one kind of event."""
+        lines = self.journal.read_text(encoding="utf-8").splitlines()
+        return [event for event in map(json.loads, lines) if event["event"] == name]
+
+    def hang_up(self) -> None:
+        """As `systemctl reload`."""
+        assert self.process is not None
+        self.process.send_signal(signal.SIGHUP)
 
     def stop(self) -> int:
         """As systemd stops it; the exit code."""
@@ -145,6 +167,11 @@ class Daemon:
             raise
         return client
 
+    def sftp(self, login: str) -> SftpClient:
+        """A client that has logged in by SFTP."""
+        door = self.doors["sftp"]
+        return SftpClient((door["host"], door["port"]), login, password="secret")
+
     def send(self, login: str, name: str, data: bytes) -> str:
         """The door's answer to one file."""
         with self.ftp(login) as client:
@@ -157,3 +184,32 @@ def _role(pid: int) -> str:
     except (FileNotFoundError, ProcessLookupError):
         return ""
     return words[words.index(b"role") + 1].decode() if b"role" in words else ""
+
+
+class Manager:
+    """What systemd hears of a service."""
+
+    def __init__(self, folder: Path) -> None:
+        self.address = str(folder / "notify")
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(self.address)
+        self.heard: list[tuple[float, str]] = []
+        """when, by the monotonic clock, and what"""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+    def listen(self, seconds: float = 0.0) -> list[str]:
+        """Every message so far, one string each, after so many seconds more."""
+        deadline = time.monotonic() + seconds
+        while select.select([self.socket], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            self.heard.append((time.monotonic(), self.socket.recv(4096).decode()))
+        return [text for _, text in self.heard]
+
+    def heard_since(self, moment: float, word: str) -> bool:
+        """Whether a message with this assignment came after the moment."""
+        self.listen()
+        return any(at > moment and word in text.split("\n") for at, text in self.heard)

@@ -40,6 +40,8 @@ class Shell:
         self.environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("INGESTD_")},
             "INGESTD_FTP__PORT": "0",
+            "INGESTD_HTTP__PORT": "0",
+            "INGESTD_SFTP__PORT": "0",
             "PYTHONPATH": str(ROOT),
         }
 

@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import ftplib
+import json
 import os
 import signal
 import subprocess
 import sys
+import time
+import urllib.error
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from ingestd import samples
 from ingestd.model import State
-from tests.running import Daemon, until
+from tests.running import PATIENCE_SECONDS, Daemon, Manager, until
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +40,20 @@ def test_a_file_sent_by_ftp_becomes_a_pool_and_its_results_come_back(daemon: Dae
     until(lambda: state_of(daemon, "one.csv") is State.COMPLETED, "one.csv to be loaded")
     with daemon.ftp("nordlead") as client:
         assert "one.csv.receipt.json" in client.nlst("results")
+
+
+def test_a_file_sent_by_sftp_becomes_a_pool_and_its_results_come_back(daemon: Daemon) -> None:
+    with daemon.sftp("stadtwerk") as client:
+        client.send("upload/november.csv", samples.german(20))
+        until(lambda: state_of(daemon, "november.csv") is State.COMPLETED, "november.csv to be loaded")
+        assert b"november.csv.receipt.json" in client.do("listdir", "results")
+
+
+def test_the_host_key_is_the_one_that_was_told(daemon: Daemon) -> None:
+    with daemon.sftp("stadtwerk") as client:
+        key = client.connection.get_server_host_key()
+        assert key is not None
+        assert key.get_fingerprint() == daemon.doors["sftp"]["fingerprint"]
 
 
 def test_a_file_moved_into_the_drop_folder_is_loaded_and_answered_beside_it(daemon: Daemon) -> None:
@@ -55,7 +76,7 @@ def test_a_killed_worker_is_replaced_and_takes_nothing_with_it(daemon: Daemon) -
 
 
 def test_a_killed_receiver_opens_the_same_port_again(daemon: Daemon) -> None:
-    port = daemon.doors["ftp"]["port"]
+    port, sftp = daemon.doors["ftp"]["port"], daemon.doors["sftp"]
     (receiver,) = daemon.children("receiver")
     os.kill(receiver, signal.SIGKILL)
 
@@ -67,6 +88,16 @@ def test_a_killed_receiver_opens_the_same_port_again(daemon: Daemon) -> None:
             return False
 
     until(back, "the FTP door to be open again")
+
+    def same_key() -> bool:
+        try:
+            with daemon.sftp("nordlead") as client:
+                key = client.connection.get_server_host_key()
+        except OSError:
+            return False
+        return key is not None and key.get_fingerprint() == sftp["fingerprint"]
+
+    until(same_key, "the SFTP door to be open again, known by the same key")
 
 
 def test_a_second_daemon_in_the_same_home_is_refused(daemon: Daemon) -> None:
@@ -93,3 +124,229 @@ def test_a_stop_ends_everything_and_closes_the_doors(tmp_path: Path) -> None:
     assert daemon.stop() == 0
     assert not daemon.endpoints.exists()
     assert not any(Path(f"/proc/{pid}").exists() for pid in children)
+
+
+# --- watched by systemd
+
+
+@pytest.fixture
+def manager(tmp_path: Path) -> Iterator[Manager]:
+    with Manager(tmp_path) as listening:
+        yield listening
+
+
+def watched(folder: Path, manager: Manager, *, stuck_seconds: float) -> Daemon:
+    """A daemon that systemd wants to hear of four times a second."""
+    return Daemon(
+        folder / "daemon",
+        NOTIFY_SOCKET=manager.address,
+        WATCHDOG_USEC="1000000",
+        INGESTD_WATCH__LATE_SECONDS="2",
+        INGESTD_WATCH__STUCK_SECONDS=str(stuck_seconds),
+    )
+
+
+def test_the_watchdog_is_fed_only_while_every_role_advances(tmp_path: Path, manager: Manager) -> None:
+    with watched(tmp_path, manager, stuck_seconds=PATIENCE_SECONDS) as daemon:
+        until(lambda: manager.heard_since(0, "WATCHDOG=1"), "the first feeding")
+        (receiver,) = daemon.children("receiver")
+        os.kill(receiver, signal.SIGSTOP)
+        try:
+            until(lambda: daemon.events("role_stuck"), "the stopped receiver to be noticed")
+            manager.listen()  # what was sent before
+            stuck_at = time.monotonic()
+            manager.listen(1.5)
+            assert not manager.heard_since(stuck_at, "WATCHDOG=1")
+            assert answer(daemon, "/readyz")["checks"]["receiver"] == {"ok": False, "told": "stuck"}
+        finally:
+            os.kill(receiver, signal.SIGCONT)
+        until(lambda: manager.heard_since(stuck_at, "WATCHDOG=1"), "the feeding to go on")
+        assert len(daemon.events("role_stuck")) == 1
+        assert len(daemon.events("role_advances")) == 1
+        assert daemon.children("receiver") == [receiver]
+
+
+def test_a_role_that_stays_stuck_is_replaced_and_the_others_go_on(tmp_path: Path, manager: Manager) -> None:
+    with watched(tmp_path, manager, stuck_seconds=3) as daemon:
+        (receiver,), workers = daemon.children("receiver"), daemon.children("worker")
+        os.kill(receiver, signal.SIGSTOP)
+        until(lambda: daemon.events("role_died"), "the receiver to be replaced")
+        replaced_at = time.monotonic()
+        until(lambda: manager.heard_since(replaced_at, "WATCHDOG=1"), "the feeding to go on")
+        until(lambda: answer(daemon, "/readyz")["ready"], "the doors to be open again")
+        assert daemon.send("nordlead", "after.csv", samples.clean(5)).startswith("226")
+        assert daemon.children("worker") == workers
+        assert [role["restarts"] for role in roles(daemon)] == [1, 0, 0]
+
+
+def test_systemd_is_told_of_start_reload_and_stop(tmp_path: Path, manager: Manager) -> None:
+    with watched(tmp_path, manager, stuck_seconds=PATIENCE_SECONDS) as daemon:
+        until(lambda: manager.heard_since(0, "READY=1"), "the word that it is ready")
+        ready = next(text for text in manager.listen() if text.startswith("READY=1"))
+        assert f"ftp {daemon.doors['ftp']['port']}" in ready
+        begun = time.monotonic()
+        daemon.hang_up()
+        until(lambda: manager.heard_since(begun, "READY=1"), "the end of the reload")
+        reloading = next(text for text in manager.listen() if text.startswith("RELOADING=1"))
+        assert begun * 1e6 <= int(reloading.partition("MONOTONIC_USEC=")[2]) <= time.monotonic() * 1e6
+        assert daemon.stop() == 0
+        assert any("STOPPING=1" in text.split("\n") for text in manager.listen())
+
+
+def answer(daemon: Daemon, path: str) -> dict[str, Any]:
+    door = daemon.doors["http"]
+    try:
+        with urllib.request.urlopen(f"http://{door['host']}:{door['port']}{path}", timeout=10) as response:
+            told: dict[str, Any] = json.load(response)
+    except urllib.error.HTTPError as problem:
+        told = json.load(problem)
+    return told
+
+
+def roles(daemon: Daemon) -> list[dict[str, Any]]:
+    """As an operator sees them."""
+    command = [sys.executable, "-m", "ingestd", "status", "--json"]
+    command += ["--config", str(daemon.config), "--home", str(daemon.home)]
+    done = subprocess.run(command, env=daemon.environment, capture_output=True, text=True, check=True)
+    found: list[dict[str, Any]] = json.loads(done.stdout)["roles"]
+    return found
+
+
+# --- reloaded
+
+
+def rewrite(path: Path, old: str, new: str) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert old in text
+    path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def lets_in(daemon: Daemon, login: str) -> bool:
+    try:
+        daemon.ftp(login).close()
+    except ftplib.error_perm:
+        return False
+    return True
+
+
+def test_a_reload_lets_new_logins_in_and_removed_ones_no_longer_and_drops_nobody_else(tmp_path: Path) -> None:
+    with Daemon(tmp_path, INGESTD_THROTTLE__DELAY_SECONDS="0") as daemon, daemon.ftp("nordlead") as session:
+        assert lets_in(daemon, "stadtwerk")
+        rewrite(daemon.config / "sources.toml", 'login = "stadtwerk"', 'login = "stadtwerk-2"')
+        daemon.hang_up()
+        until(lambda: daemon.events("sources_reloaded"), "the receiver to notice")
+        assert lets_in(daemon, "stadtwerk-2")
+        assert not lets_in(daemon, "stadtwerk")
+        assert session.voidcmd("NOOP").startswith("200")
+        (told,) = daemon.events("sources_reloaded")
+        assert (told["logins_added"], told["logins_removed"], told["logins_changed"]) == (1, 1, 0)
+        assert daemon.events("role_died") == []
+
+
+def test_a_wrong_configuration_is_refused_with_its_place_and_changes_nothing(tmp_path: Path) -> None:
+    with Daemon(tmp_path) as daemon:
+        rewrite(daemon.config / "sources.toml", 'login = "stadtwerk"', 'logn = "stadtwerk"')
+        daemon.hang_up()
+        (refused,) = until(lambda: daemon.events("reload_refused"), "the reload to be refused")
+        assert refused["file"] == str(daemon.config / "sources.toml")
+        assert "login" in refused["key"]
+        assert lets_in(daemon, "stadtwerk")
+        # A role that dies meanwhile cannot be replaced, and the others go on until the file is mended.
+        os.kill(daemon.children("worker")[0], signal.SIGKILL)
+        until(lambda: len(daemon.events("role_died")) > 1, "the successor to fail")
+        assert lets_in(daemon, "nordlead")
+        rewrite(daemon.config / "sources.toml", 'logn = "stadtwerk"', 'login = "stadtwerk"')
+        until(lambda: daemon.events("role_ready")[-1]["role"] == "worker-1", "the worker to be back")
+
+
+def test_settings_that_need_a_restart_are_named(tmp_path: Path) -> None:
+    with Daemon(tmp_path) as daemon:
+        rewrite(daemon.config / "ingestd.toml", "keep_days = 30", "keep_days = 31")
+        daemon.hang_up()
+        (told,) = until(lambda: daemon.events("restart_needed"), "the log to say so")
+        assert told["keys"] == ["results.keep_days"]
+        assert daemon.events("sources_reloaded") == []
+
+
+# --- stopped
+
+
+def test_a_transfer_that_runs_when_the_stop_comes_is_answered_and_kept(tmp_path: Path) -> None:
+    content = samples.clean(2_000)
+    with Daemon(tmp_path) as daemon:
+        client = daemon.ftp("nordlead")
+        sending = client.transfercmd("STOR upload/last.csv")
+        sending.sendall(content[:1000])
+        process = daemon.process
+        assert process is not None
+        process.send_signal(signal.SIGTERM)
+        until(lambda: not daemon.endpoints.exists(), "the stop to begin")
+        refused = until(lambda: refuses(client.port), "the door to be closed for others")
+        assert refused
+        sending.sendall(content[1000:])
+        sending.close()
+        assert client.voidresp().startswith("226 delivery 1 received")
+        client.close()
+        assert daemon.stop() == 0
+        with daemon.start():
+            until(lambda: state_of(daemon, "last.csv") is State.COMPLETED, "the file to be loaded after the restart")
+
+
+def refuses(port: int) -> bool:
+    with contextlib.closing(ftplib.FTP()) as other:
+        try:
+            other.connect("127.0.0.1", port, timeout=1)
+        except OSError:
+            return True
+    return False
+
+
+def test_a_second_signal_ends_everything_at_once(tmp_path: Path) -> None:
+    with Daemon(tmp_path) as daemon:
+        client = daemon.ftp("nordlead")
+        sending = client.transfercmd("STOR upload/never.csv")
+        sending.sendall(b"Name,Phone")
+        process, children = daemon.process, daemon.children("receiver")
+        assert process is not None
+        process.send_signal(signal.SIGTERM)
+        until(lambda: not daemon.endpoints.exists(), "the stop to begin")
+        assert process.poll() is None  # it waits for the transfer
+        process.send_signal(signal.SIGTERM)
+        process.wait(10)
+        assert {event["reason"] for event in daemon.events("role_killed")} == {"insisted"}
+        assert not any(Path(f"/proc/{pid}").exists() for pid in children)
+        sending.close()
+        client.close()
+
+
+def test_a_transfer_that_does_not_end_is_cut_off_within_the_limit(tmp_path: Path) -> None:
+    with Daemon(tmp_path, INGESTD_STOP__TRANSFER_SECONDS="1") as daemon:
+        client = daemon.ftp("nordlead")
+        sending = client.transfercmd("STOR upload/endless.csv")
+        sending.sendall(b"Name,Phone")
+        begun = time.monotonic()
+        assert daemon.stop() == 0
+        assert time.monotonic() - begun < 10
+        assert daemon.events("role_killed") == []  # the door ended it by itself
+        assert daemon.house().ledger.latest(limit=1) == []
+        sending.close()
+        client.close()
+
+
+# --- its journal
+
+
+def test_every_event_says_when_how_grave_what_and_by_which_process(daemon: Daemon) -> None:
+    daemon.send("nordlead", "journal.csv", samples.clean(3))
+    with contextlib.suppress(ftplib.error_perm):
+        daemon.ftp("nobody")
+    until(lambda: daemon.events("ftp_login_refused"), "the refusal")
+    events = [json.loads(line) for line in daemon.journal.read_text(encoding="utf-8").splitlines()]
+    for event in events:
+        assert event["timestamp"].endswith("Z")
+        assert event["level"] in ("info", "warning", "error", "critical")
+        assert event["process"] in ("supervisor", "receiver", "worker-1", "web")
+        if event["event"].startswith("ftp_"):
+            assert event["peer"] == "127.0.0.1"
+            assert event["login"]
+    assert "secret" not in daemon.journal.read_text(encoding="utf-8")

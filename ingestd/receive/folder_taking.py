@@ -78,7 +78,7 @@ class Taking:
             if incoming is None:
                 return None
             receipt = self._landing.accept(incoming, _arrival(file, known))
-            facts = {"receipt": str(receipt), "evidence": known, "found_by": found_by}
+            facts = {"receipt": str(receipt), "received": receipt.size, "evidence": known, "found_by": found_by}
             self._audit.info("folder_landed", **_who(file), **facts)
             self.custody(file).taken(file, path, receipt.delivery_id)
         return receipt

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,8 @@ from ingestd.receive.landing import Landing
 __all__ = ["FtpDoor", "FtpOptions"]
 
 _PAUSE = 0.2  # seconds without accepting after the process ran out of file descriptors
+
+_TURN = 1.0  # seconds the loop sleeps at most, so that it is seen to advance
 
 
 class Listener(FTPServer):  # type: ignore[misc]  # pyftpdlib is untyped
@@ -52,8 +56,13 @@ class FtpDoor:
         homes: Path,
         *,
         audit: Any = None,
+        listening: socket.socket | None = None,
+        beat: Callable[[], None] = lambda: None,
     ) -> None:
+        """`listening` is a socket that was opened for this door; `beat` is called each second while the loop runs."""
         self._options = options
+        self._listening = listening
+        self._beat = beat
         self._desk = Desk(options, landing, gate, homes, audit)
         self._listener: Any = None
         self._thread = threading.Thread(target=self._run, name="ftp", daemon=True)
@@ -63,7 +72,7 @@ class FtpDoor:
         """Open the door. Raises OSError when the address cannot be had."""
         # With a handler there, pyftpdlib does not set up logging of its own to standard error.
         logging.getLogger("pyftpdlib").addHandler(logging.NullHandler())
-        address = (self._options.host, self._options.port)
+        address = self._listening or (self._options.host, self._options.port)
         try:
             self._listener = Listener(address, self._session_class(), ioloop=self._desk.ioloop, backlog=1024)
         except BaseException:
@@ -93,8 +102,10 @@ class FtpDoor:
     def _run(self) -> None:
         desk, soonest = self._desk, None
         while not (desk.stopping and (not desk.sessions or time.monotonic() > self._deadline)):
+            self._beat()
             try:
-                soonest = desk.ioloop.loop(0.1 if desk.stopping else soonest, blocking=False)
+                longest = 0.1 if desk.stopping else _TURN
+                soonest = desk.ioloop.loop(longest if soonest is None else min(soonest, longest), blocking=False)
             except Exception as problem:  # noqa: BLE001 - one session's fault must not close the door for all
                 desk.audit.error("ftp_fault", exc_info=problem)
         desk.close()

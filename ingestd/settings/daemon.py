@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ingestd.settings.frozen import Frozen
@@ -115,6 +115,23 @@ class StopSettings(Frozen):
     load_seconds: int = Field(60, ge=1, description="seconds that running loads may take after a stop")
 
 
+class WatchSettings(Frozen):
+    """`[watch]`: when a loop of the daemon counts as stuck."""
+
+    late_seconds: float = Field(
+        10.0, ge=2, description="seconds without an advance after which systemd's watchdog is no longer fed"
+    )
+    stuck_seconds: float = Field(
+        30.0, ge=2, description="seconds without an advance after which the process is killed and replaced"
+    )
+
+    @model_validator(mode="after")
+    def _in_order(self) -> WatchSettings:
+        if self.stuck_seconds < self.late_seconds:
+            raise ValueError("stuck_seconds is less than late_seconds")
+        return self
+
+
 class DaemonSettings(BaseSettings):
     """`config/ingestd.toml`."""
 
@@ -132,6 +149,7 @@ class DaemonSettings(BaseSettings):
     worker: WorkerSettings = WorkerSettings()
     results: ResultSettings = ResultSettings()
     stop: StopSettings = StopSettings()
+    watch: WatchSettings = WatchSettings()
 
     @classmethod
     def settings_customise_sources(

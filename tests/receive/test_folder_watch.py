@@ -47,7 +47,8 @@ def test_a_closed_file_is_taken_at_once(started: Start, drop: Path, ledger: Memo
     (drop / "x.csv").write_bytes(b"rows")
     wait_for(lambda: told(audited, "folder_landed"))
     assert ledger.arrivals[0].evidence == CLOSED
-    assert told(audited, "folder_landed")[0]["found_by"] == "event"
+    (line,) = told(audited, "folder_landed")
+    assert (line["found_by"], line["received"]) == ("event", 4)
 
 
 def test_a_renamed_file_is_taken_at_once(started: Start, drop: Path, ledger: MemoryLedger) -> None:
