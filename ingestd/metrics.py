@@ -41,7 +41,7 @@ EVENTS: Mapping[str, tuple[str, ...]] = {
         "watched_anew",
         "events_lost",
         "fault",
-    ),  # fmt: skip
+    ),
 }
 """The events of each door that are counted by name, from zero on; any other one counts as `other`."""
 
