@@ -1,25 +1,30 @@
 """What comes back to the partner: a receipt, the log and the rejected rows, in the `results/` of the source's home.
 
+A file of the drop folder comes back there as well: with its results in `done/` or `rejected/`, or its results alone.
+
 Done after the delivery has ended and noted in the ledger, so a crash between the two only means that it is done again.
 """
 
 from __future__ import annotations
 
+import errno
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 import structlog
 
 from ingestd.errors import Unavailable
 from ingestd.ingest.poollog import PoolLog
-from ingestd.model import Delivery
+from ingestd.model import Delivery, State
 from ingestd.receipts import receipt
 from ingestd.receive import parked, results
+from ingestd.spool import Spool
 from ingestd.store.ledger import Ledger, now
 
 log = structlog.get_logger()
@@ -28,17 +33,22 @@ PRUNE_SECONDS = 3600.0
 AGAIN_SECONDS = 60.0
 """How long a delivery that could not be handed back lets others go first."""
 
+_REJECTED = (State.REFUSED, State.FAILED, State.CANCELLED)
+
 
 @dataclass(kw_only=True)
 class Publisher:
     """Hands results back, to the FTP home and, for files of the drop folder, beside them."""
 
     ledger: Ledger
+    spool: Spool
     logs: Path
     homes: Path
     keep: timedelta
     drop: Path
     """The drop folder, one subfolder a source."""
+    after: Literal["done", "results", "leave"]
+    """What becomes of the files that are dropped there (config/ingestd.toml)."""
     clock: Callable[[], float] = time.monotonic
     later: dict[int, float] = field(default_factory=dict)
     """delivery → when to try again, by the clock"""
@@ -81,20 +91,38 @@ class Publisher:
             return
         try:
             parts = dict(self._parts(delivery))
-            for folder in self._folders(delivery):
-                results.publish(folder, delivery.name, delivery.id, parts)
+            results.publish(self.homes / delivery.source / results.RESULTS, delivery.name, delivery.id, parts)
+            if delivery.protocol == "folder" and self.after != "leave":
+                self._publish_beside(delivery, parts)
         except (OSError, pl.exceptions.PolarsError) as problem:
             raise Unavailable(f"the results of delivery {delivery.id} cannot be written: {problem}") from problem
         self.ledger.published(delivery)
         self.onlooker(delivery)
 
-    def _folders(self, delivery: Delivery) -> Iterator[Path]:
-        yield self.homes / delivery.source / "results"
-        if delivery.protocol == "folder":
-            yield self.drop / delivery.source / "results"
+    def _publish_beside(self, delivery: Delivery, parts: Mapping[str, bytes]) -> None:
+        base = self.drop / delivery.source
+        if not base.is_dir():  # a share that is not mounted: what was written below its mount point would be hidden
+            raise FileNotFoundError(errno.ENOENT, f"the drop folder of {delivery.source} is not there")
+        if self.after == "results":
+            results.publish(base / results.RESULTS, delivery.name, delivery.id, parts)
+            return
+        mine, other = (
+            (results.REJECTED, results.DONE) if delivery.state in _REJECTED else (results.DONE, results.REJECTED)
+        )
+        results.publish(base / mine, delivery.name, delivery.id, {**parts, **self._original(delivery)})
+        results.withdraw(base / other, delivery.name, delivery.id)  # it was retried, and ended otherwise before
 
-    def _all_folders(self) -> list[Path]:
-        return [path for root in (self.homes, self.drop) if root.is_dir() for path in root.glob("*/results")]
+    def _original(self, delivery: Delivery) -> dict[str, Path]:
+        """The file as it came. A duplicate has the bytes of the delivery that it doubles."""
+        first = self.ledger.get(delivery.duplicate_of) if delivery.duplicate_of is not None else delivery
+        path = self.spool.path(first.spool_key) if first is not None and first.spool_key else None
+        return {results.ORIGINAL: path} if path is not None and path.is_file() else {}
+
+    def _all_folders(self) -> Iterator[Path]:
+        yield from self.homes.glob(f"*/{results.RESULTS}")
+        written = {"done": (results.DONE, results.REJECTED), "results": (results.RESULTS,), "leave": ()}
+        for name in written[self.after]:
+            yield from self.drop.glob(f"*/{name}")
 
     def _parts(self, delivery: Delivery) -> Iterator[tuple[str, bytes]]:
         yield "receipt.json", json.dumps(receipt(delivery), ensure_ascii=False, indent=1).encode() + b"\n"

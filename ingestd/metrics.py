@@ -28,7 +28,20 @@ _CLIENT_EVENTS = (
 EVENTS: Mapping[str, tuple[str, ...]] = {
     "ftp": _CLIENT_EVENTS,
     "sftp": _CLIENT_EVENTS,
-    "folder": ("landed", "rejected", "ignored", "cannot_take", "cannot_look", "store_away", "not_watched", "fault"),
+    "folder": (
+        "landed",
+        "companion",
+        "rejected",
+        "waits_for_proof",
+        "ignored",
+        "cannot_take",
+        "cannot_look",
+        "store_away",
+        "not_watched",
+        "watched_anew",
+        "events_lost",
+        "fault",
+    ),
 }
 """The events of each door that are counted by name, from zero on; any other one counts as `other`."""
 

@@ -23,7 +23,7 @@ from ingestd.house import House
 from ingestd.metrics import Metrics
 from ingestd.pipes import Pipes, on_stop, ringer, say_ready
 from ingestd.pulse import Pulse
-from ingestd.receive.folder import DropFolder, FolderOptions
+from ingestd.receive.folder import DropFolder, DropOptions, FolderOptions
 from ingestd.receive.ftp import FtpDoor, FtpOptions
 from ingestd.receive.gate import Gate
 from ingestd.receive.landing import Landing
@@ -31,6 +31,7 @@ from ingestd.receive.prover import ProofRules, Prover
 from ingestd.receive.sftp import SftpDoor, SftpOptions
 from ingestd.settings import FtpSettings, Source
 from ingestd.store.ledger import now
+from ingestd.store.left_files import LeftFiles
 from ingestd.store.proofs import Proofs
 from ingestd.throttle import Throttle, ThrottleRules
 
@@ -212,15 +213,30 @@ def _open_folder(
 ) -> dict[str, Any]:
     settings = house.configuration.daemon.folder
     root = house.places.home / settings.path
-    options = {
-        source.name: FolderOptions(limit=source.limits.max_file_bytes, quiet_seconds=settings.quiet_seconds)
-        for source in sources
-    }
+    options = DropOptions(
+        root=root, after=settings.after, events=settings.watch == "events", scan_seconds=settings.scan_seconds
+    )
     beat = wiring.pulse.loop("folder", allowance=settings.scan_seconds + FILE_SECONDS)
-    folder = DropFolder(root, options, landing, scan_seconds=settings.scan_seconds, beat=beat)
+    memory = LeftFiles(engine=house.engine)
+    folder = DropFolder(options, folder_sources(house, sources), landing, memory=memory, beat=beat)
+    wiring.feeds.on_change(lambda changed: folder.replace_sources(folder_sources(house, changed)))
     folder.start()
     stack.callback(folder.stop)
     return {"path": str(root)}
+
+
+def folder_sources(house: House, sources: Iterable[Source]) -> dict[str, FolderOptions]:
+    """What the drop folder does for each source."""
+    quiet = house.configuration.daemon.folder.quiet_seconds
+    return {
+        source.name: FolderOptions(
+            limit=source.limits.max_file_bytes,
+            quiet_seconds=quiet,
+            demand=source.proof.demand and source.proof.trailer is None,  # a trailer proves the file when it is read
+            wait_hours=source.proof.wait_hours,
+        )
+        for source in sources
+    }
 
 
 def _ftp_options(settings: FtpSettings) -> FtpOptions:

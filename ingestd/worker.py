@@ -62,8 +62,10 @@ def publisher_of(house: House) -> Publisher:
     settings = house.configuration.daemon
     return Publisher(
         ledger=house.ledger,
+        spool=house.spool,
         logs=house.places.logs,
         homes=house.places.homes,
+        after=settings.folder.after,
         drop=house.places.home / settings.folder.path,
         keep=timedelta(days=settings.results.keep_days),
     )

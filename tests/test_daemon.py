@@ -58,11 +58,13 @@ def test_the_host_key_is_the_one_that_was_told(daemon: Daemon) -> None:
 
 def test_a_file_moved_into_the_drop_folder_is_loaded_and_answered_beside_it(daemon: Daemon) -> None:
     folder = Path(daemon.doors["folder"]["path"]) / "stadtwerk"
-    (folder / "kunden.csv.part").write_bytes(samples.german(20))
+    content = samples.german(20, seed=12)  # other ones than came by SFTP
+    (folder / "kunden.csv.part").write_bytes(content)
     (folder / "kunden.csv.part").rename(folder / "kunden.csv")
     until(lambda: state_of(daemon, "kunden.csv") is State.COMPLETED, "kunden.csv to be loaded")
     assert not (folder / "kunden.csv").exists()
-    assert (folder / "results" / "kunden.csv.log.csv").exists()
+    until((folder / "done" / "kunden.csv.receipt.json").exists, "its results")
+    assert (folder / "done" / "kunden.csv").read_bytes() == content
 
 
 def test_a_killed_worker_is_replaced_and_takes_nothing_with_it(daemon: Daemon) -> None:

@@ -16,7 +16,7 @@ from ingestd import cli, reference
 from ingestd.ingest import validation
 from ingestd.ingest.reading import records
 from ingestd.model import Outcome, State
-from ingestd.receive.folder_rules import COMPANIONS
+from ingestd.receive.companions import SUFFIXES
 from ingestd.receive.names import PARTIAL_SUFFIXES
 from ingestd.schemas import read as read_schema
 
@@ -145,7 +145,7 @@ def test_partners_know_every_header_that_means_a_field() -> None:
             assert {name for name in (field.title, *field.aliases) if name not in told} == set()
 
 
-@pytest.mark.parametrize("suffix", [*PARTIAL_SUFFIXES, *COMPANIONS])
+@pytest.mark.parametrize("suffix", [*PARTIAL_SUFFIXES, *SUFFIXES])
 def test_partners_know_which_names_wait(suffix: str) -> None:
     assert f"`{suffix}`" in page("docs/partners.md")
 

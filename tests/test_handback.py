@@ -74,12 +74,100 @@ def test_without_rejects_there_is_no_file_of_them(station: Station) -> None:
     assert shown(folder(station)) == ["leads.csv.log.csv", "leads.csv.receipt.json"]
 
 
-def test_files_of_the_drop_folder_have_their_results_beside_them_too(station: Station) -> None:
-    published(station, station.deliver(DATA, protocol="folder"))
-    beside = station.home / "drop" / "nordlead" / "results"
-    assert shown(beside) == shown(folder(station)) != []
+@pytest.fixture
+def drop(station: Station) -> Path:
+    """The drop folder of a source."""
+    place = station.home / "drop" / "nordlead"
+    place.mkdir(parents=True)
+    return place
+
+
+BAD = b"Name,City\r\nAnna,Odense\r\n"
+
+
+def test_a_file_of_the_drop_folder_comes_back_with_its_results(station: Station, drop: Path) -> None:
+    published(station, station.deliver(DATA, protocol="folder", folder="DK-ENERGY"))
+    assert shown(drop / "done") == ["leads.csv", *shown(folder(station))]
+    assert (drop / "done/leads.csv").read_bytes() == DATA
+    assert shown(drop) == ["done"]
     published(station, station.deliver(DATA, name="by-ftp.csv"))
-    assert not any(name.startswith("by-ftp") for name in shown(beside))
+    assert not any(name.startswith("by-ftp") for name in shown(drop / "done"))
+
+
+def test_a_duplicate_comes_back_with_the_bytes_of_the_first(station: Station, drop: Path) -> None:
+    published(station, station.deliver(DATA, protocol="folder"))
+    again = published(station, station.deliver(DATA, protocol="folder"))
+    assert again.spool_key == ""
+    assert (drop / f"done/leads.csv.{again.id}").read_bytes() == DATA
+    assert json.loads((drop / f"done/leads.csv.{again.id}.receipt.json").read_bytes())["state"] == "duplicate"
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_a_refused_file_comes_back_in_rejected(station: Station, drop: Path, kept: bool) -> None:
+    """Without the file when an operator has removed it from the spool: the receipt says why all the same."""
+    delivery = station.deliver(BAD, protocol="folder")
+    if not kept:
+        station.publisher.spool.discard(delivery.spool_key)
+    published(station, delivery)
+    beside = ["leads.csv.log.csv", "leads.csv.receipt.json"]
+    assert shown(drop / "rejected") == (["leads.csv", *beside] if kept else beside)
+    assert not (drop / "done").exists()
+
+
+def test_a_retried_file_moves_from_rejected_to_done(station: Station, drop: Path) -> None:
+    station.change_source(limits={"max_rejected_rows": 0})
+    refused = published(station, station.deliver(DATA, protocol="folder"))
+    assert "leads.csv" in shown(drop / "rejected")
+    (drop / "rejected/other.csv").write_bytes(b"the partner's own")
+    station.change_source(limits={})
+    station.road.ledger.retry(refused.id)
+    station.road.travel(refused.id)
+    published(station, station.known(refused.id))
+    assert shown(drop / "rejected") == ["other.csv"]
+    assert "leads.csv" in shown(drop / "done")
+
+
+def test_what_was_refused_at_the_door_is_not_replaced(station: Station, drop: Path) -> None:
+    """Nor is a part of another delivery by a file that has its name."""
+    (drop / "rejected").mkdir()
+    (drop / "rejected/leads.csv").write_bytes(b"too large")
+    (drop / "rejected/leads.csv.reason.txt").write_bytes(b"reason")
+    refused = published(station, station.deliver(BAD, protocol="folder"))
+    odd = published(station, station.deliver(BAD, protocol="folder", name=f"leads.csv.{refused.id}.receipt.json"))
+    assert (drop / "rejected/leads.csv").read_bytes() == b"too large"
+    assert (drop / f"rejected/leads.csv.{refused.id}").read_bytes() == BAD
+    assert json.loads((drop / f"rejected/leads.csv.{refused.id}.receipt.json").read_bytes())["delivery"] == refused.id
+    assert (drop / f"rejected/leads.csv.{refused.id}.receipt.json.{odd.id}").read_bytes() == BAD
+
+
+def test_results_alone_come_back_when_that_is_wanted(station: Station, drop: Path) -> None:
+    publisher = dataclasses.replace(station.publisher, after="results")
+    publisher.publish(station.deliver(DATA, protocol="folder"))
+    assert shown(drop) == ["results"]
+    assert shown(drop / "results") == shown(folder(station)) != []
+
+
+def test_nothing_is_written_beside_files_that_are_left(station: Station, drop: Path) -> None:
+    publisher = dataclasses.replace(station.publisher, after="leave")
+    publisher.publish(station.deliver(DATA, protocol="folder"))
+    publisher.sweep()
+    assert shown(drop) == []
+    assert "leads.csv.receipt.json" in shown(folder(station))
+
+
+def test_a_share_that_is_away_is_waited_for(station: Station, drop: Path) -> None:
+    """What was written below its mount point would be hidden when it is back."""
+    drop.rename(station.home / "away")
+    moment = [0.0]
+    publisher = dataclasses.replace(station.publisher, clock=lambda: moment[0])
+    delivery = station.deliver(DATA, protocol="folder")
+    publisher.sweep()
+    assert station.known(delivery.id).published_at is None
+    assert not drop.exists()
+    (station.home / "away").rename(drop)
+    moment[0] = handback.AGAIN_SECONDS
+    publisher.sweep()
+    assert "leads.csv" in shown(drop / "done")
 
 
 def test_a_delivery_is_handed_back_once(station: Station) -> None:
@@ -171,18 +259,19 @@ def test_one_that_cannot_be_handed_back_does_not_hold_up_the_others(station: Sta
     assert receipt(station, "leads.csv")["delivery"] == blocked.id
 
 
-def test_old_results_are_pruned_now_and_then(station: Station, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_old_results_are_pruned_now_and_then(station: Station, drop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     moment = [0.0]
     publisher = dataclasses.replace(station.publisher, clock=lambda: moment[0])
     station.deliver(DATA, protocol="folder")
+    station.deliver(BAD, protocol="folder")
     publisher.sweep()
-    places = [folder(station), station.home / "drop" / "nordlead" / "results"]
+    places = [folder(station), drop / "done", drop / "rejected"]
     monkeypatch.setattr(handback, "now", lambda: datetime.now(UTC) + publisher.keep + timedelta(days=1))
     publisher.sweep()
     assert all(shown(place) for place in places)  # looked a moment ago
     moment[0] = handback.PRUNE_SECONDS
     publisher.sweep()
-    assert [shown(place) for place in places] == [[], []]
+    assert [shown(place) for place in places] == [[], [], []]
 
 
 def test_what_was_handed_back_is_noted_in_the_ledger(station: Station) -> None:

@@ -25,10 +25,11 @@ class Doorbell(FileSystemEventHandler):
         """Have the next scan begin at once."""
         self._rung.set()
 
-    def wait(self, seconds: float) -> None:
-        """Wait until it rings, or for so long."""
-        self._rung.wait(seconds)
+    def wait(self, seconds: float) -> bool:
+        """Wait until it rings, or for so long; True when it rang."""
+        rung = self._rung.wait(seconds)
         self._rung.clear()
+        return rung
 
     def signs(self) -> dict[str, str]:
         """The signs since the last time, by path."""

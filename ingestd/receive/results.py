@@ -1,4 +1,7 @@
-"""What a partner finds in `results/`: receipt, log, rejected lines. Never half there, never another delivery's."""
+"""What a partner finds in `results/`, `done/` and `rejected/`: never half there, never another delivery's.
+
+Receipt, log and rejected lines; in `done/` and `rejected/` of a drop folder the file itself as well.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +11,31 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import structlog
 
 from ingestd.receive import names
-from ingestd.receive.held import held, new_file, prune_folder
+from ingestd.receive.held import held, new_file, prune_folder, taken
 
 log = structlog.get_logger()
 
+RESULTS, DONE, REJECTED = "results", "done", "rejected"
+"""Where things come back: results alone; taken files with their results; refused files."""
+
 RECEIPT = "receipt.json"
 """The part that is written last: where it is, the others are."""
+
+ORIGINAL = ""
+"""The part that is the file itself, under its own name."""
+
+PARTS = (RECEIPT, "log.csv", "rejected.csv")
+"""What is put beside a file under its name when it was processed."""
+
+REASON = "reason.txt"
+"""What is put beside a file that was refused at the door."""
 
 _told: set[Path] = set()
 
@@ -37,14 +52,55 @@ def publish(folder: Path, name: str, delivery_id: int, parts: Mapping[str, Path 
     ordered = sorted(parts, key=lambda part: (part == RECEIPT, part))
     folder.parent.mkdir(parents=True, exist_ok=True)
     with held(folder.parent, folder.name, make=True) as place:
-        stem = name if _owns(place, name, delivery_id) else f"{name}.{delivery_id}"
-        return tuple(folder / _put(place, f"{stem}.{part}", parts[part]) for part in ordered)
+        stem = name if _usable(place, name, delivery_id, parts) else f"{name}.{delivery_id}"
+        return tuple(folder / _put(place, _full(stem, part), parts[part]) for part in ordered)
+
+
+def withdraw(folder: Path, name: str, delivery_id: int) -> None:
+    """Remove what an earlier end of a delivery has put there, as far as it is there. Raises OSError."""
+    with contextlib.suppress(FileNotFoundError), held(folder.parent, folder.name) as place:
+        stems = [f"{name}.{delivery_id}", *([name] if _mine(place, name, delivery_id) else [])]
+        for path in (_full(stem, part) for stem in stems for part in (ORIGINAL, *PARTS)):
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(path, dir_fd=place)
+
+
+def _full(stem: str, part: str) -> str:
+    return f"{stem}.{part}" if part else stem
+
+
+def _usable(place: int, name: str, delivery_id: int, parts: Collection[str]) -> bool:
+    """True when the plain name is this delivery's. A file that was refused at the door may lie there as well."""
+    if ORIGINAL in parts and name.endswith((*PARTS, REASON)):
+        return False  # it would take the place of another file's part
+    if _mine(place, name, delivery_id):
+        return True
+    return not any(taken(place, _full(name, part)) for part in (*parts, REASON)) and _owns(place, name, delivery_id)
+
+
+def _mine(place: int, name: str, delivery_id: int) -> bool:
+    """Whether this delivery has published under the plain name, and nothing else was put there since."""
+    owned = taken(place, _owner(name)) and _is_owner(place, _owner(name), delivery_id)
+    return owned and not taken(place, _full(name, REASON))
 
 
 def prune(folder: Path, keep: timedelta, now: datetime) -> int:
     """Remove results that are older than `keep`; returns how many. What cannot be removed is told once, not raised."""
-    removed = prune_folder(folder.parent, folder.name, oldest=(now - keep).timestamp(), tell=_tell)
+    oldest = (now - keep).timestamp()
+
+    def wanted(name: str) -> bool:
+        # A file that was refused at the door has the time its sender gave it; its reason was written then.
+        return not _younger(folder / _full(name, REASON), oldest)
+
+    removed = prune_folder(folder.parent, folder.name, oldest=oldest, tell=_tell, wanted=wanted)
     return sum(not name.startswith(".") for name in removed)
+
+
+def _younger(path: Path, oldest: float) -> bool:
+    try:
+        return path.lstat().st_mtime >= oldest
+    except OSError:
+        return False
 
 
 def _tell(path: Path, problem: OSError) -> None:
@@ -55,8 +111,7 @@ def _tell(path: Path, problem: OSError) -> None:
 
 def _owns(folder: int, name: str, delivery_id: int) -> bool:
     """True when this delivery has the plain name. A small hidden file remembers whose it is."""
-    # Its own name is a hash: a dot and a suffix more would make the longest names too long for the file system.
-    owner = f".{hashlib.sha256(name.encode()).hexdigest()}.owner"
+    owner = _owner(name)
     mine = _partial()
     with new_file(folder, mine) as writer:
         writer.write(b"%d\n" % delivery_id)
@@ -71,6 +126,11 @@ def _owns(folder: int, name: str, delivery_id: int) -> bool:
     finally:
         os.unlink(mine, dir_fd=folder)
     return True
+
+
+def _owner(name: str) -> str:
+    # Its own name is a hash: a dot and a suffix more would make the longest names too long for the file system.
+    return f".{hashlib.sha256(name.encode()).hexdigest()}.owner"
 
 
 def _is_owner(folder: int, owner: str, delivery_id: int) -> bool:

@@ -105,7 +105,7 @@ class WorkerSettings(Frozen):
 class ResultSettings(Frozen):
     """`[results]`: what comes back to the partner."""
 
-    keep_days: int = Field(30, ge=1, description="days that results stay in `results/`")
+    keep_days: int = Field(30, ge=1, description="days that results stay in `results/`, `done/` and `rejected/`")
 
 
 class StopSettings(Frozen):

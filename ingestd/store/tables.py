@@ -215,6 +215,18 @@ Index(
     postgresql_where=deliveries.c.published_at.is_(None),
 )
 
+folder_files = Table(
+    "folder_files",
+    metadata,
+    Column("source", String(64), primary_key=True),
+    Column("path", Text, primary_key=True),
+    Column("mark", Text, nullable=False),
+    Column("delivery_id", Id),
+    Column("taken_at", Instant, nullable=False),
+)
+"""Files of the drop folder that were taken and left where they are. `path` is escaped as in a URL, because names may be
+no text; `mark` is what changes when a file is written to or replaced."""
+
 companions = Table(
     "companions",
     metadata,

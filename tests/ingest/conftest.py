@@ -49,7 +49,13 @@ class Station:
             road=Road(engine=engine, ledger=ledger, spool=spool, logs=logs, schemas=ROOT / "schemas"),
             landing=Landing(spool, ledger, ring=lambda: None),
             publisher=Publisher(
-                ledger=ledger, logs=logs, keep=timedelta(days=30), homes=home / "homes", drop=home / "drop"
+                ledger=ledger,
+                spool=spool,
+                logs=logs,
+                keep=timedelta(days=30),
+                homes=home / "homes",
+                drop=home / "drop",
+                after="done",
             ),
         )
 

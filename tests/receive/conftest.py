@@ -14,12 +14,14 @@ import structlog
 
 from ingestd.accounts import Account, InMemoryAccounts, Passwords
 from ingestd.certificates import Certificate, self_signed
+from ingestd.receive.folder import DropFolder, DropOptions, FolderOptions
 from ingestd.receive.ftp import FtpDoor, FtpOptions
 from ingestd.receive.gate import Gate
 from ingestd.receive.landing import Landing
 from ingestd.receive.sftp import SftpDoor, SftpOptions
 from ingestd.spool import Spool
 from ingestd.throttle import Throttle, ThrottleRules
+from tests.receive.dropping import QUIET, Clock
 from tests.receive.ftp_wire import Wire
 from tests.receive.receiving import CHEAP, LIMIT, PASSWORD_HASH, MemoryLedger, OpenDoor, Rings
 from tests.receive.sftp_client import SftpClient
@@ -108,6 +110,50 @@ def open_door(
 @pytest.fixture
 def door(open_door: Callable[..., OpenDoor]) -> OpenDoor:
     return open_door()
+
+
+# --- the drop folder
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def drop(tmp_path: Path) -> Path:
+    """The folder of one source."""
+    folder = tmp_path / "drop" / "acme"
+    folder.mkdir(parents=True)
+    return folder
+
+
+@pytest.fixture
+def make(drop: Path, landing: Landing, clock: Clock, audit: Any) -> Callable[..., DropFolder]:
+    """A watcher of the same folder, as after another start."""
+
+    def one(after: Any = "done", events: bool = True, memory: Any = None, **options: Any) -> DropFolder:
+        whole = DropOptions(root=drop.parent, after=after, events=events, scan_seconds=0.02)
+        sources = {"acme": FolderOptions(**({"limit": 1000, "quiet_seconds": QUIET} | options))}
+        return DropFolder(whole, sources, landing, memory=memory, clock=clock, audit=audit)
+
+    return one
+
+
+@pytest.fixture
+def started(make: Callable[..., DropFolder]) -> Iterator[Callable[..., DropFolder]]:
+    """Starts watchers, and stops them. Their clock stands still, so that only events can make a file ready."""
+    running: list[DropFolder] = []
+
+    def start(**options: Any) -> DropFolder:
+        folder = make(**options)
+        folder.start()
+        running.append(folder)
+        return folder
+
+    yield start
+    for folder in running:
+        folder.stop()
 
 
 @pytest.fixture(scope="session")

@@ -48,7 +48,7 @@ class MemoryLedger:
         same_name = [
             (number, known)
             for number, (said, known) in enumerate(self.rows, 1)
-            if (said.source, said.name) == (arrival.source, arrival.name)
+            if (said.source, said.folder, said.name) == (arrival.source, arrival.folder, arrival.name)
         ]
         same = [number for number, known in same_name if known.sha256 == landed.sha256]
         return Recorded(

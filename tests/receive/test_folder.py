@@ -3,115 +3,21 @@
 from __future__ import annotations
 
 import os
+import pwd
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from ingestd.model import Completeness
-from ingestd.receive.folder import DropFolder, FolderOptions
-from ingestd.receive.folder_rules import CLOSED, MOVED, Observation, evidence, observe, ready
+from ingestd.receive.folder import DropFolder, DropOptions, FolderOptions
 from ingestd.receive.landing import Landing
 from ingestd.spool import Spool
-from tests.receive.receiving import MemoryLedger, files_below, wait_for
-
-QUIET = 2.0
-OPTIONS = FolderOptions(limit=1000, quiet_seconds=QUIET)
-
-
-class Clock:
-    """Stands still until the test moves it."""
-
-    def __init__(self) -> None:
-        self.now = 100.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock() -> Clock:
-    return Clock()
-
-
-@pytest.fixture
-def drop(tmp_path: Path) -> Path:
-    """The folder of one source."""
-    folder = tmp_path / "drop" / "acme"
-    folder.mkdir(parents=True)
-    return folder
-
-
-@pytest.fixture
-def make(drop: Path, landing: Landing, clock: Clock, audit: Any) -> Callable[..., DropFolder]:
-    """A watcher of the same folder, as after another start."""
-
-    def one(**options: Any) -> DropFolder:
-        sources = {"acme": FolderOptions(**({"limit": 1000, "quiet_seconds": QUIET} | options))}
-        return DropFolder(drop.parent, sources, landing, clock=clock, audit=audit, scan_seconds=0.02)
-
-    return one
-
-
-def quiet_scan(folder: DropFolder, clock: Clock) -> int:
-    """Look, wait until everything counts as quiet, look again."""
-    folder.scan()
-    clock.now += QUIET
-    return len(folder.scan())
-
-
-def lying(drop: Path) -> list[str]:
-    return [path.relative_to(drop).as_posix() for path in files_below(drop)]
-
-
-# --- the rule
-
-
-def mark(size: int = 5, changed: int = 1) -> tuple[int, int, int, int]:
-    return (1, 2, size, changed)
-
-
-def test_a_quiet_file_is_ready_after_so_many_seconds() -> None:
-    """And not a moment before."""
-    seen = observe(None, mark(), 10.0)
-    assert not ready(seen, OPTIONS, 10.0 + QUIET - 0.001)
-    assert evidence(seen, OPTIONS, 10.0 + QUIET) == "quiet 2 s"
-
-
-@pytest.mark.parametrize("sign", [CLOSED, MOVED])
-def test_a_sign_makes_it_ready_at_once(sign: str) -> None:
-    """Closed by its writer, or moved into place."""
-    assert evidence(observe(None, mark(), 10.0, sign=sign), OPTIONS, 10.0) == sign
-
-
-def test_a_closed_empty_file_has_to_be_quiet() -> None:
-    """It is often the first step of a writer."""
-    seen = observe(None, mark(size=0), 10.0, sign=CLOSED)
-    assert not ready(seen, OPTIONS, 10.0)
-    assert ready(seen, OPTIONS, 10.0 + QUIET)
-
-
-def test_a_marker_is_waited_for() -> None:
-    """When the source says that it sends one, nothing else counts."""
-    options = FolderOptions(limit=1, markers=(".done",))
-    assert not ready(observe(None, mark(), 0.0, sign=CLOSED), options, 1000.0)
-    assert evidence(observe(None, mark(), 0.0, marker="x.done"), options, 0.0) == "marker x.done"
-
-
-@given(st.lists(st.tuples(st.floats(0, 1.9), st.integers(1, 3)), min_size=1))
-def test_a_file_that_changes_is_never_ready(looks: list[tuple[float, int]]) -> None:
-    """Whatever the looks are like: each that finds another size starts the waiting anew."""
-    seen: Observation | None = None
-    now, size = 0.0, 0
-    for pause, growth in looks:
-        now, size = now + pause, size + growth
-        seen = observe(seen, mark(size), now)
-        assert not ready(seen, OPTIONS, now)
-
+from tests.receive.dropping import QUIET, Clock, MemoryInProcess, lying, quiet_scan, told
+from tests.receive.receiving import MemoryLedger, files_below
 
 # --- taking
 
@@ -202,20 +108,6 @@ def test_a_hard_link_is_a_file(make: Callable[..., DropFolder], drop: Path, cloc
     (drop / "x.csv").hardlink_to(tmp_path / "original")
     assert quiet_scan(make(), clock) == 1
     assert (tmp_path / "original").exists()
-
-
-def test_markers(make: Callable[..., DropFolder], drop: Path, clock: Clock, ledger: MemoryLedger) -> None:
-    """A marker proves the file, before or after it, and goes with it."""
-    folder = make(markers=(".done",))
-    (drop / "x.csv").write_bytes(b"x")
-    (drop / "y.csv.done").write_bytes(b"")
-    assert quiet_scan(folder, clock) == 0
-    (drop / "x.csv.done").write_bytes(b"")
-    (drop / "y.csv").write_bytes(b"y")
-    assert len(folder.scan()) == 2
-    assert lying(drop) == []
-    assert {arrival.evidence for arrival in ledger.arrivals} == {"marker x.csv.done", "marker y.csv.done"}
-    assert {arrival.completeness for arrival in ledger.arrivals} == {Completeness.PROVEN}
 
 
 def test_too_large_a_file_is_put_aside(
@@ -312,14 +204,15 @@ def test_a_campaign_that_becomes_a_link_is_not_followed(
     (drop / "C-1").mkdir()
     (drop / "C-1/x.csv").write_bytes(b"rows")
     folder = make()
-    claim = folder._claim
+    custody = folder._taking._custody
+    hold = custody.hold
 
     def swap(file: Any) -> Any:
         (drop / "C-1").rename(tmp_path / "away")
         (drop / "C-1").symlink_to(tmp_path / "elsewhere")
-        return claim(file)
+        return hold(file)
 
-    monkeypatch.setattr(folder, "_claim", swap)
+    monkeypatch.setattr(custody, "hold", swap)
     assert quiet_scan(folder, clock) == 0
     assert (tmp_path / "elsewhere/x.csv").read_bytes() == b"secret"
 
@@ -351,12 +244,12 @@ def test_an_operator_may_link_the_folder_of_a_source(
 
 def test_hundreds_at_once(make: Callable[..., DropFolder], drop: Path, clock: Clock, ledger: MemoryLedger) -> None:
     """Each once, oldest first."""
-    for number in range(500):
+    for number in range(200):
         path = drop / f"{number:03}.csv"
         path.write_bytes(b"%d" % number)
         os.utime(path, ns=(0, 10**9 * (1000 - number)))
-    assert quiet_scan(make(), clock) == 500
-    assert [arrival.name for arrival in ledger.arrivals] == [f"{number:03}.csv" for number in reversed(range(500))]
+    assert quiet_scan(make(), clock) == 200
+    assert [arrival.name for arrival in ledger.arrivals] == [f"{number:03}.csv" for number in reversed(range(200))]
     assert lying(drop) == []
 
 
@@ -438,7 +331,8 @@ def _die_holding(incoming: Any, *_: object) -> None:
 
 
 CRASHES: dict[str, tuple[str, str, Callable[..., None]]] = {
-    "before the claim": ("folder", "_claim", _crash),
+    "before the claim": ("custody", "hold", _crash),
+    "before the removal": ("custody", "taken", _crash),
     "after the claim": ("landing", "adopt", _crash),
     "after the copy": ("landing", "accept", _die_holding),
     "after the rename": ("ledger", "record", _crash),
@@ -461,7 +355,12 @@ def test_a_kill_at_any_point_neither_loses_nor_doubles(
     (drop / "C-1").mkdir()
     (drop / "C-1/x.csv").write_bytes(b"rows")
     folder = make()
-    whole = {"folder": folder, "landing": parts.landing, "ledger": parts.ledger, "audit": folder._audit}
+    whole = {
+        "custody": folder._taking._custody,
+        "landing": parts.landing,
+        "ledger": parts.ledger,
+        "audit": folder._audit,
+    }
     with pytest.MonkeyPatch.context() as dying:
         dying.setattr(parts.landing, "_take_back", lambda _: None)  # a killed process tidies nothing
         dying.setattr(whole[owner], step, death)
@@ -479,97 +378,92 @@ def test_a_kill_at_any_point_neither_loses_nor_doubles(
     assert {path.read_bytes() for path in files_below(parts.root / "orphans")} <= {b"rows"}
 
 
-# --- the thread and the events
+def test_an_unexpected_failure_of_one_file_does_not_hold_up_the_others(
+    make: Callable[..., DropFolder], drop: Path, clock: Clock, ledger: MemoryLedger, audited: list[Any]
+) -> None:
+    """It is told once, as the bug that it is; the file stays."""
+    (drop / "a.csv").write_bytes(b"a")
+    (drop / "b.csv").write_bytes(b"b")
+    folder = make()
+
+    def fail_on_the_first() -> None:
+        if not ledger.rows:
+            ledger.before = lambda: None
+            raise RuntimeError("a bug")
+
+    ledger.before = fail_on_the_first
+    assert quiet_scan(folder, clock) == 1
+    assert len(told(audited, "folder_fault")) == 1
+    assert quiet_scan(folder, clock) == 1
+    assert lying(drop) == []
 
 
 @pytest.fixture
-def started(make: Callable[..., DropFolder]) -> Iterator[Callable[..., DropFolder]]:
-    """Starts watchers, and stops them. Their clock stands still, so that only events can make a file ready."""
-    running: list[DropFolder] = []
-
-    def start(**options: Any) -> DropFolder:
-        folder = make(**options)
-        folder.start()
-        running.append(folder)
-        return folder
-
-    yield start
-    for folder in running:
-        folder.stop()
+def fast_spool() -> Iterator[Spool]:
+    """On a file system where fsync costs nothing: not what is tested here."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+        yield Spool(Path(folder), reserve_bytes=0)
 
 
-def test_a_closed_file_is_taken_at_once(started: Callable[..., DropFolder], drop: Path, ledger: MemoryLedger) -> None:
-    """The event is the sign, no waiting."""
-    started()
-    (drop / "x.csv").write_bytes(b"rows")
-    wait_for(lambda: ledger.rows)
-    assert ledger.arrivals[0].evidence == CLOSED
-
-
-def test_a_renamed_file_is_taken_at_once(started: Callable[..., DropFolder], drop: Path, ledger: MemoryLedger) -> None:
-    """That is how senders say "done"."""
-    started()
-    (drop / "x.csv.part").write_bytes(b"rows")
-    (drop / "x.csv.part").rename(drop / "x.csv")
-    wait_for(lambda: ledger.rows)
-    assert [(arrival.name, arrival.evidence) for arrival in ledger.arrivals] == [("x.csv", MOVED)]
-
-
-def test_a_file_moved_in_from_outside_is_found_by_the_scan(
-    started: Callable[..., DropFolder], drop: Path, ledger: MemoryLedger, clock: Clock, tmp_path: Path
+def test_thousands_at_once(
+    make: Callable[..., DropFolder], drop: Path, clock: Clock, ledger: MemoryLedger, fast_spool: Spool
 ) -> None:
-    """Watchdog says only that it was created, which says nothing about its end."""
-    started()
-    (tmp_path / "x.csv").write_bytes(b"rows")
-    (tmp_path / "x.csv").rename(drop / "x.csv")
+    """Each exactly once, while some are still coming."""
+    folder = make()
+    folder._taking._landing = Landing(fast_spool, ledger, ring=lambda: None)
+    for number in range(3000):
+        (drop / f"{number}.csv").write_bytes(b"%d" % number)
+        if number % 1000 == 500:
+            quiet_scan(folder, clock)
+    quiet_scan(folder, clock)
+    assert sorted(int(arrival.name[:-4]) for arrival in ledger.arrivals) == list(range(3000))
+    assert lying(drop) == []
 
-    def later() -> bool:
-        clock.now += QUIET
-        return bool(ledger.rows)
 
-    wait_for(later)
-    assert ledger.arrivals[0].evidence == "quiet 2 s"
+# --- permissions
 
 
-def test_a_folder_that_vanishes_and_comes_back(
-    started: Callable[..., DropFolder], drop: Path, ledger: MemoryLedger, clock: Clock, audited: list[Any]
+@pytest.fixture
+def unprivileged(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A place of somebody whom permissions bind; the test runs as that user."""
+    with tempfile.TemporaryDirectory() as name:
+        place = Path(name)
+        root = os.geteuid() == 0
+        if root:
+            nobody = pwd.getpwnam("nobody").pw_uid
+            place.chmod(0o755)
+            os.chown(place, nobody, -1)
+            os.seteuid(nobody)
+        try:
+            yield place
+        finally:
+            if root:
+                os.seteuid(0)
+
+
+@pytest.mark.parametrize("after", ["done", "leave"])
+@pytest.mark.parametrize("locked", ["acme", "acme/C-1", "acme/x.csv"])
+def test_missing_permissions_are_told_and_survived(
+    unprivileged: Path, clock: Clock, ledger: MemoryLedger, audit: Any, audited: list[Any], locked: str, after: Any
 ) -> None:
-    """An unmounted share is told once; when it is back, its files are taken."""
-    folder = started()
-    drop.rmdir()
-    wait_for(lambda: audited)
-    folder.scan()
-    assert [line["event"] for line in audited] == ["folder_cannot_look"]
-    drop.mkdir()
-    (drop / "x.csv").write_bytes(b"rows")
-
-    def later() -> bool:
-        clock.now += QUIET
-        return bool(ledger.rows)
-
-    wait_for(later)
-
-
-def test_without_events_the_scan_finds_everything(
-    started: Callable[..., DropFolder],
-    drop: Path,
-    ledger: MemoryLedger,
-    clock: Clock,
-    audited: list[Any],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """The limit of inotify watches is a machine's, not ours."""
-
-    def refuse(_: object) -> None:
-        raise OSError(28, "inotify watch limit reached")
-
-    monkeypatch.setattr("watchdog.observers.api.BaseObserver.start", refuse)
-    started()
-    assert audited[0]["event"] == "folder_not_watched"
-    (drop / "x.csv").write_bytes(b"rows")
-
-    def later() -> bool:
-        clock.now += QUIET
-        return bool(ledger.rows)
-
-    wait_for(later)
+    """Of the folder, of a campaign's folder, of a file; a file stays where its sender sees it. Then all is taken."""
+    root = unprivileged / "drop"
+    (root / "acme/C-1").mkdir(parents=True)
+    for name in ("acme/x.csv", "acme/y.csv", "acme/C-1/z.csv"):
+        (root / name).write_bytes(name.encode())
+    landing = Landing(Spool(unprivileged / "spool", reserve_bytes=0), ledger, ring=lambda: None)
+    options, sources = DropOptions(root=root, after=after), {"acme": FolderOptions(limit=1000)}
+    folder = DropFolder(options, sources, landing, memory=MemoryInProcess(), clock=clock, audit=audit)
+    mode = (root / locked).stat().st_mode
+    (root / locked).chmod(0)
+    for _ in range(2):
+        quiet_scan(folder, clock)
+    event = "folder_cannot_take" if locked.endswith(".csv") else "folder_cannot_look"
+    assert [line["reason"] for line in told(audited, event)] == ["Permission denied"]
+    (root / locked).chmod(mode)
+    assert (root / "acme/x.csv").exists() or locked != "acme/x.csv"
+    assert len(ledger.rows) == (0 if locked == "acme" else 2)
+    quiet_scan(folder, clock)
+    assert sorted(arrival.name for arrival in ledger.arrivals) == ["x.csv", "y.csv", "z.csv"]
+    assert told(audited, "folder_fault") == []

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from ingestd.receive.results import prune, publish
+from ingestd.receive.results import prune, publish, withdraw
 
 
 def shown(folder: Path) -> list[str]:
@@ -162,3 +162,47 @@ def test_a_file_that_vanishes_before_the_look_is_no_fault(tmp_path: Path, monkey
     with capture_logs() as told:
         assert prune(tmp_path, DAY, later()) == 1
     assert told == []
+
+
+def test_the_file_itself_is_a_part_without_a_suffix(tmp_path: Path) -> None:
+    """In the next delivery's place it has the number too."""
+    for delivery in (1, 2):
+        publish(tmp_path, "x.csv", delivery, {"": b"%d" % delivery, "receipt.json": b""})
+    assert shown(tmp_path) == ["x.csv", "x.csv.2", "x.csv.2.receipt.json", "x.csv.receipt.json"]
+    assert (tmp_path / "x.csv.2").read_bytes() == b"2"
+
+
+def test_what_lies_there_is_not_replaced(tmp_path: Path) -> None:
+    """Whoever has put it there; also when it came after the delivery had the name."""
+    (tmp_path / "x.csv").write_bytes(b"theirs")
+    publish(tmp_path, "x.csv", 1, {"": b"1"})
+    publish(tmp_path, "y.csv", 2, {"": b"2"})
+    (tmp_path / "y.csv").write_bytes(b"refused at the door")
+    (tmp_path / "y.csv.reason.txt").write_bytes(b"")
+    publish(tmp_path, "y.csv", 2, {"": b"2"})
+    withdraw(tmp_path, "y.csv", 2)
+    assert {path: (tmp_path / path).read_bytes() for path in shown(tmp_path)} == {
+        "x.csv": b"theirs",
+        "x.csv.1": b"1",
+        "y.csv": b"refused at the door",
+        "y.csv.reason.txt": b"",
+    }
+
+
+def test_what_is_withdrawn_is_the_delivery_s_own(tmp_path: Path) -> None:
+    for delivery in (1, 2, 3):
+        publish(tmp_path, "x.csv", delivery, {"": b"", "receipt.json": b"", "log.csv": b""})
+    withdraw(tmp_path, "x.csv", 1)
+    withdraw(tmp_path, "x.csv", 3)
+    assert shown(tmp_path) == ["x.csv.2", "x.csv.2.log.csv", "x.csv.2.receipt.json"]
+    withdraw(tmp_path / "missing", "x.csv", 2)
+
+
+def test_a_refused_file_is_as_old_as_its_reason(tmp_path: Path) -> None:
+    """Its own time is the sender's, perhaps of years ago."""
+    for name in ("x.csv", "x.csv.reason.txt"):
+        (tmp_path / name).write_bytes(b"")
+    os.utime(tmp_path / "x.csv", (0, 0))
+    assert prune(tmp_path, DAY, datetime.now(UTC)) == 0
+    os.utime(tmp_path / "x.csv.reason.txt", (0, 0))
+    assert prune(tmp_path, DAY, datetime.now(UTC)) == 2
