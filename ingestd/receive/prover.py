@@ -6,6 +6,7 @@ demands decides whether a file without any proof waits for one or is loaded as i
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,6 @@ from typing import Protocol
 
 import structlog
 
-from ingestd import control_total
 from ingestd.errors import Rejected, Unavailable
 from ingestd.model import Arrival, Completeness, Delivery, State
 from ingestd.receive.companions import Kind
@@ -24,6 +24,7 @@ from ingestd.store.proofs import REVIVABLE, Companion, Proofs
 log = structlog.get_logger()
 
 _CHUNK = 1024 * 1024
+_LOADED = (State.COMPLETED, State.COMPLETED_WITH_REJECTS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +75,36 @@ def judge(delivery: Delivery, said: Sequence[Companion], rules: ProofRules, md5:
     if rules.demand and not rules.trailer and counted is None:
         return None
     return Proven(completeness=delivery.completeness, evidence=delivery.evidence, expected_records=expected)
+
+
+def concerning(delivery: Delivery, known: Sequence[Companion], md5: Callable[[], str]) -> list[Companion]:
+    """Those of the known companions that speak of this delivery. The others wait for the next file of its name.
+
+    That is so when it has one of that kind already, and when it was loaded and they do not fit: then they are most
+    likely the forerunners of another version. A marker fits always.
+    """
+    mine = {each.kind: each for each in known if each.delivery_id is not None}
+    for each in known:
+        if each.delivery_id is not None:
+            continue
+        earlier = mine.get(each.kind)
+        if earlier is not None:
+            speaks = each.value == earlier.value
+        else:
+            speaks = delivery.state not in _LOADED or _fits(delivery, each, md5)
+        if speaks:
+            mine[each.kind] = each
+    return list(mine.values())
+
+
+def _fits(delivery: Delivery, said: Companion, md5: Callable[[], str]) -> bool:
+    """Whether a delivery that was loaded is what a companion says."""
+    kind = Kind(said.kind)
+    if kind is Kind.SHA256:
+        return said.value == delivery.sha256
+    if kind is Kind.MD5:
+        return said.value == md5()
+    return kind is Kind.MARKER or int(said.value) == delivery.counts.records - delivery.counts.discarded
 
 
 def _evidence(by_kind: dict[Kind, Companion]) -> str:
@@ -127,21 +158,25 @@ class Prover:
                 return ""
             if delivery.state is State.REFUSED and delivery.reason_code not in REVIVABLE:
                 return ""
-            said = self._proofs.of(delivery)
-            if (told := self._decided(delivery, said)) is not None:
+            if (told := self._decided(delivery, self._proofs.of(delivery))) is not None:
                 return told
 
-    def _decided(self, delivery: Delivery, said: Sequence[Companion]) -> str | None:
+    def _decided(self, delivery: Delivery, known: Sequence[Companion]) -> str | None:
         """What is to be told; None when the delivery has moved on meanwhile and must be looked at again."""
-        judgement = judge(delivery, said, self._rules(delivery.source), lambda: self._md5(delivery))
-        if delivery.state in (State.COMPLETED, State.COMPLETED_WITH_REJECTS):
-            return self._too_late(delivery, said, judgement)
+        md5 = functools.cache(lambda: self._md5(delivery))
+        said = concerning(delivery, known, md5)
+        others = [each for each in known if each.delivery_id is None and each not in said]
+        if others:
+            log.warning("companion_of_another_file", delivery=delivery.id, source=delivery.source, file=others[0].file)
+            return f"kept for the next {delivery.name}; delivery {delivery.id} is another file"
+        judgement = judge(delivery, said, self._rules(delivery.source), md5)
         if judgement is None:
             waits = delivery.state is State.RECEIVED
             return f"it waits for {delivery.name}.sha256, .md5, .done or .count" if waits else ""
         if isinstance(judgement, Rejected):
             return self._refused(delivery, judgement)
-        if delivery.state is State.REFUSED and not _changes(delivery, judgement):
+        nothing_new = all(each.delivery_id is not None for each in said) and delivery.state is not State.RECEIVED
+        if nothing_new or (delivery.state is State.REFUSED and not _changes(delivery, judgement)):
             return ""
         return self._released(delivery, said, judgement)
 
@@ -163,16 +198,6 @@ class Prover:
                 return None
             log.info("delivery_disproved", delivery=delivery.id, source=delivery.source, reason=why.message)
         raise why
-
-    def _too_late(self, delivery: Delivery, said: Sequence[Companion], judgement: Judgement) -> str | None:
-        """The file was loaded before its companion came: what it says is kept, and a mismatch is an alarm."""
-        why = judgement if isinstance(judgement, Rejected) else _miscounted(delivery, said)
-        if why is not None:
-            message = f"{why.message}; delivery {delivery.id} was loaded before that was known"
-            self._proofs.note(delivery, said, f"{delivery.evidence}; {message}")
-            log.warning("delivery_disproved", delivery=delivery.id, source=delivery.source, reason=message)
-            raise Rejected(why.code, message, suggestion="send companions first, or have proof demanded")
-        return self._released(delivery, said, judgement) if isinstance(judgement, Proven) and said else ""
 
     def companion(self, arrival: Arrival, about: str, kind: Kind, value: str) -> str:
         """Keep what a companion says, and hold it against its file; returns what to tell its sender.
@@ -197,11 +222,22 @@ class Prover:
         now = self._clock()
         late = [each for each in self._proofs.unused() if now - each.received_at > self._rules(each.source).wait]
         if late:
+            self._give_up(late)
             self._proofs.forget(late)
+
+    def _give_up(self, late: Sequence[Companion]) -> None:
+        """No other file has come: so these spoke of the one that had been loaded, and it is not what they say."""
+        for companion in late:
+            delivery = self._proofs.concerned(source=companion.source, folder=companion.folder, name=companion.name)
+            if delivery is not None and delivery.state in _LOADED:
+                reason = f"{companion.file} says {companion.value}, which came after it was loaded and does not fit"
+                self._proofs.note(delivery, f"{delivery.evidence}; {reason}")
+                log.warning("delivery_disproved", delivery=delivery.id, source=delivery.source, reason=reason)
 
     def _late(self, delivery: Delivery) -> bool:
         rules = self._rules(delivery.source)
-        waits = judge(delivery, self._proofs.of(delivery), rules, lambda: self._md5(delivery)) is None
+        md5 = functools.cache(lambda: self._md5(delivery))
+        waits = judge(delivery, concerning(delivery, self._proofs.of(delivery), md5), rules, md5) is None
         return waits and self._clock() - delivery.received_at > rules.wait
 
     def _md5(self, delivery: Delivery) -> str:
@@ -220,17 +256,6 @@ def _changes(delivery: Delivery, judgement: Proven) -> bool:
     if delivery.reason_code == "control_total_mismatch":
         return judgement.expected_records != delivery.expected_records
     return True
-
-
-def _miscounted(delivery: Delivery, said: Sequence[Companion]) -> Rejected | None:
-    records = delivery.counts.records - delivery.counts.discarded
-    for companion in said:
-        if companion.kind == Kind.COUNT:
-            try:
-                control_total.check(delivery.name, records, int(companion.value), companion.file)
-            except Rejected as why:
-                return why
-    return None
 
 
 def _missing(delivery: Delivery, waited: timedelta) -> Rejected:

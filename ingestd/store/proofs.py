@@ -36,7 +36,12 @@ class Companion:
     file: str
     """the companion's own name"""
     source: str
+    folder: str
+    name: str
+    """the file that it speaks of"""
     received_at: datetime
+    delivery_id: int | None
+    """the delivery that it was held against and fits; None while it waits for one"""
 
 
 _SAID = tuple(companions.c[each.name] for each in dataclasses.fields(Companion))
@@ -71,14 +76,14 @@ class Proofs:
         return None if row is None else delivery_of(row)
 
     def of(self, delivery: Delivery) -> list[Companion]:
-        """What was said about a delivery; of each kind the last."""
+        """What was said about a delivery, and what waits for a file of its name; of each kind the last."""
         table = companions.c
         about = (table.source == delivery.source, table.folder == delivery.folder, table.name == delivery.name)
         mine = table.delivery_id.is_(None) | (table.delivery_id == delivery.id)
         query = select(*_SAID).where(*about, mine).order_by(table.id)
         with reading(self.engine) as connection:
             found = [Companion(**row) for row in connection.execute(query).mappings()]
-        return list({companion.kind: companion for companion in found}.values())
+        return list({(companion.kind, companion.delivery_id): companion for companion in found}.values())
 
     def release(
         self,
@@ -124,11 +129,10 @@ class Proofs:
             _change(connection, delivery, {**ended, **reasons(why)})
         return True
 
-    def note(self, delivery: Delivery, said: Sequence[Companion], evidence: str) -> None:
+    def note(self, delivery: Delivery, evidence: str) -> None:
         """Writes down what a companion said about a delivery that had been loaded before."""
         with writing(self.engine) as connection:
             _change(connection, delivery, {"evidence": evidence})
-            _use(connection, delivery, said)
 
     def waiting(self) -> list[Delivery]:
         """Every delivery that waits for its proof, oldest first."""
