@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,9 @@ class Daemon:
     house: House
     lock: Lock
     children: Sequence[Child]
-    notifier: Notifier
-    sockets: dict[str, int]
+    since: datetime = field(default_factory=roster.now)
+    notifier: Notifier = field(default_factory=Notifier)
+    sockets: dict[str, int] = field(default_factory=dict)
     """listening sockets that systemd opened, by door"""
     lifeline: tuple[int, int] = field(default_factory=os.pipe)
     doorbell: tuple[int, int] = field(default_factory=os.pipe)
@@ -67,7 +69,6 @@ class Daemon:
     turned_at: float = field(default_factory=time.monotonic)
     fed_at: float = 0.0
     roster_at: float = 0.0
-    since: Any = field(default_factory=roster.now)
 
     def run(self) -> int:
         """Until SIGTERM, SIGINT or a role that cannot be configured; returns the exit code when all children ended."""
@@ -264,6 +265,7 @@ class Daemon:
         now = time.monotonic()
         if now - self.fed_at >= ROSTER_SECONDS:
             self.fed_at = now
+            self.notifier.alive()
             self.notifier.extend(CLOSE_SECONDS)
             self._write_roster()
         time.sleep(TICK_SECONDS / 2)

@@ -49,9 +49,7 @@ def run(config: Path, home: Path | None, *, once: bool) -> None:
         console.print(f"[bold]ingestd demo[/bold] · home {place}")
         with _daemon(config, place) as process:
             doors = _doors(house, process)
-            console.print(
-                f"FTP on {doors['ftp']['host']}:{doors['ftp']['port']} · drop folder {doors['folder']['path']}\n"
-            )
+            _show_doors(doors)
             _send_all(doors, sent)
             _wait_for_ends(house, len(sent), process)
             show(house)
@@ -100,6 +98,13 @@ def _doors(house: House, process: subprocess.Popen[bytes]) -> dict[str, Any]:
     _wait(house.places.endpoints.exists, process, "the doors did not open")
     doors: dict[str, Any] = json.loads(house.places.endpoints.read_text(encoding="utf-8"))
     return doors
+
+
+def _show_doors(doors: dict[str, Any]) -> None:
+    ftp, http = doors["ftp"], doors.get("http")
+    health = f" · health on http://{http['host']}:{http['port']}/readyz" if http else ""
+    line = f"FTP on {ftp['host']}:{ftp['port']} · drop folder {doors['folder']['path']}{health}\n"
+    console.print(line, soft_wrap=True)
 
 
 def _import_do_not_call(house: House) -> None:
@@ -207,7 +212,7 @@ def _show_addresses(doors: dict[str, Any], home: Path) -> None:
         f"  curl -T leads.csv ftp://nordlead:nordlead-demo@{ftp['host']}:{ftp['port']}/upload/", soft_wrap=True
     )
     if http := doors.get("http"):
-        console.print(f"  curl http://{http['host']}:{http['port']}/readyz     and /metrics", soft_wrap=True)
+        console.print(f"  curl http://{http['host']}:{http['port']}/metrics", soft_wrap=True)
     console.print(f"  .venv/bin/ingestd deliveries --home {home}", soft_wrap=True)
     console.print(f"  .venv/bin/ingestd log 1 --home {home}", soft_wrap=True)
 

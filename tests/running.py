@@ -107,8 +107,8 @@ class Daemon:
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """The lines of the journal that tell of one kind of event."""
-        lines = self.journal.read_text(encoding="utf-8").splitlines()
-        return [event for event in map(json.loads, lines) if event["event"] == name]
+        whole = self.journal.read_text(encoding="utf-8").rpartition("\n")[0]
+        return [event for event in map(json.loads, whole.splitlines()) if event["event"] == name]
 
     def hang_up(self) -> None:
         """As `systemctl reload`."""

@@ -152,6 +152,14 @@ def test_a_role_that_stays_stuck_is_replaced_and_the_others_go_on(tmp_path: Path
         assert daemon.send("nordlead", "after.csv", samples.clean(5)).startswith("226")
         assert daemon.children("worker") == workers
         assert [role["restarts"] for role in roles(daemon)] == [1, 0, 0]
+        # When the supervisor itself is held up, it blames nobody.
+        assert daemon.process is not None
+        daemon.process.send_signal(signal.SIGSTOP)
+        manager.listen(3.5)
+        daemon.process.send_signal(signal.SIGCONT)
+        continued_at = time.monotonic()
+        until(lambda: manager.heard_since(continued_at, "WATCHDOG=1"), "the feeding to go on")
+        assert len(daemon.events("role_stuck")) == 1
 
 
 def test_systemd_is_told_of_start_reload_and_stop(tmp_path: Path, manager: Manager) -> None:
@@ -204,43 +212,47 @@ def lets_in(daemon: Daemon, login: str) -> bool:
     return True
 
 
-def test_a_reload_lets_new_logins_in_and_removed_ones_no_longer_and_drops_nobody_else(tmp_path: Path) -> None:
-    with Daemon(tmp_path, INGESTD_THROTTLE__DELAY_SECONDS="0") as daemon, daemon.ftp("nordlead") as session:
-        assert lets_in(daemon, "stadtwerk")
-        rewrite(daemon.config / "sources.toml", 'login = "stadtwerk"', 'login = "stadtwerk-2"')
-        daemon.hang_up()
-        until(lambda: daemon.events("sources_reloaded"), "the receiver to notice")
-        assert lets_in(daemon, "stadtwerk-2")
-        assert not lets_in(daemon, "stadtwerk")
-        assert session.voidcmd("NOOP").startswith("200")
-        (told,) = daemon.events("sources_reloaded")
+@pytest.fixture(scope="module")
+def reloaded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
+    """A daemon whose configuration is changed while it runs; each test changes another part of it."""
+    with Daemon(tmp_path_factory.mktemp("reloaded"), INGESTD_THROTTLE__DELAY_SECONDS="0") as running:
+        yield running
+
+
+def test_a_reload_lets_new_logins_in_and_removed_ones_no_longer_and_drops_nobody_else(reloaded: Daemon) -> None:
+    with reloaded.ftp("nordlead") as session:
+        assert lets_in(reloaded, "stadtwerk")
+        rewrite(reloaded.config / "sources.toml", 'login = "stadtwerk"', 'login = "stadtwerk-2"')
+        reloaded.hang_up()
+        (told,) = until(lambda: reloaded.events("sources_reloaded"), "the receiver to notice")
         assert (told["logins_added"], told["logins_removed"], told["logins_changed"]) == (1, 1, 0)
-        assert daemon.events("role_died") == []
+        assert lets_in(reloaded, "stadtwerk-2")
+        assert not lets_in(reloaded, "stadtwerk")
+        assert session.voidcmd("NOOP").startswith("200")
 
 
-def test_a_wrong_configuration_is_refused_with_its_place_and_changes_nothing(tmp_path: Path) -> None:
-    with Daemon(tmp_path) as daemon:
-        rewrite(daemon.config / "sources.toml", 'login = "stadtwerk"', 'logn = "stadtwerk"')
-        daemon.hang_up()
-        (refused,) = until(lambda: daemon.events("reload_refused"), "the reload to be refused")
-        assert refused["file"] == str(daemon.config / "sources.toml")
-        assert "login" in refused["key"]
-        assert lets_in(daemon, "stadtwerk")
-        # A role that dies meanwhile cannot be replaced, and the others go on until the file is mended.
-        os.kill(daemon.children("worker")[0], signal.SIGKILL)
-        until(lambda: len(daemon.events("role_died")) > 1, "the successor to fail")
-        assert lets_in(daemon, "nordlead")
-        rewrite(daemon.config / "sources.toml", 'logn = "stadtwerk"', 'login = "stadtwerk"')
-        until(lambda: daemon.events("role_ready")[-1]["role"] == "worker-1", "the worker to be back")
+def test_a_wrong_configuration_is_refused_with_its_place_and_changes_nothing(reloaded: Daemon) -> None:
+    rewrite(reloaded.config / "sources.toml", 'login = "fibreweb"', 'logn = "fibreweb"')
+    reloaded.hang_up()
+    (refused,) = until(lambda: reloaded.events("reload_refused"), "the reload to be refused")
+    assert refused["file"] == str(reloaded.config / "sources.toml")
+    assert refused["key"].startswith("source.")
+    assert lets_in(reloaded, "fibreweb")
+    # A role that dies meanwhile cannot be replaced, and the others go on until the file is mended.
+    os.kill(reloaded.children("worker")[0], signal.SIGKILL)
+    until(lambda: reloaded.events("role_failed"), "the successor to fail")
+    assert lets_in(reloaded, "nordlead")
+    rewrite(reloaded.config / "sources.toml", 'logn = "fibreweb"', 'login = "fibreweb"')
+    until(lambda: reloaded.events("role_ready")[-1]["role"] == "worker-1", "the worker to be back")
 
 
-def test_settings_that_need_a_restart_are_named(tmp_path: Path) -> None:
-    with Daemon(tmp_path) as daemon:
-        rewrite(daemon.config / "ingestd.toml", "keep_days = 30", "keep_days = 31")
-        daemon.hang_up()
-        (told,) = until(lambda: daemon.events("restart_needed"), "the log to say so")
-        assert told["keys"] == ["results.keep_days"]
-        assert daemon.events("sources_reloaded") == []
+def test_settings_that_need_a_restart_are_named(reloaded: Daemon) -> None:
+    before = reloaded.events("sources_reloaded")
+    rewrite(reloaded.config / "ingestd.toml", "keep_days = 30", "keep_days = 31")
+    reloaded.hang_up()
+    (told,) = until(lambda: reloaded.events("restart_needed"), "the log to say so")
+    assert told["keys"] == ["results.keep_days"]
+    assert reloaded.events("sources_reloaded") == before
 
 
 # --- stopped
