@@ -35,7 +35,7 @@ log = structlog.get_logger()
 TICK_SECONDS = 0.1
 LOCK_SECONDS = 5.0
 """The children of a daemon that was killed end within milliseconds; a daemon that runs never gives way."""
-CLOSE_SECONDS = 5.0
+CLOSE_SECONDS = 10.0
 """How long a role may take to end after its transfers have."""
 ROSTER_SECONDS = 1.0
 HELD_UP_SECONDS = 1.0
@@ -66,6 +66,8 @@ class Daemon:
     """a second signal: end at once"""
     reload_wanted: bool = False
     exit_code: int = 0
+    announced: bool = False
+    """systemd was told that every door is open"""
     turned_at: float = field(default_factory=time.monotonic)
     fed_at: float = 0.0
     roster_at: float = 0.0
@@ -169,6 +171,7 @@ class Daemon:
         if all(each.running and each.said_ready for each in self.children):
             _keep(self.house.places.endpoints, json.dumps(self.doors, indent=1))
             self.notifier.ready(self._status())
+            self.announced = True
 
     def _status(self) -> str:
         places = (f"{door} {place.get('port', place.get('path'))}" for door, place in self.doors.items())
@@ -182,7 +185,8 @@ class Daemon:
                 child.heard_at += now - self.turned_at
         self.turned_at = now
         late = [child for child in self.children if self._is_late(child, now)]
-        if not late and self.notifier.watchdog_seconds and now - self.fed_at >= self.notifier.watchdog_seconds / 4:
+        hungry = self.announced and now - self.fed_at >= self.notifier.watchdog_seconds / 4
+        if hungry and not late and self.notifier.watchdog_seconds:
             self.fed_at = now
             self.notifier.alive()
         if now - self.roster_at >= ROSTER_SECONDS:

@@ -128,9 +128,8 @@ def test_the_watchdog_is_fed_only_while_every_role_advances(tmp_path: Path, mana
         os.kill(receiver, signal.SIGSTOP)
         try:
             until(lambda: daemon.events("role_stuck"), "the stopped receiver to be noticed")
-            manager.listen()  # what was sent before
-            stuck_at = time.monotonic()
-            manager.listen(1.5)
+            stuck_at = time.monotonic() + 0.1  # what was on its way
+            time.sleep(1.5)  # six feedings
             assert not manager.heard_since(stuck_at, "WATCHDOG=1")
             assert answer(daemon, "/readyz")["checks"]["receiver"] == {"ok": False, "told": "stuck"}
         finally:
@@ -155,7 +154,7 @@ def test_a_role_that_stays_stuck_is_replaced_and_the_others_go_on(tmp_path: Path
         # When the supervisor itself is held up, it blames nobody.
         assert daemon.process is not None
         daemon.process.send_signal(signal.SIGSTOP)
-        manager.listen(3.5)
+        time.sleep(3.5)  # more than stuck_seconds
         daemon.process.send_signal(signal.SIGCONT)
         continued_at = time.monotonic()
         until(lambda: manager.heard_since(continued_at, "WATCHDOG=1"), "the feeding to go on")
@@ -165,15 +164,15 @@ def test_a_role_that_stays_stuck_is_replaced_and_the_others_go_on(tmp_path: Path
 def test_systemd_is_told_of_start_reload_and_stop(tmp_path: Path, manager: Manager) -> None:
     with watched(tmp_path, manager, stuck_seconds=PATIENCE_SECONDS) as daemon:
         until(lambda: manager.heard_since(0, "READY=1"), "the word that it is ready")
-        ready = next(text for text in manager.listen() if text.startswith("READY=1"))
+        ready = next(text for text in manager.messages if text.startswith("READY=1"))
         assert f"ftp {daemon.doors['ftp']['port']}" in ready
         begun = time.monotonic()
         daemon.hang_up()
         until(lambda: manager.heard_since(begun, "READY=1"), "the end of the reload")
-        reloading = next(text for text in manager.listen() if text.startswith("RELOADING=1"))
+        reloading = next(text for text in manager.messages if text.startswith("RELOADING=1"))
         assert begun * 1e6 <= int(reloading.partition("MONOTONIC_USEC=")[2]) <= time.monotonic() * 1e6
         assert daemon.stop() == 0
-        assert any("STOPPING=1" in text.split("\n") for text in manager.listen())
+        assert any("STOPPING=1" in text.split("\n") for text in manager.messages)
 
 
 def answer(daemon: Daemon, path: str) -> dict[str, Any]:
@@ -313,7 +312,7 @@ def test_a_transfer_that_does_not_end_is_cut_off_within_the_limit(tmp_path: Path
         sending.sendall(b"Name,Phone")
         begun = time.monotonic()
         assert daemon.stop() == 0
-        assert time.monotonic() - begun < 10
+        assert time.monotonic() - begun < 25  # not the 30 s that are the default
         assert daemon.events("role_killed") == []  # the door ended it by itself
         assert daemon.house().ledger.latest(limit=1) == []
         sending.close()

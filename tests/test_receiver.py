@@ -23,9 +23,11 @@ def test_a_door_that_cannot_be_closed_does_not_keep_the_others_open() -> None:
     def broken() -> None:
         raise OSError("stuck")
 
-    with pytest.raises(OSError, match="stuck"), Closing() as closing:
-        closing.callback(broken)
-        closing.callback(closed.append, "sftp")
+    closing = Closing()
+    closing.callback(broken)
+    closing.callback(closed.append, "sftp")
+    with pytest.raises(OSError, match="stuck"):
+        closing.__exit__()
     assert closed == ["sftp"]
 
 
