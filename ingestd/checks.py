@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-import socket
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
 from ingestd import schemas, settings
 from ingestd.errors import IngestdError, Misconfigured
+from ingestd.host_keys import read_host_key
 from ingestd.house import Places, running
+from ingestd.receive.sftp import open_socket
 from ingestd.settings import Configuration
 from ingestd.store.engine import open_engine, reading, sqlite_url
 
@@ -41,10 +42,13 @@ def run(config: Path, home: Path) -> Iterator[Check]:
     if usable[1] is not None:
         return
     yield _check("database", partial(_database, configuration, home))
+    sftp = configuration.daemon.sftp
+    if sftp.enabled:
+        yield _check("sftp host key", partial(_host_key, sftp.host_key, config))
     if running(Places(home=home)):
         yield "ports are held by the running daemon", None
         return
-    for name in ("ftp", "http"):
+    for name in ("ftp", "sftp", "http"):
         door = getattr(configuration.daemon, name)
         if door.enabled:
             yield _check(f"{name} {door.host}:{door.port}", partial(_bindable, door.host, door.port))
@@ -74,6 +78,12 @@ def _database(configuration: Configuration, home: Path) -> None:
         engine.dispose()
 
 
+def _host_key(configured: str, config: Path) -> None:
+    """A key of the home is made at the first start, so only a configured one can be missing."""
+    if configured:
+        read_host_key(config / configured)
+
+
 def _bindable(host: str, port: int) -> None:
-    with socket.create_server((host, port)):
+    with open_socket(host, port):
         pass

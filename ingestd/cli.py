@@ -135,12 +135,23 @@ def deliveries(
         printing.print_json([{**receipt(each), **facts} for each, facts in zip(found, ours, strict=True)])
         return
     table = printing.table_of(
-        "id", "received (UTC)", "source", "file", "state", "records", "loaded", "rejected", "duplicate", "why"
+        "id",
+        "received (UTC)",
+        "source",
+        "file",
+        "complete",
+        "state",
+        "records",
+        "loaded",
+        "rejected",
+        "duplicate",
+        "why",
     )
     for each in found:
         counts = each.counts
         table.add_row(
-            str(each.id), f"{each.received_at:%Y-%m-%d %H:%M:%S}", each.source, each.name, each.state,
+            str(each.id), f"{each.received_at:%Y-%m-%d %H:%M:%S}", each.source, each.name,
+            each.completeness, each.state,
             f"{counts.records:,}", f"{counts.loaded:,}", f"{counts.rejected:,}", f"{counts.duplicate:,}",
             f"duplicate of {each.duplicate_of}" if each.duplicate_of else each.reason,
         )  # fmt: skip

@@ -107,6 +107,7 @@ class Daemon:
     def _bury(self, child: Child) -> None:
         code = child.buried()
         log.warning("role_died", role=child.name, exit=code)
+        self._write_roster()
         self._pause(child, code)
         self.notifier.status(f"{child.name} ended with {code} and is being replaced")
         if child.role == "worker":
@@ -168,6 +169,7 @@ class Daemon:
         child.said_ready = child.was_ready = True
         self.doors |= doors
         log.info("role_ready", role=child.name)
+        self._write_roster()  # before the endpoints, so that who finds these finds every role running
         if all(each.running and each.said_ready for each in self.children):
             _keep(self.house.places.endpoints, json.dumps(self.doors, indent=1))
             self.notifier.ready(self._status())
@@ -308,7 +310,7 @@ def opened(config: Path, home: Path) -> Iterator[Daemon]:
         stack.callback(house.engine.dispose)
         wanted = house.configuration.daemon
         roles = children.of(
-            receiver=wanted.ftp.enabled or wanted.folder.enabled,
+            receiver=any(door.enabled for door in (wanted.ftp, wanted.sftp, wanted.folder)),
             workers=wanted.worker.processes,
             web=wanted.http.enabled,
         )

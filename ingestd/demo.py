@@ -1,7 +1,8 @@
-"""`ingestd demo`: a real daemon in a fresh home, real files by FTP and drop folder, and what became of them."""
+"""`ingestd demo`: a real daemon in a fresh home, real files by FTP, SFTP and drop folder, and what became of them."""
 
 from __future__ import annotations
 
+import asyncio
 import ftplib
 import io
 import json
@@ -17,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import asyncssh
 from rich.console import Console
 from rich.table import Table
 
@@ -83,7 +85,7 @@ def _home(home: Path | None) -> Iterator[Path]:
 def _daemon(config: Path, home: Path) -> Iterator[subprocess.Popen[bytes]]:
     """A daemon of its own, on any free port, that ends with the demo."""
     command = [sys.executable, "-m", "ingestd", "serve", "--config", str(config), "--home", str(home)]
-    ports = {f"INGESTD_{door}__PORT": "0" for door in ("FTP", "HTTP")}
+    ports = {f"INGESTD_{door}__PORT": "0" for door in ("FTP", "SFTP", "HTTP")}
     environment = {**os.environ, **ports, "INGESTD_FOLDER__QUIET_SECONDS": "0.5"}
     with (home / "daemon.log").open("ab") as journal:
         process = subprocess.Popen(command, env=environment, stderr=journal)  # noqa: S603 - our own program
@@ -101,10 +103,11 @@ def _doors(house: House, process: subprocess.Popen[bytes]) -> dict[str, Any]:
 
 
 def _show_doors(doors: dict[str, Any]) -> None:
-    ftp, http = doors["ftp"], doors.get("http")
-    health = f" · health on http://{http['host']}:{http['port']}/readyz" if http else ""
-    line = f"FTP on {ftp['host']}:{ftp['port']} · drop folder {doors['folder']['path']}{health}\n"
-    console.print(line, soft_wrap=True)
+    listening = [f"{name.upper()} on {doors[name]['host']}:{doors[name]['port']}" for name in ("ftp", "sftp")]
+    console.print(f"{' · '.join(listening)} · drop folder {doors['folder']['path']}", soft_wrap=True)
+    if http := doors.get("http"):
+        console.print(f"health on http://{http['host']}:{http['port']}/readyz")
+    console.print()
 
 
 def _import_do_not_call(house: House) -> None:
@@ -123,6 +126,8 @@ def _send_all(doors: dict[str, Any], sent: list[samples.Sample]) -> None:
     for sample in sent:
         if sample.door == "ftp":
             answer = _by_ftp(doors["ftp"], sample)
+        elif sample.door == "sftp":
+            answer = asyncio.run(_by_sftp(doors["sftp"], sample))
         else:
             answer = _by_folder(Path(doors["folder"]["path"]), sample)
         console.print(
@@ -136,6 +141,35 @@ def _by_ftp(door: dict[str, Any], sample: samples.Sample) -> str:
         client.login(sample.source, f"{sample.source}-demo")
         answer = client.storbinary(f"STOR upload/{sample.name}", io.BytesIO(sample.data))
     return answer.split(", sha256")[0]
+
+
+class _Known(asyncssh.SSHClient):
+    """Trusts the host key whose fingerprint the daemon has told, as a partner does with the one the operator sent."""
+
+    def __init__(self, fingerprint: str) -> None:
+        self._fingerprint = fingerprint
+
+    def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:  # noqa: ARG002
+        """True for the one key."""
+        return key.get_fingerprint() == self._fingerprint
+
+
+async def _by_sftp(door: dict[str, Any], sample: samples.Sample) -> str:
+    connection = asyncssh.connect(
+        door["host"],
+        door["port"],
+        config=None,
+        client_factory=lambda: _Known(door["fingerprint"]),
+        known_hosts=([], [], []),
+        client_keys=None,
+        agent_path=None,
+        username=sample.source,
+        password=f"{sample.source}-demo",
+    )
+    async with connection as client, client.start_sftp_client() as sftp:
+        async with sftp.open(f"upload/{sample.name}", "wb") as file:
+            await file.write(sample.data)
+        return f"closed, and kept: {(await sftp.stat(f'upload/{sample.name}')).size} bytes"
 
 
 def _by_folder(root: Path, sample: samples.Sample) -> str:
@@ -213,6 +247,10 @@ def _show_addresses(doors: dict[str, Any], home: Path) -> None:
     )
     if http := doors.get("http"):
         console.print(f"  curl http://{http['host']}:{http['port']}/metrics", soft_wrap=True)
+    sftp = doors["sftp"]
+    console.print(
+        f"  sftp -P {sftp['port']} nordlead@{sftp['host']}   # host key {sftp['fingerprint']}", soft_wrap=True
+    )
     console.print(f"  .venv/bin/ingestd deliveries --home {home}", soft_wrap=True)
     console.print(f"  .venv/bin/ingestd log 1 --home {home}", soft_wrap=True)
 

@@ -89,7 +89,9 @@ def _land(house: House, file: Path, source: Source, progress: Progress) -> int:
                 completeness=Completeness.PROVEN,
                 evidence="read to its end by ingestd import",
             )
-            return landing.accept(incoming, arrival).delivery_id
+            receipt = landing.accept(incoming, arrival)
+            assert receipt.delivery_id is not None, "without a prover every file is a delivery"
+            return receipt.delivery_id
     except OSError as problem:
         raise Unavailable(f"{file} could not be kept: {problem}") from problem
 

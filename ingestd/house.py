@@ -66,6 +66,8 @@ class House:
     """Configuration, store, spool and dispatcher of one home."""
 
     configuration: Configuration
+    config: Path
+    """the folder of the configuration, to which its paths are relative"""
     places: Places
     schemas: Path
     engine: Engine
@@ -83,6 +85,7 @@ def open_house(config: Path, home: Path, *, worker: str = "") -> House:
     dispatcher = LocalDispatcher(engine=engine, worker=worker, retry=retry)
     return House(
         configuration=configuration,
+        config=config,
         places=Places(home=home),
         schemas=config.parent / "schemas",
         engine=engine,

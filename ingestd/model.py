@@ -125,6 +125,8 @@ class DialectHints:
     encoding: str | None = None
     delimiter: str | None = None
     quote: str | None = None
+    trailer: str | None = None
+    """Regular expression with a group `rows`: the last line says how many records there are, and is none itself."""
     max_record_lines: int = 1_000
     max_record_bytes: int = 1_048_576
     max_bytes: int = 256 * 1024 * 1024
@@ -205,6 +207,8 @@ class Delivery:
     reason: str = ""
     suggestion: str = ""
     pool_id: int | None = None
+    expected_records: int | None = None
+    """How many records a companion announced; None when none did."""
     duplicate_of: int | None = None
     previous_version: int | None = None
     published_at: datetime | None = None

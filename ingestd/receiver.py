@@ -7,12 +7,16 @@ import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from datetime import timedelta
 from functools import partial
 from typing import Any, Self
 
+import structlog
+
 from ingestd.accounts import InMemoryAccounts, Passwords
-from ingestd.errors import Misconfigured
+from ingestd.errors import Misconfigured, Unavailable
 from ingestd.feeds import Feeds, accounts
+from ingestd.host_keys import host_key
 from ingestd.house import House
 from ingestd.metrics import Metrics
 from ingestd.pipes import Pipes, on_stop, ringer, say_ready
@@ -21,11 +25,15 @@ from ingestd.receive.folder import DropFolder, FolderOptions
 from ingestd.receive.ftp import FtpDoor, FtpOptions
 from ingestd.receive.gate import Gate
 from ingestd.receive.landing import Landing
+from ingestd.receive.prover import ProofRules, Prover
+from ingestd.receive.sftp import SftpDoor, SftpOptions
 from ingestd.settings import FtpSettings, Source
+from ingestd.store.proofs import Proofs
 from ingestd.throttle import Throttle, ThrottleRules
 
-DESCRIPTORS = 65_536
+log = structlog.get_logger()
 
+DESCRIPTORS = 65_536
 
 SOURCES_SECONDS = 1.0
 """Between two looks whether other sources were applied to the store."""
@@ -72,8 +80,10 @@ def receive(house: House, pipes: Pipes, metrics: Metrics) -> None:
     metrics.open_doors()
     stopped = threading.Event()
     on_stop(stopped.set)
-    landing = Landing(house.spool, house.ledger, ringer(pipes.doorbell))
     wiring = Wiring(pipes=pipes, feeds=Feeds.read(house.engine))
+    ring = ringer(pipes.doorbell)
+    prover = _prover(house, wiring.feeds, ring)
+    landing = Landing(house.spool, house.ledger, ring, prover=prover)
     known = InMemoryAccounts(accounts(wiring.feeds.sources))
     wiring.feeds.on_change(lambda sources: known.replace(accounts(sources)))
     gate = Gate(accounts=known, passwords=Passwords(), throttle=_throttle(house))
@@ -81,14 +91,39 @@ def receive(house: House, pipes: Pipes, metrics: Metrics) -> None:
         doors: dict[str, Any] = {}
         if house.configuration.daemon.ftp.enabled:
             doors["ftp"] = _open_ftp(house, gate, landing, stack, wiring)
+        if house.configuration.daemon.sftp.enabled:
+            doors["sftp"] = _open_sftp(house, gate, landing, stack, wiring)
         if house.configuration.daemon.folder.enabled:
             doors["folder"] = _open_folder(house, wiring.feeds.sources, landing, stack, wiring)
         beat = wiring.pulse.loop("sources", allowance=STORE_SECONDS)
         say_ready(pipes, doors, wiring.pulse)
         while not stopped.wait(SOURCES_SECONDS):
             wiring.feeds.look()
+            _sweep(prover)
             beat()
         wiring.pulse.loops.clear()  # doors that wait for their last transfers are not stuck
+
+
+def _prover(house: House, feeds: Feeds, ring: Callable[[], None]) -> Prover:
+    proofs = Proofs(engine=house.engine, submit=house.dispatcher.submit)
+    return Prover(house.spool, proofs, lambda source: proof_rules(feeds.sources, source), ring)
+
+
+def proof_rules(sources: Iterable[Source], name: str) -> ProofRules:
+    """What a source demands of its files; nothing of one that is not active any more."""
+    for source in sources:
+        if source.name == name:
+            proof = source.proof
+            wait = timedelta(hours=proof.wait_hours)
+            return ProofRules(demand=proof.demand, trailer=proof.trailer is not None, wait=wait)
+    return ProofRules()
+
+
+def _sweep(prover: Prover) -> None:
+    try:
+        prover.sweep()
+    except Unavailable as problem:
+        log.warning("proofs_not_swept", reason=str(problem))
 
 
 def _raise_descriptor_limit() -> None:
@@ -123,6 +158,37 @@ def _open_ftp(house: House, gate: Gate, landing: Landing, stack: Closing, wiring
     stack.callback(door.stop, house.configuration.daemon.stop.transfer_seconds)
     host, port = door.address
     return {"host": host, "port": port}
+
+
+def _open_sftp(house: House, gate: Gate, landing: Landing, stack: Closing, wiring: Wiring) -> dict[str, Any]:
+    settings = house.configuration.daemon.sftp
+    key = host_key(settings.host_key, house.config, house.places.home)
+    options = SftpOptions(
+        host_key=key.private,
+        host=settings.host,
+        port=settings.port,
+        max_connections=settings.max_connections,
+        idle_timeout=settings.idle_seconds,
+    )
+    door = SftpDoor(
+        options,
+        landing,
+        gate,
+        house.places.homes,
+        listening=wiring.pipes.listening("sftp"),
+        beat=wiring.pulse.loop("sftp", allowance=LOOP_SECONDS),
+    )
+    try:
+        door.start()
+    except OSError as problem:
+        where = f"{settings.host}:{settings.port}"
+        raise Misconfigured(
+            "ingestd.toml", "sftp.port", f"{where} cannot be opened: {problem.strerror or problem}"
+        ) from problem
+    wiring.feeds.on_change(lambda _: door.dismiss_unknown())
+    stack.callback(door.stop, house.configuration.daemon.stop.transfer_seconds)
+    host, port = door.address
+    return {"host": host, "port": port, "fingerprint": key.fingerprint}
 
 
 def _open_folder(

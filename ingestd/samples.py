@@ -94,7 +94,7 @@ def every(*, clean_rows: int = 10_000) -> Iterator[Sample]:
     packed = gzip.compress(clean(2_000, start=2_000_000), mtime=0)
     yield Sample(name="nordlead-2026-11-extra.csv.gz", source="nordlead", door="ftp", data=packed)
     yield Sample(name="nordlead-corrections.csv", source="nordlead", door="ftp", data=dirty())
-    yield Sample(name="Kundenliste_November.csv", source="stadtwerk", door="ftp", data=german(1_500))
+    yield Sample(name="Kundenliste_November.csv", source="stadtwerk", door="sftp", data=german(1_500))
     yield Sample(name="fibre_DK-AAR_2026-11.xlsx", source="fibreweb", door="folder", data=workbook(400))
     yield Sample(name="logo.csv", source="stadtwerk", door="ftp", data=picture())
     yield Sample(name="no-phones.csv", source="fibreweb", door="folder", data=b"Name,City\nLund,Odense\n")

@@ -37,10 +37,15 @@ RESERVE_BYTES = 64 * 1024 * 1024
 _KEY = re.compile(r"\d{4}/\d{2}/\d{2}/[0-9a-f]{32}")
 _CHUNK = 1024 * 1024
 _LOOK_EVERY = 8 * 1024 * 1024  # bytes between two looks at the free space
+_MOST_PIECES = 1024  # of one file that are remembered; clients that write in parallel are a few dozen ahead
 
 
 class Changed(IngestdError):
     """A file was written to while it was being taken, so what was read may be neither its old nor its new content."""
+
+
+class Gap(IngestdError):
+    """Bytes are missing in the middle of a file that was to be kept; the text says which."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +67,8 @@ class Recorded:
     """The delivery that has the same source, name and hash; its id is the one to tell the sender."""
     previous_version: int | None = None
     """The delivery that has the same source and name with other bytes."""
+    held: bool = False
+    """True when the delivery is not queued yet: a companion speaks about it, or one is demanded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +94,7 @@ class Incoming:
         self._hash = hashlib.sha256()
         self._look_at = _LOOK_EVERY
         self._kept = False
+        self._pieces: list[tuple[int, int]] | None = None  # of a file that does not come in order: [from, to)
 
     @property
     def closed(self) -> bool:
@@ -95,20 +103,62 @@ class Incoming:
 
     def write(self, chunk: bytes) -> int:
         """Keep a chunk. Raises OSError: EFBIG over the limit, ENOSPC when the reserve of the disk would be touched."""
-        self.size += len(chunk)
-        if self.size > self._limit:
-            raise OSError(errno.EFBIG, f"larger than {self._limit} bytes")
-        if self.size >= self._look_at:
-            self._look_at = self.size + _LOOK_EVERY
-            self._spool.check_room()
+        self._grow(self.size + len(chunk))
         self._hash.update(chunk)
         rest = memoryview(chunk)
         while rest:  # a nearly full disk takes a part of a chunk before it says ENOSPC
             rest = rest[os.write(self._descriptor, rest) :]
         return len(chunk)
 
+    def write_at(self, offset: int, chunk: bytes) -> int:
+        """Keep a chunk of a file that may come in any order; raises as `write` does, EINVAL for too many pieces.
+
+        In order it costs what `write` costs. Else the file is read once more for its hash when it is committed.
+        """
+        if self._pieces is None:
+            if offset == self.size:
+                return self.write(chunk)
+            self._pieces = [(0, self.size)]
+        end = offset + len(chunk)
+        self._grow(max(self.size, end))
+        rest = memoryview(chunk)
+        while rest:
+            rest = rest[os.pwrite(self._descriptor, rest, end - len(rest)) :]
+        self._pieces = _joined(self._pieces, offset, end)
+        if len(self._pieces) > _MOST_PIECES:
+            raise OSError(errno.EINVAL, f"sent in more than {_MOST_PIECES} pieces out of order")
+        return len(chunk)
+
+    def check_whole(self) -> None:
+        """Raise Gap when bytes before the last one never came."""
+        if self._pieces is not None and (missing := _missing(self._pieces)):
+            first, end = missing
+            raise Gap(f"bytes {first} to {end - 1} are missing")
+
+    def _grow(self, size: int) -> None:
+        self.size = size
+        if size > self._limit:
+            raise OSError(errno.EFBIG, f"larger than {self._limit} bytes")
+        if size >= self._look_at:
+            self._look_at = size + _LOOK_EVERY
+            self._spool.check_room()
+
+    def digest(self) -> str:
+        """The SHA-256 of what was written so far, in hexadecimal."""
+        if self._pieces is not None:
+            self._hash, at = hashlib.sha256(), 0
+            while chunk := os.pread(self._descriptor, _CHUNK, at):
+                self._hash.update(chunk)
+                at += len(chunk)
+        return self._hash.hexdigest()
+
     def commit(self) -> Landed:
-        """Make the bytes durable under a new key. The lock is held until `close`, due after the ledger's row."""
+        """Make the bytes durable under a new key. The lock is held until `close`, due after the ledger's row.
+
+        Raises Gap when bytes in the middle never came.
+        """
+        self.check_whole()
+        sha256 = self.digest()
         os.fsync(self._descriptor)
         key = self._spool.new_key()
         target = self._spool.path(key)
@@ -116,10 +166,11 @@ class Incoming:
         self._path.rename(target)
         self._kept = True
         _sync_folder(target.parent)
-        return Landed(key=key, size=self.size, sha256=self._hash.hexdigest())
+        return Landed(key=key, size=self.size, sha256=sha256)
 
     def park(self, target: Path) -> None:
         """Give the file away, as it is, to a place outside the spool; not durable, replaces what is there."""
+        self.check_whole()
         try:
             self._path.rename(target)
         except OSError as problem:
@@ -259,6 +310,22 @@ class Spool:
         _sync_folder(path.parent)
         log.warning("spool_orphan", key=key, moved_to=str(target))
         return True
+
+
+def _joined(pieces: list[tuple[int, int]], start: int, end: int) -> list[tuple[int, int]]:
+    """The pieces, in order and apart, after another one came; what touches or overlaps becomes one."""
+    before = [piece for piece in pieces if piece[1] < start]
+    after = [piece for piece in pieces if piece[0] > end]
+    among = pieces[len(before) : len(pieces) - len(after)]
+    whole = (min([start, *(piece[0] for piece in among)]), max([end, *(piece[1] for piece in among)]))
+    return [*before, whole, *after]
+
+
+def _missing(pieces: list[tuple[int, int]]) -> tuple[int, int] | None:
+    """The first hole: from the first byte that never came to the next one that did."""
+    if pieces[0][0] > 0:
+        return 0, pieces[0][0]
+    return (pieces[0][1], pieces[1][0]) if len(pieces) > 1 else None
 
 
 def fingerprint(status: os.stat_result) -> tuple[int, int, int, int]:

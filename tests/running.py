@@ -20,6 +20,7 @@ import pytest
 
 from ingestd.accounts import Argon2Cost, hash_password
 from ingestd.house import House, open_house
+from tests.receive.sftp_client import SftpClient
 
 ROOT = Path(__file__).parents[1]
 PATIENCE_SECONDS = 60.0
@@ -61,6 +62,7 @@ class Daemon:
             **os.environ,
             "INGESTD_FTP__PORT": "0",
             "INGESTD_HTTP__PORT": "0",
+            "INGESTD_SFTP__PORT": "0",
             "INGESTD_FOLDER__QUIET_SECONDS": "0.2",
             "INGESTD_FOLDER__SCAN_SECONDS": "0.2",
             **environment,
@@ -164,6 +166,11 @@ class Daemon:
             client.close()
             raise
         return client
+
+    def sftp(self, login: str) -> SftpClient:
+        """A client that has logged in by SFTP."""
+        door = self.doors["sftp"]
+        return SftpClient((door["host"], door["port"]), login, password="secret")
 
     def send(self, login: str, name: str, data: bytes) -> str:
         """The door's answer to one file."""

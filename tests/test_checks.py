@@ -26,6 +26,7 @@ def config(tmp_path: Path) -> Path:
 def any_port(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("INGESTD_FTP__PORT", "0")
     monkeypatch.setenv("INGESTD_HTTP__PORT", "0")
+    monkeypatch.setenv("INGESTD_SFTP__PORT", "0")
 
 
 @pytest.fixture
@@ -51,9 +52,9 @@ def problems(config: Path, home: Path) -> dict[str, str]:
 
 def test_the_example_is_good(config: Path, tmp_path: Path) -> None:
     found = list(checks.run(config, tmp_path / "home"))
-    assert [problem for _, problem in found] == [None] * 8
+    assert [problem for _, problem in found] == [None] * 10
     assert [name.split()[0] for name, _ in found] == [
-        "configuration", "schema", "schema", "mappings", "home", "database", "ftp", "http",
+        "configuration", "schema", "schema", "mappings", "home", "database", "sftp", "ftp", "sftp", "http",
     ]  # fmt: skip
 
 
@@ -108,13 +109,31 @@ def test_a_database_that_cannot_be_had(
     assert told in found["database"]
 
 
-def test_a_port_that_somebody_else_has(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("door", ["ftp", "sftp"])
+def test_a_port_that_somebody_else_has(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, door: str
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        monkeypatch.setenv("INGESTD_FTP__PORT", str(port))
+        monkeypatch.setenv(f"INGESTD_{door.upper()}__PORT", str(port))
         found = problems(config, tmp_path / "home")
-    assert list(found) == [f"ftp 127.0.0.1:{port}"]
-    assert "Address already in use" in found[f"ftp 127.0.0.1:{port}"]
+    assert list(found) == [f"{door} 127.0.0.1:{port}"]
+    assert "Address already in use" in found[f"{door} 127.0.0.1:{port}"]
+
+
+def test_every_address_of_both_kinds_can_be_listened_on(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INGESTD_SFTP__HOST", "::")
+    assert problems(config, tmp_path / "home") == {}
+
+
+def test_a_host_key_that_cannot_be_read(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INGESTD_SFTP__HOST_KEY", "absent")
+    found = problems(config, tmp_path / "home")
+    assert found == {
+        "sftp host key": f"ingestd.toml: sftp.host_key: {config / 'absent'} cannot be read: No such file or directory"
+    }
 
 
 def test_the_port_of_the_running_daemon_is_no_problem(
@@ -133,5 +152,6 @@ def test_a_check_leaves_the_lock_free(config: Path, tmp_path: Path) -> None:
 
 
 def test_a_closed_door_needs_no_port(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("INGESTD_FTP__ENABLED", "false")
-    assert not any(name.startswith("ftp") for name, _ in checks.run(config, tmp_path / "home"))
+    for door in ("FTP", "SFTP"):
+        monkeypatch.setenv(f"INGESTD_{door}__ENABLED", "false")
+    assert not any("ftp" in name for name, _ in checks.run(config, tmp_path / "home"))

@@ -41,6 +41,7 @@ class Shell:
             **{name: value for name, value in os.environ.items() if not name.startswith("INGESTD_")},
             "INGESTD_FTP__PORT": "0",
             "INGESTD_HTTP__PORT": "0",
+            "INGESTD_SFTP__PORT": "0",
             "PYTHONPATH": str(ROOT),
         }
 

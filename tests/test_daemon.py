@@ -42,9 +42,23 @@ def test_a_file_sent_by_ftp_becomes_a_pool_and_its_results_come_back(daemon: Dae
         assert "one.csv.receipt.json" in client.nlst("results")
 
 
+def test_a_file_sent_by_sftp_becomes_a_pool_and_its_results_come_back(daemon: Daemon) -> None:
+    with daemon.sftp("stadtwerk") as client:
+        client.send("upload/november.csv", samples.german(20))
+        until(lambda: state_of(daemon, "november.csv") is State.COMPLETED, "november.csv to be loaded")
+        assert b"november.csv.receipt.json" in client.do("listdir", "results")
+
+
+def test_the_host_key_is_the_one_that_was_told(daemon: Daemon) -> None:
+    with daemon.sftp("stadtwerk") as client:
+        key = client.connection.get_server_host_key()
+        assert key is not None
+        assert key.get_fingerprint() == daemon.doors["sftp"]["fingerprint"]
+
+
 def test_a_file_moved_into_the_drop_folder_is_loaded_and_answered_beside_it(daemon: Daemon) -> None:
     folder = Path(daemon.doors["folder"]["path"]) / "stadtwerk"
-    (folder / "kunden.csv.part").write_bytes(samples.german(20))
+    (folder / "kunden.csv.part").write_bytes(samples.german(21))
     (folder / "kunden.csv.part").rename(folder / "kunden.csv")
     until(lambda: state_of(daemon, "kunden.csv") is State.COMPLETED, "kunden.csv to be loaded")
     assert not (folder / "kunden.csv").exists()
@@ -61,7 +75,7 @@ def test_a_killed_worker_is_replaced_and_takes_nothing_with_it(daemon: Daemon) -
 
 
 def test_a_killed_receiver_opens_the_same_port_again(daemon: Daemon) -> None:
-    port = daemon.doors["ftp"]["port"]
+    port, sftp = daemon.doors["ftp"]["port"], daemon.doors["sftp"]
     (receiver,) = daemon.children("receiver")
     os.kill(receiver, signal.SIGKILL)
 
@@ -73,6 +87,16 @@ def test_a_killed_receiver_opens_the_same_port_again(daemon: Daemon) -> None:
             return False
 
     until(back, "the FTP door to be open again")
+
+    def same_key() -> bool:
+        try:
+            with daemon.sftp("nordlead") as client:
+                key = client.connection.get_server_host_key()
+        except OSError:
+            return False
+        return key is not None and key.get_fingerprint() == sftp["fingerprint"]
+
+    until(same_key, "the SFTP door to be open again, known by the same key")
 
 
 def test_a_second_daemon_in_the_same_home_is_refused(daemon: Daemon) -> None:

@@ -60,6 +60,11 @@ def codes() -> set[str]:
     return found
 
 
+def door(path: Path) -> str:
+    """The word before the events of a module, such as `sftp` in `receive/sftp_files.py`."""
+    return path.stem.partition("_")[0]
+
+
 def events() -> set[str]:
     """Every name under which something is written to the operator's log."""
     chosen = ("upload_landed", "upload_refused", "upload_parked", "command", "command_refused")  # by an expression
@@ -69,8 +74,8 @@ def events() -> set[str]:
             first = text(call.args[0]) if call.args else []
             if called(call) in ("info", "warning", "error", "critical", "exception", "_tell_once", "_told"):
                 found.update(first)
-            elif called(call) == "audit":
-                found.update(f"ftp_{event}" for event in first)
+            elif called(call) in ("audit", "_audit", "_tell"):
+                found.update(f"{door(path)}_{event}" for event in first)
     return found
 
 

@@ -11,10 +11,10 @@ PACKAGE = Path(__file__).parents[1] / "ingestd"
 
 FLOORS = (
     ("errors", "model"),
-    ("settings", "schemas", "journal", "receipts", "metrics", "roster"),
+    ("settings", "schemas", "journal", "receipts", "control_total", "metrics", "roster"),
     ("spool",),
     ("store",),
-    ("accounts", "throttle"),
+    ("accounts", "throttle", "host_keys"),
     ("receive", "ingest"),
     ("dispatch", "handback"),
     ("web",),

@@ -192,5 +192,5 @@ def test_the_mapping_version_names_its_content(example: Configuration) -> None:
 
 def test_a_pinned_dialect_reaches_the_reader(example: Configuration) -> None:
     stadtwerk = next(source for source in example.sources.source if source.name == "stadtwerk")
-    hints = stadtwerk.dialect.hints()
+    hints = stadtwerk.hints()
     assert (hints.encoding, hints.delimiter, hints.quote) == ("cp1252", ";", None)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import random
 import subprocess
 import sys
 import threading
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
-from ingestd.spool import Changed, Spool, Swept
+from ingestd.spool import Changed, Gap, Spool, Swept
 
 
 @pytest.fixture
@@ -297,3 +299,62 @@ def test_discarding_twice_is_fine(spool: Spool) -> None:
     spool.discard(landed.key)
     spool.discard(landed.key)
     assert not spool.path(landed.key).exists()
+
+
+# --- bytes that do not come in order
+
+
+@given(
+    content=st.binary(max_size=400),
+    cuts=st.lists(st.integers(0, 400), max_size=12),
+    order=st.randoms(use_true_random=False),
+    again=st.lists(st.tuples(st.integers(0, 400), st.integers(0, 400)), max_size=5),
+)
+def test_pieces_in_any_order_make_the_file(
+    tmp_path_factory: pytest.TempPathFactory,
+    content: bytes,
+    cuts: list[int],
+    order: random.Random,
+    again: list[tuple[int, int]],
+) -> None:
+    """Also when some come twice."""
+    spool = Spool(tmp_path_factory.mktemp("spool"), reserve_bytes=0)
+    ends = sorted({0, len(content), *(cut for cut in cuts if cut < len(content))})
+    pieces = [*pairwise(ends), *((start, end) for start, end in again if start <= end <= len(content))]
+    order.shuffle(pieces)
+    incoming = spool.open(limit=400)
+    for start, end in pieces:
+        assert incoming.write_at(start, content[start:end]) == end - start
+    landed = incoming.commit()
+    incoming.close()
+    assert spool.path(landed.key).read_bytes() == content
+    assert (landed.size, landed.sha256) == (len(content), hashlib.sha256(content).hexdigest())
+
+
+@pytest.mark.parametrize(
+    ("pieces", "missing"),
+    [([(3, b"x")], "0 to 2"), ([(0, b"ab"), (4, b"x")], "2 to 3"), ([(0, b"a"), (2, b"b"), (4, b"c")], "1 to 1")],
+)
+def test_a_hole_is_no_file(spool: Spool, tmp_path: Path, pieces: list[tuple[int, bytes]], missing: str) -> None:
+    """Neither in the spool nor parked."""
+    incoming = spool.open(limit=100)
+    for offset, chunk in pieces:
+        incoming.write_at(offset, chunk)
+    for keep in (incoming.commit, lambda: incoming.park(tmp_path / "x.part")):
+        with pytest.raises(Gap, match=f"bytes {missing} are missing"):
+            keep()
+    incoming.close()
+    assert everything(tmp_path) == []
+
+
+def test_pieces_out_of_order_have_the_same_limits(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Size, and how many there may be."""
+    incoming = spool.open(limit=100)
+    with pytest.raises(OSError, match="larger than 100 bytes"):
+        incoming.write_at(100, b"x")
+    monkeypatch.setattr("ingestd.spool._MOST_PIECES", 3)
+    incoming = spool.open(limit=100)
+    incoming.write_at(10, b"x")
+    incoming.write_at(20, b"x")
+    with pytest.raises(OSError, match="more than 3 pieces"):
+        incoming.write_at(30, b"x")

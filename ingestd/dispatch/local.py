@@ -24,7 +24,8 @@ Handler = Callable[[int], None]
 """Takes a delivery's number; returns when it has ended, raises Unavailable when it must be tried again."""
 
 LONGEST_PAUSE = timedelta(minutes=5)
-_UNENDED = [state for state in State if not state.final]
+_UNENDED = [State.QUEUED, State.RUNNING]
+"""A delivery that is only received waits for the proof that it is whole, and needs no job before that."""
 
 
 class Stop(Protocol):

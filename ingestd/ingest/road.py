@@ -14,12 +14,13 @@ import polars as pl
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError
 
-from ingestd import schemas
+from ingestd import control_total, schemas
 from ingestd.errors import Misconfigured, Rejected, Unavailable
 from ingestd.ingest import fates, load, mapping, ownership, poollog, problems, reading, screening, validation
+from ingestd.ingest.reading import Sheet
 from ingestd.ingest.screening import Screened
 from ingestd.ingest.stopwatch import Stopwatch
-from ingestd.model import CampaignRules, Counts, Delivery, Owners, PoolState, State
+from ingestd.model import CampaignRules, Completeness, Counts, Delivery, Owners, PoolState, State
 from ingestd.schemas import Schema
 from ingestd.settings import Source
 from ingestd.spool import Spool
@@ -100,20 +101,23 @@ class Judged:
         return self.frame.filter(~pl.col("row").is_in(self.rejected.implode()))
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
+@dataclasses.dataclass(kw_only=True)
 class Trip:
-    """One attempt at one delivery."""
+    """One attempt at one delivery, which may prove on the way that it is whole."""
 
     road: Road
     delivery: Delivery
     watch: Stopwatch
     onlooker: Onlooker
+    proof: dict[str, str] = dataclasses.field(default_factory=dict)
+    """What the file itself has shown about its completeness; empty when it has shown nothing"""
 
     def go(self) -> None:
         """The table of contents of ingestd."""
         plan = self._plan()
         with self._stage("read"):
-            sheet = reading.read(self._bytes(), name=self.delivery.name, hints=plan.source.dialect.hints())
+            sheet = reading.read(self._bytes(), name=self.delivery.name, hints=plan.source.hints())
+            self._count(sheet)
         with self._stage("map"):
             mapped = mapping.apply(sheet, plan.schema, plan.source.mapping)
             origin, unreadable = poollog.Origin.of(sheet), sheet.problems
@@ -148,6 +152,9 @@ class Trip:
             source = organisation.source(connection, self.delivery.source)
             if source is None:
                 raise Rejected("source_unknown", f"the source {self.delivery.source!r} is not active any more")
+            same_content_as = self.road.ledger.same_content(self.delivery)
+            if same_content_as is not None and source.same_content == "refuse":
+                raise _same_content(same_content_as)
             code = _campaign_code(source, self.delivery.folder)
             campaign = rules.campaign(connection, code)
             return Plan(
@@ -157,7 +164,7 @@ class Trip:
                 owners=rules.owners(connection),
                 statuses=rules.statuses(connection),
                 organisation_version=organisation.version(connection, "organisation"),
-                same_content_as=self.road.ledger.same_content(self.delivery),
+                same_content_as=same_content_as,
             )
 
     def _bytes(self) -> bytes:
@@ -177,6 +184,16 @@ class Trip:
             today=self.delivery.received_at.date(),
             invalid_phone_closes=plan.campaign.on_invalid_phone == "close",
         )
+
+    def _count(self, sheet: Sheet) -> None:
+        """A file whose control totals are right is proven whole; raises Rejected when one is not."""
+        said = {f"{self.delivery.name}.count": self.delivery.expected_records, "its last line": sheet.facts.announced}
+        for where, records in said.items():
+            if records is not None:
+                control_total.check(self.delivery.name, sheet.filled, records, where)
+                evidence = f"{self.delivery.evidence}; {records:,} records, as {where} says"
+                self.proof = {"completeness": Completeness.PROVEN, "evidence": evidence}
+                self.delivery = dataclasses.replace(self.delivery, completeness=Completeness.PROVEN, evidence=evidence)
 
     def _resolve(
         self,
@@ -253,7 +270,8 @@ class Trip:
     def _finish(self, connection: Connection, state: State, pool_id: int, counts: Counts, **facts: str) -> None:
         timings = json.dumps(self.watch.seconds())
         where = {"pool_id": pool_id, "log_key": self._log_key(), "timings": timings}
-        self.road.ledger.finish(connection, self.delivery, state, **where, **dataclasses.asdict(counts), **facts)
+        known = {**where, **self.proof, **dataclasses.asdict(counts), **facts}
+        self.road.ledger.finish(connection, self.delivery, state, **known)
 
     def _header(self, plan: Plan, judged: Judged, counts: Counts) -> dict[str, Any]:
         return {
@@ -310,6 +328,14 @@ def _campaign_code(source: Source, folder: str) -> str:
             suggestion=f"use one of the folders {', '.join(sorted(allowed.values()))}, or none",
         )
     return code
+
+
+def _same_content(delivery_id: int) -> Rejected:
+    return Rejected(
+        "same_content",
+        f"the file has the same bytes as delivery {delivery_id}, which came under another name",
+        suggestion="send every list once; ask the operator if the same bytes are to be loaded again",
+    )
 
 
 def _policy(plan: Plan) -> ownership.Policy:

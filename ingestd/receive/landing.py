@@ -7,15 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from ingestd.errors import Unavailable
 from ingestd.model import Arrival
+from ingestd.receive.companions import LARGEST, Kind, kind_of, parse
+from ingestd.receive.prover import Prover
 from ingestd.spool import Incoming, Landed, Recorded, Spool
 
 
 class Ledger(Protocol):
     """What the doors need from the store."""
 
-    def record(self, arrival: Arrival, landed: Landed) -> Recorded:
-        """One transaction {delivery row, job}. Raises Unavailable."""
+    def record(self, arrival: Arrival, landed: Landed, *, hold: bool = False, heed: bool = False) -> Recorded:
+        """One transaction {delivery row, job}; no job with `hold`, or for a heeded companion. Raises Unavailable."""
 
     def known_spool_key(self, key: str) -> bool:
         """True when a delivery that needs its bytes names this key. Raises Unavailable."""
@@ -25,27 +28,37 @@ class Ledger(Protocol):
 class Receipt:
     """The promise to the sender: these bytes are kept, under this number."""
 
-    delivery_id: int
+    delivery_id: int | None
+    """None for a companion, which is no delivery."""
     size: int
     """bytes"""
     sha256: str
     duplicate_of: int | None = None
     """Set when the same file had come before; then it is not loaded again."""
+    told: str = ""
+    """What companions have to do with it."""
 
     def __str__(self) -> str:
+        kept = f"{self.size} bytes, sha256 {self.sha256}"
+        if self.delivery_id is None:
+            return f"companion received: {self.told}"
         if self.duplicate_of is not None:
-            return f"duplicate of delivery {self.duplicate_of}: {self.size} bytes, sha256 {self.sha256}"
-        return f"delivery {self.delivery_id} received: {self.size} bytes, sha256 {self.sha256}"
+            return f"duplicate of delivery {self.duplicate_of}: {kept}"
+        return f"delivery {self.delivery_id} received: {kept}{f'; {self.told}' if self.told else ''}"
 
 
 class Landing:
     """Takes files from the doors. Safe to use from several threads when the ledger is."""
 
-    def __init__(self, spool: Spool, ledger: Ledger, ring: Callable[[], None]) -> None:
-        """`ring` is the doorbell to the workers. It must not raise: the delivery is safe by then."""
+    def __init__(self, spool: Spool, ledger: Ledger, ring: Callable[[], None], *, prover: Prover | None = None) -> None:
+        """`ring` is the doorbell to the workers. It must not raise: the delivery is safe by then.
+
+        Without a prover every file is a delivery, and its own proof.
+        """
         self._spool = spool
         self._ledger = ledger
         self._ring = ring
+        self._prover = prover
 
     def open(self, limit: int) -> Incoming:
         """A file to write what arrives into."""
@@ -60,26 +73,55 @@ class Landing:
         self._spool.check_room(size)
 
     def accept(self, incoming: Incoming, arrival: Arrival) -> Receipt:
-        """Keep the file. When this returns it survives a power cut; when it raises, nothing was kept."""
+        """Keep the file. When this returns it survives a power cut; when it raises, nothing was kept.
+
+        But for Rejected: then the file was kept and refused, because it is not what its companion says. Companions
+        themselves (`leads.csv.sha256`) are held against their file and are no deliveries.
+        """
+        companion = kind_of(arrival.name) if self._prover else None
+        if companion is not None:
+            return self._accept_companion(incoming, arrival, *companion)
         try:
             landed = incoming.commit()
             recorded = self._record(arrival, landed)
         finally:
             incoming.close()
-        if recorded.duplicate_of is None:
-            self._ring()
-        else:
+        if recorded.duplicate_of is not None:
             self._spool.discard(landed.key)
+        elif not recorded.held:
+            self._ring()
         return Receipt(
             delivery_id=recorded.delivery_id,
             size=landed.size,
             sha256=landed.sha256,
             duplicate_of=recorded.duplicate_of,
+            told=self._settled(arrival) if recorded.held else "",
         )
+
+    def _accept_companion(self, incoming: Incoming, arrival: Arrival, about: str, kind: Kind) -> Receipt:
+        assert self._prover is not None
+        try:
+            incoming.check_whole()
+            with Path(incoming.name).open("rb") as file:
+                value = parse(kind, file.read(LARGEST + 1), about)
+            told = self._prover.companion(arrival, about, kind, value)
+            return Receipt(delivery_id=None, size=incoming.size, sha256=incoming.digest(), told=told)
+        finally:
+            incoming.close()
+
+    def _settled(self, arrival: Arrival) -> str:
+        """What companions say about a file that was held; it is recorded, so the sweep can settle it as well."""
+        assert self._prover is not None
+        try:
+            return self._prover.settle(arrival.source, arrival.folder, arrival.name)
+        except Unavailable:
+            return "its companions are looked at later"
 
     def _record(self, arrival: Arrival, landed: Landed) -> Recorded:
         try:
-            return self._ledger.record(arrival, landed)
+            if self._prover is None:
+                return self._ledger.record(arrival, landed)
+            return self._ledger.record(arrival, landed, hold=self._prover.holds(arrival), heed=True)
         except BaseException:
             self._take_back(landed.key)
             raise

@@ -85,10 +85,6 @@ class DialectSettings(Frozen):
     )
     quote: Literal['"', "'"] | None = Field(None, description="the character around fields that contain separators")
 
-    def hints(self) -> DialectHints:
-        """The same as the reader takes it."""
-        return DialectHints(encoding=self.encoding, delimiter=self.delimiter, quote=self.quote)
-
 
 class SourceLimits(Frozen):
     """`[source.limits]`: what a delivery may be before it is refused as a whole."""
@@ -120,13 +116,17 @@ class Source(Frozen):
     )
     dates: Literal["dmy", "mdy"] = Field("dmy", description="how 03/04/2026 is read: 3 April or 4 March")
     same_content: Literal["load", "refuse"] = Field(
-        "load", description="the bytes of an earlier delivery under another name: load them, or refuse the file"
+        "refuse", description="the bytes of an earlier delivery under another name: load them, or refuse the file"
     )
     login: tuple[Login, ...] = ()
     dialect: DialectSettings = DialectSettings()
     mapping: dict[str, str] = Field({}, description="header = field; an empty field ignores the column")
     limits: SourceLimits = SourceLimits()
     proof: Proof = Proof()
+
+    def hints(self) -> DialectHints:
+        """What the reader has to know of the source's files."""
+        return DialectHints(**self.dialect.model_dump(), trailer=self.proof.trailer)
 
     @property
     def mapping_version(self) -> str:

@@ -18,7 +18,7 @@ from ingestd.errors import Rejected, Unavailable
 from ingestd.model import Arrival, Completeness, Counts, Delivery, Outcome, State
 from ingestd.spool import Landed, Recorded
 from ingestd.store.engine import reading, writing
-from ingestd.store.tables import deliveries, pools, receipts, sources
+from ingestd.store.tables import companions, deliveries, pools, receipts, sources
 
 Clock = Callable[[], datetime]
 Submit = Callable[[Connection, int], None]
@@ -44,16 +44,19 @@ class Ledger:
     submit: Submit
     clock: Clock = now
 
-    def record(self, arrival: Arrival, landed: Landed) -> Recorded:
+    def record(self, arrival: Arrival, landed: Landed, *, hold: bool = False, heed: bool = False) -> Recorded:
         """One transaction {delivery, job} for a file that is durable in the spool; raises Unavailable.
 
         The same name with the same bytes is a duplicate of the delivery that was or will be loaded, and gets no job.
+        With `hold` it gets none either until it is proven whole; so with `heed`, when a companion has come before it.
         """
         with writing(self.engine) as connection:
             # Two receivers that hold the same file look one after the other, so only one finds nothing.
             connection.execute(select(sources.c.id).where(sources.c.name == arrival.source).with_for_update())
             duplicate_of = _same_file(connection, arrival, landed.sha256)
             previous = None if duplicate_of else _earlier_version(connection, arrival)
+            held = duplicate_of is None and (hold or (heed and _spoken_of(connection, arrival)))
+            queued = duplicate_of is None and not held
             moment = self.clock()
             values = {
                 **dataclasses.asdict(arrival),
@@ -61,18 +64,18 @@ class Ledger:
                 "sha256": landed.sha256,
                 "spool_key": "" if duplicate_of else landed.key,
                 "received_at": moment,
-                "queued_at": None if duplicate_of else moment,
+                "queued_at": moment if queued else None,
                 "finished_at": moment if duplicate_of else None,
-                "state": State.DUPLICATE if duplicate_of else State.QUEUED,
+                "state": State.DUPLICATE if duplicate_of else State.QUEUED if queued else State.RECEIVED,
                 "duplicate_of": duplicate_of,
                 "previous_version": previous,
             }
             inserted = connection.execute(insert(deliveries).values(values)).inserted_primary_key
             assert inserted is not None
             delivery_id: int = inserted[0]
-            if duplicate_of is None:
+            if queued:
                 self.submit(connection, delivery_id)
-        return Recorded(delivery_id=delivery_id, duplicate_of=duplicate_of, previous_version=previous)
+        return Recorded(delivery_id=delivery_id, duplicate_of=duplicate_of, previous_version=previous, held=held)
 
     def known_spool_key(self, key: str) -> bool:
         """Whether a delivery names this file of the spool."""
@@ -181,8 +184,13 @@ class Ledger:
         return {source: moment for source, moment in found if moment is not None}
 
     def same_content(self, delivery: Delivery) -> int | None:
-        """The first delivery before this one with the same bytes, under whatever name; None when there is none."""
-        earlier = (deliveries.c.sha256 == delivery.sha256, deliveries.c.id < delivery.id)
+        """The first delivery before this one that its source sent with the same bytes under another name, if any.
+
+        Another campaign's folder is another place: one list may be meant for two campaigns.
+        """
+        table = deliveries.c
+        place = (table.source == delivery.source, table.folder == delivery.folder, table.id < delivery.id)
+        earlier = (table.sha256 == delivery.sha256, *place, table.state.in_(_LOADED_OR_WILL_BE))
         with reading(self.engine) as connection:
             return connection.scalar(select(deliveries.c.id).where(*earlier).order_by(deliveries.c.id).limit(1))
 
@@ -216,7 +224,7 @@ class Ledger:
     def _all(self, query: Select[Any]) -> list[Delivery]:
         with reading(self.engine) as connection:
             rows: Sequence[RowMapping] = connection.execute(query).mappings().all()
-        return [_delivery(row) for row in rows]
+        return [delivery_of(row) for row in rows]
 
 
 def reasons(why: Rejected) -> dict[str, str]:
@@ -244,6 +252,13 @@ def _same_file(connection: Connection, place: Arrival | Delivery, sha256: str) -
     return connection.scalar(select(table.id).where(*same, *alive).order_by(table.id).limit(1))
 
 
+def _spoken_of(connection: Connection, arrival: Arrival) -> bool:
+    """Whether a companion has come before its file."""
+    table = companions.c
+    about = (table.source == arrival.source, table.folder == arrival.folder, table.name == arrival.name)
+    return connection.scalar(select(table.id).where(*about, table.delivery_id.is_(None)).limit(1)) is not None
+
+
 def _earlier_version(connection: Connection, arrival: Arrival) -> int | None:
     table = deliveries.c
     earlier = (*_same_name(arrival), table.state != State.DUPLICATE)
@@ -251,10 +266,11 @@ def _earlier_version(connection: Connection, arrival: Arrival) -> int | None:
 
 
 def _one(connection: Connection, query: Select[Any]) -> Delivery:
-    return _delivery(connection.execute(query).mappings().one())
+    return delivery_of(connection.execute(query).mappings().one())
 
 
-def _delivery(row: RowMapping) -> Delivery:
+def delivery_of(row: RowMapping) -> Delivery:
+    """A row of the table of deliveries."""
     values = {name: value for name, value in row.items() if name not in _COUNTED}
     values["state"] = State(values["state"])
     values["completeness"] = Completeness(values["completeness"])

@@ -176,6 +176,7 @@ deliveries = Table(
     Column("sha256", String(64), nullable=False),
     Column("completeness", String(8), nullable=False),
     Column("evidence", Text, nullable=False),
+    Column("expected_records", Integer),
     Column("spool_key", Text, nullable=False),
     Column("state", String(24), nullable=False),
     Column("stage", String(16), nullable=False, server_default=""),
@@ -213,6 +214,25 @@ Index(
     sqlite_where=deliveries.c.published_at.is_(None),
     postgresql_where=deliveries.c.published_at.is_(None),
 )
+
+companions = Table(
+    "companions",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=True),
+    Column("source", String(64), nullable=False),
+    Column("folder", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("kind", String(8), nullable=False),
+    Column("value", String(64), nullable=False),
+    Column("file", Text, nullable=False),
+    Column("received_at", Instant, nullable=False),
+    Column("delivery_id", Id, ForeignKey("deliveries.id")),
+    Index(None, "source", "folder", "name"),
+)
+"""What a partner says about a file in another one, such as `leads.csv.sha256`, before or after it.
+
+`name` is the file that is spoken of, `file` the one that speaks, `delivery_id` the delivery that it was held against.
+"""
 
 jobs = Table(
     "jobs",

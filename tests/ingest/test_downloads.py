@@ -46,6 +46,7 @@ def test_a_rejected_file_of_any_encoding_can_be_sent_again(station: Station, enc
 
 def test_the_rejected_rows_of_a_workbook_come_back_as_csv(station: Station) -> None:
     data = samples.workbook(3)
+    station.change_source("fibreweb", same_content="load")
     station.deliver(data, source="fibreweb", name="first.xlsx")
     station.change_campaign("DK-FIBRE", on_duplicate="reject", region="SE")
     second = station.deliver(data, source="fibreweb", name="second.xlsx")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import io
+import json
 from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import date
@@ -18,7 +19,7 @@ from sqlalchemy import event, update
 from ingestd import samples, schemas
 from ingestd.errors import Rejected, Unavailable
 from ingestd.ingest import donotcall, phones, poollog, reading, screening
-from ingestd.model import Counts, Delivery, PoolState, State
+from ingestd.model import Completeness, Counts, Delivery, PoolState, State
 from ingestd.settings import Configuration
 from ingestd.store import loading, organisation, pools, tables
 from ingestd.store.engine import open_engine, sqlite_url, writing
@@ -306,6 +307,7 @@ class TestExactlyOnce:
     def test_a_load_that_came_between_is_noticed_and_screened_again(
         self, station: Station, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        station.change_source(same_content="load")
         other, number = station.land(GOOD, name="other.csv"), station.land(GOOD, name="mine.csv")
         screenings = _overtaken(monkeypatch, lambda: station.road.travel(other))
         station.road.travel(number)
@@ -327,6 +329,71 @@ class TestExactlyOnce:
         assert len(screenings) == 2
         assert delivery.counts == Counts(records=2, inserted=1, rejected=1)
         station.check_balance(delivery)
+
+
+TRAILER = {"trailer": "^TRAILER;(?P<rows>[0-9]+)$"}
+
+
+class TestControlTotals:
+    """A number of records that the sender announces proves the file, or refuses it with both numbers."""
+
+    def test_a_right_trailer_proves_the_file_and_is_no_record(self, station: Station) -> None:
+        station.change_source(proof=TRAILER)
+        delivery = station.deliver(GOOD + b"TRAILER;2\r\n", name="x.csv")
+        assert (delivery.state, delivery.counts.records) == (State.COMPLETED, 2)
+        assert delivery.completeness is Completeness.PROVEN
+        assert delivery.evidence.endswith("2 records, as its last line says")
+        assert json.loads(station.download(delivery, "summary"))["text"]["announced"] == 2
+        station.check_balance(delivery)
+
+    def test_a_wrong_trailer_refuses_the_file_with_both_numbers(self, station: Station) -> None:
+        station.change_source(proof=TRAILER)
+        delivery = station.deliver(GOOD + b"TRAILER;3\r\n")
+        assert (delivery.state, delivery.reason_code) == (State.REFUSED, "control_total_mismatch")
+        assert "has 2 records, but its last line says 3" in delivery.reason
+        assert station.count("leads") == 0
+
+    def test_a_file_without_its_trailer_was_cut(self, station: Station) -> None:
+        station.change_source(proof=TRAILER)
+        delivery = station.deliver(GOOD)
+        assert (delivery.state, delivery.reason_code) == (State.REFUSED, "trailer_missing")
+        assert station.count("leads") == 0
+
+    def test_rejected_and_blank_records(self, station: Station) -> None:
+        """A rejected record was sent and counts; a blank line does not."""
+        station.change_source(proof=TRAILER, limits={})
+        delivery = station.deliver(GOOD + b"x,y,\r\n,,\r\nTRAILER;3\r\n")
+        assert (delivery.counts.records, delivery.counts.discarded, delivery.counts.rejected) == (4, 1, 1)
+        assert delivery.completeness is Completeness.PROVEN
+        assert b"TRAILER" not in station.download(delivery, "rejected")
+
+    def test_a_companion_s_number(self, station: Station) -> None:
+        for said, state in ((2, State.COMPLETED), (3, State.REFUSED)):
+            number = station.land(GOOD.replace(b"2600000", b"260000%d" % said), name=f"{said}.csv")
+            with writing(station.engine) as connection:
+                mine = update(tables.deliveries).where(tables.deliveries.c.id == number)
+                connection.execute(mine.values(expected_records=said))
+            station.road.travel(number)
+            assert station.known(number).state is state, station.known(number).reason
+
+
+class TestSameContent:
+    """The same bytes under another name are loaded only where the source allows it (RECEIVING.md, point 3)."""
+
+    def test_they_are_refused_by_default(self, station: Station) -> None:
+        station.deliver(GOOD)
+        again = station.deliver(GOOD, name="again.csv")
+        assert (again.state, again.reason_code) == (State.REFUSED, "same_content")
+        assert "delivery 1" in again.reason
+        assert station.count("leads") == 2
+
+    def test_other_campaigns_and_files_that_were_not_loaded_do_not_count(self, station: Station) -> None:
+        station.change_source(limits={"max_rejected_rows": 0})
+        broken = GOOD + b"26,Carl,DK-CPH\r\n"
+        assert station.deliver(broken).state is State.REFUSED
+        station.change_source(limits={})
+        assert station.deliver(broken, name="again.csv").counts.loaded == 2
+        assert station.deliver(broken, folder="DK-FIBRE").counts.loaded == 2
 
 
 def _overtaken(monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], None]) -> list[int]:
@@ -396,7 +463,7 @@ class TestLimitsAndPlaces:
         assert station.deliver(GOOD).reason_code == "too_many_rejects"
 
     def test_duplicates_are_no_rejects_of_a_limit(self, station: Station) -> None:
-        station.change_source(limits={"max_rejected_rows": 0})
+        station.change_source(limits={"max_rejected_rows": 0}, same_content="load")
         station.deliver(GOOD)
         assert station.deliver(GOOD, name="again.csv").counts.duplicate == 2
 

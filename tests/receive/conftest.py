@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import asyncssh
 import pytest
 import structlog
 
@@ -14,9 +15,11 @@ from ingestd.accounts import Account, InMemoryAccounts, Passwords
 from ingestd.receive.ftp import FtpDoor, FtpOptions
 from ingestd.receive.gate import Gate
 from ingestd.receive.landing import Landing
+from ingestd.receive.sftp import SftpDoor, SftpOptions
 from ingestd.spool import Spool
 from ingestd.throttle import Throttle, ThrottleRules
 from tests.receive.receiving import CHEAP, LIMIT, PASSWORD_HASH, MemoryLedger, OpenDoor, Rings
+from tests.receive.sftp_client import SftpClient
 
 
 @pytest.fixture
@@ -92,3 +95,39 @@ def open_door(tmp_path: Path, landing: Landing, gate: Gate, audit: Any) -> Itera
 @pytest.fixture
 def door(open_door: Callable[..., OpenDoor]) -> OpenDoor:
     return open_door()
+
+
+@pytest.fixture(scope="session")
+def host_key() -> asyncssh.SSHKey:
+    return asyncssh.generate_private_key("ssh-ed25519")
+
+
+@pytest.fixture
+def open_sftp(
+    tmp_path: Path, landing: Landing, gate: Gate, audit: Any, host_key: asyncssh.SSHKey
+) -> Iterator[Callable[..., SftpDoor]]:
+    """Opens SFTP doors with the given options; closes them after the test."""
+    doors: list[SftpDoor] = []
+
+    def open_one(*, gate: Gate = gate, landing: Landing = landing, **options: Any) -> SftpDoor:
+        given = SftpOptions(**{"port": 0, "host_key": host_key} | options)
+        door = SftpDoor(given, landing, gate, tmp_path / "homes", audit=audit)
+        door.start()
+        doors.append(door)
+        return door
+
+    yield open_one
+    for door in doors:
+        door.stop(within=1.0)
+
+
+@pytest.fixture
+def sftp_door(open_sftp: Callable[..., SftpDoor]) -> SftpDoor:
+    return open_sftp()
+
+
+@pytest.fixture
+def sftp(sftp_door: SftpDoor) -> Iterator[SftpClient]:
+    """A session that is logged in as acme."""
+    with SftpClient(sftp_door) as client:
+        yield client

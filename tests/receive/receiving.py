@@ -31,7 +31,8 @@ class MemoryLedger:
     after: Callable[[], None] = lambda: None
     lock: threading.RLock = field(default_factory=threading.RLock)
 
-    def record(self, arrival: Arrival, landed: Landed) -> Recorded:
+    def record(self, arrival: Arrival, landed: Landed, *, hold: bool = False, heed: bool = False) -> Recorded:
+        assert (hold, heed) == (False, False), "nothing is demanded without a prover"
         self.before()
         with self.lock:
             if self.away:

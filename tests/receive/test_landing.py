@@ -10,7 +10,7 @@ from ingestd.errors import Unavailable
 from ingestd.model import Arrival
 from ingestd.receive import names
 from ingestd.receive.landing import Landing, Receipt
-from ingestd.spool import Landed, Recorded, Spool, Swept
+from ingestd.spool import Recorded, Spool, Swept
 from tests.receive.receiving import MemoryLedger, Rings, files_below
 
 
@@ -91,7 +91,7 @@ def test_bytes_stay_when_nobody_knows(spool: Spool, tmp_path: Path) -> None:
     """The next start's sweep asks again, and puts them aside when no row names them."""
 
     class Away:
-        def record(self, _arrival: Arrival, _landed: Landed) -> Recorded:
+        def record(self, *_: object, **__: object) -> Recorded:
             raise Unavailable("away")
 
         def known_spool_key(self, _key: str) -> bool:

@@ -77,7 +77,7 @@ def test_it_is_ready_and_says_what_it_looked_at(daemon: Daemon) -> None:
     assert list(told["checks"]) == [
         "database", "disk", "doors", "supervisor", "receiver", "worker-1", "web", "queue",
     ]  # fmt: skip
-    assert told["checks"]["doors"] == {"ok": True, "told": "folder, ftp, http"}
+    assert told["checks"]["doors"] == {"ok": True, "told": "folder, ftp, http, sftp"}
 
 
 def test_what_the_doors_and_workers_did_is_counted(daemon: Daemon) -> None:

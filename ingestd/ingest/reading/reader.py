@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from ingestd.errors import Rejected
 from ingestd.ingest import problems
-from ingestd.ingest.reading import assembly, container, dialect, header, scan, text, workbook
+from ingestd.ingest.reading import assembly, container, dialect, header, scan, text, trailer, workbook
 from ingestd.ingest.reading.assembly import BATCH, BLANK, CONTINUATION, GOOD, Body, Disagreement
 from ingestd.ingest.reading.container import Unpacked
 from ingestd.ingest.reading.draft import Draft, finish, header_only
@@ -43,6 +45,9 @@ def _read_text(unpacked: Unpacked, name: str, hints: DialectHints, *, exact: boo
     _refuse_binary(decoded.work, name)
     if not decoded.work or decoded.work.isspace():
         raise Rejected("empty_file", "The file is empty.", suggestion="Send a file with a header and records.")
+    announced = None
+    if hints.trailer:
+        decoded, announced = trailer.cut_text(decoded, hints.trailer)
     newline = _newline(decoded.work)
     swapped = dialect.uses_cr(decoded.work, hints)
     _require_lines(decoded.work, b"\r" if swapped else b"\n", hints.max_records)
@@ -52,7 +57,7 @@ def _read_text(unpacked: Unpacked, name: str, hints: DialectHints, *, exact: boo
     head = header.find(reader, swapped=swapped, encoding_bad=int(lined.bad[0]) if len(lined.bad) else None)
     body = _body(lined, chosen, head, hints, swapped=swapped, exact=exact)
     assembly.settle(body, reader)
-    facts = _facts(unpacked, decoded, chosen, newline, head)
+    facts = replace(_facts(unpacked, decoded, chosen, newline, head), announced=announced)
     try:
         return _sheet(body, head, facts)
     except Disagreement:

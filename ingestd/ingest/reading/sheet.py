@@ -39,6 +39,8 @@ class TextFacts:
     """Physical line on which the header starts, 1 for the first."""
     preamble_lines: int
     """Lines before the header that were skipped."""
+    announced: int | None = None
+    """How many records the trailer says there are; None without a trailer."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +65,11 @@ class Sheet:
     original: bytes
     """The decompressed bytes in their own encoding; for xlsx a CSV rendering of the sheet."""
     facts: TextFacts
+
+    @property
+    def filled(self) -> int:
+        """How many records there are that are not blank."""
+        return self.records.height - self.discarded.len()
 
     def __post_init__(self) -> None:
         """Raises AssertionError when the records do not add up or leave a gap: a bug, never a partner's fault."""

@@ -11,6 +11,7 @@ import zipfile
 import zlib
 from array import array
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,7 @@ import polars as pl
 
 from ingestd.errors import Rejected
 from ingestd.ingest import problems
-from ingestd.ingest.reading import header
+from ingestd.ingest.reading import header, trailer
 from ingestd.ingest.reading.assembly import numbered
 from ingestd.ingest.reading.draft import Draft, finish, header_only
 from ingestd.ingest.reading.grid import Excel, Grid, grid
@@ -42,7 +43,8 @@ def read(data: bytes, hints: DialectHints) -> Sheet:
     found = _render(data, hints)
     if not found.rows:
         raise Rejected("empty_file", "The workbook is empty.", suggestion="Send it with a header and records.")
-    return _sheet(found)
+    announced = trailer.cut_rows(found.rows, hints.trailer) if hints.trailer else None
+    return _sheet(found, announced)
 
 
 def _require_bounds(data: bytes, max_bytes: int) -> None:
@@ -90,7 +92,7 @@ def _first_filled(workbook: Any, hints: DialectHints) -> Grid:
     return Grid()
 
 
-def _sheet(found: Grid) -> Sheet:
+def _sheet(found: Grid, announced: int | None) -> Sheet:
     head, index = _header(found)
     original, offsets = _original(found)
     below = len(found.rows) - index - 1
@@ -119,7 +121,7 @@ def _sheet(found: Grid) -> Sheet:
         problems=rejected,
         foreign_headers=np.empty(0, np.int64),
         original=original,
-        facts=_facts(found.title, head),
+        facts=replace(_facts(found.title, head), announced=announced),
     )
     return finish(draft)
 

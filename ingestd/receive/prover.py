@@ -1,0 +1,241 @@
+"""The prover: whether a file came whole, by what is said about it in other files (RECEIVING.md, contract point 2).
+
+A companion may come before its file or after it; the answer is the same, whoever comes second is told. What a source
+demands decides whether a file without any proof waits for one or is loaded as it is.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Protocol
+
+import structlog
+
+from ingestd import control_total
+from ingestd.errors import Rejected, Unavailable
+from ingestd.model import Arrival, Completeness, Delivery, State
+from ingestd.receive.companions import Kind
+from ingestd.store.proofs import REVIVABLE, Companion, Proofs
+
+log = structlog.get_logger()
+
+_CHUNK = 1024 * 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProofRules:
+    """What one source demands of its files."""
+
+    demand: bool = False
+    """True when a file that is not proven whole waits for its companion"""
+    trailer: bool = False
+    """True when the last line of each file proves it, so that nothing has to be waited for"""
+    wait: timedelta = timedelta(hours=24)
+    """how long a file waits for its companion, and a companion for its file"""
+
+
+class Bytes(Protocol):
+    """Where received files are found again."""
+
+    def path(self, key: str) -> Path:
+        """The file of a key of the spool."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Proven:
+    """The file may be loaded; how sure it is that it came whole, and by what that is known."""
+
+    completeness: Completeness
+    evidence: str
+    expected_records: int | None
+
+
+Judgement = Proven | Rejected | None
+"""None: the file waits for a companion."""
+
+
+def judge(delivery: Delivery, said: Sequence[Companion], rules: ProofRules, md5: Callable[[], str]) -> Judgement:
+    """What follows from all that is known of a file. `md5` is asked only when a companion gives one."""
+    by_kind = {Kind(companion.kind): companion for companion in said}
+    for kind in (Kind.SHA256, Kind.MD5):
+        if kind in by_kind:
+            has = delivery.sha256 if kind is Kind.SHA256 else md5()
+            if has != by_kind[kind].value:
+                return _mismatch(delivery, kind, has, by_kind[kind])
+    counted = by_kind.get(Kind.COUNT)
+    expected = int(counted.value) if counted else None
+    proof = _evidence(by_kind)
+    if proof or delivery.completeness is Completeness.PROVEN:
+        return Proven(completeness=Completeness.PROVEN, evidence=proof or delivery.evidence, expected_records=expected)
+    if rules.demand and not rules.trailer and counted is None:
+        return None
+    return Proven(completeness=delivery.completeness, evidence=delivery.evidence, expected_records=expected)
+
+
+def _evidence(by_kind: dict[Kind, Companion]) -> str:
+    """A digest says more than a marker. A count proves nothing before the records were counted."""
+    for kind, word in ((Kind.SHA256, "sha256"), (Kind.MD5, "md5"), (Kind.MARKER, "marker")):
+        if kind in by_kind:
+            return f"{word} in {by_kind[kind].file}" if kind is not Kind.MARKER else f"marker {by_kind[kind].file}"
+    return ""
+
+
+def _mismatch(delivery: Delivery, kind: Kind, has: str, said: Companion) -> Rejected:
+    return Rejected(
+        "digest_mismatch",
+        f"{delivery.name} has the {kind} {has}, but {said.file} says {said.value}",
+        suggestion="send both again: the file was changed or cut on its way, or the companion is of another file",
+    )
+
+
+class Prover:
+    """Holds companions and files against each other. Safe to use from several threads and processes."""
+
+    def __init__(
+        self,
+        spool: Bytes,
+        proofs: Proofs,
+        rules: Callable[[str], ProofRules],
+        ring: Callable[[], None],
+        *,
+        clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """`rules` gives those of a source, as they are now; `ring` is the doorbell to the workers."""
+        self._spool = spool
+        self._proofs = proofs
+        self._rules = rules
+        self._ring = ring
+        self._clock = clock
+
+    def holds(self, arrival: Arrival) -> bool:
+        """True when a file that came so may not be loaded before a companion proves it."""
+        rules = self._rules(arrival.source)
+        return rules.demand and not rules.trailer and arrival.completeness is not Completeness.PROVEN
+
+    def settle(self, source: str, folder: str, name: str) -> str:
+        """Decide about the newest file of a name; what is to be said to whom came second, empty when nothing is.
+
+        Raises Rejected when the file is not what its companions say, after it has been refused.
+        """
+        while True:
+            delivery = self._proofs.concerned(source=source, folder=folder, name=name)
+            if delivery is None or delivery.state in (State.FAILED, State.CANCELLED):
+                return ""
+            if delivery.state is State.REFUSED and delivery.reason_code not in REVIVABLE:
+                return ""
+            said = self._proofs.of(delivery)
+            if (told := self._decided(delivery, said)) is not None:
+                return told
+
+    def _decided(self, delivery: Delivery, said: Sequence[Companion]) -> str | None:
+        """What is to be told; None when the delivery has moved on meanwhile and must be looked at again."""
+        judgement = judge(delivery, said, self._rules(delivery.source), lambda: self._md5(delivery))
+        if delivery.state in (State.COMPLETED, State.COMPLETED_WITH_REJECTS):
+            return self._too_late(delivery, said, judgement)
+        if judgement is None:
+            waits = delivery.state is State.RECEIVED
+            return f"it waits for {delivery.name}.sha256, .md5, .done or .count" if waits else ""
+        if isinstance(judgement, Rejected):
+            return self._refused(delivery, judgement)
+        if delivery.state is State.REFUSED and not _changes(delivery, judgement):
+            return ""
+        return self._released(delivery, said, judgement)
+
+    def _released(self, delivery: Delivery, said: Sequence[Companion], proven: Proven) -> str | None:
+        queued = self._proofs.release(
+            delivery,
+            said,
+            completeness=proven.completeness,
+            evidence=proven.evidence,
+            expected_records=proven.expected_records,
+        )
+        if queued:
+            self._ring()
+        return None if queued is None else f"delivery {delivery.id}: {proven.completeness}, {proven.evidence}"
+
+    def _refused(self, delivery: Delivery, why: Rejected) -> str | None:
+        if delivery.state is not State.REFUSED:
+            if not self._proofs.refuse(delivery, why):
+                return None
+            log.info("delivery_disproved", delivery=delivery.id, source=delivery.source, reason=why.message)
+        raise why
+
+    def _too_late(self, delivery: Delivery, said: Sequence[Companion], judgement: Judgement) -> str | None:
+        """The file was loaded before its companion came: what it says is kept, and a mismatch is an alarm."""
+        why = judgement if isinstance(judgement, Rejected) else _miscounted(delivery, said)
+        if why is not None:
+            message = f"{why.message}; delivery {delivery.id} was loaded before that was known"
+            self._proofs.note(delivery, said, f"{delivery.evidence}; {message}")
+            log.warning("delivery_disproved", delivery=delivery.id, source=delivery.source, reason=message)
+            raise Rejected(why.code, message, suggestion="send companions first, or have proof demanded")
+        return self._released(delivery, said, judgement) if isinstance(judgement, Proven) and said else ""
+
+    def companion(self, arrival: Arrival, about: str, kind: Kind, value: str) -> str:
+        """Keep what a companion says, and hold it against its file; returns what to tell its sender.
+
+        Raises Rejected when they do not fit, Unavailable when it cannot be kept.
+        """
+        self._proofs.keep(
+            source=arrival.source, folder=arrival.folder, name=about, kind=kind, value=value, file=arrival.name
+        )
+        return self.settle(arrival.source, arrival.folder, about) or f"kept for {about}"
+
+    def sweep(self) -> None:
+        """Settle what a crash left, refuse what has waited too long, forget companions whose file never came."""
+        for delivery in self._proofs.waiting():
+            try:
+                if self._late(delivery):
+                    self._proofs.refuse(delivery, _missing(delivery, self._rules(delivery.source).wait))
+                else:
+                    self.settle(delivery.source, delivery.folder, delivery.name)
+            except Rejected as why:
+                log.info("delivery_refused_late", delivery=delivery.id, source=delivery.source, reason=why.message)
+        now = self._clock()
+        late = [each for each in self._proofs.unused() if now - each.received_at > self._rules(each.source).wait]
+        if late:
+            self._proofs.forget(late)
+
+    def _late(self, delivery: Delivery) -> bool:
+        rules = self._rules(delivery.source)
+        waits = judge(delivery, self._proofs.of(delivery), rules, lambda: self._md5(delivery)) is None
+        return waits and self._clock() - delivery.received_at > rules.wait
+
+    def _md5(self, delivery: Delivery) -> str:
+        digest = hashlib.md5(usedforsecurity=False)
+        try:
+            with self._spool.path(delivery.spool_key).open("rb") as file:
+                while chunk := file.read(_CHUNK):
+                    digest.update(chunk)
+        except OSError as problem:
+            raise Unavailable(f"delivery {delivery.id} cannot be read: {problem.strerror}") from problem
+        return digest.hexdigest()
+
+
+def _changes(delivery: Delivery, judgement: Proven) -> bool:
+    """A refusal is taken back by a proof; for a wrong number of records by another number only."""
+    if delivery.reason_code == "control_total_mismatch":
+        return judgement.expected_records != delivery.expected_records
+    return True
+
+
+def _miscounted(delivery: Delivery, said: Sequence[Companion]) -> Rejected | None:
+    records = delivery.counts.records - delivery.counts.discarded
+    for companion in said:
+        if companion.kind == Kind.COUNT:
+            try:
+                control_total.check(delivery.name, records, int(companion.value), companion.file)
+            except Rejected as why:
+                return why
+    return None
+
+
+def _missing(delivery: Delivery, waited: timedelta) -> Rejected:
+    return Rejected(
+        "proof_missing",
+        f"nothing proved within {waited.total_seconds() / 3600:g} hours that {delivery.name} came whole",
+        suggestion=f"send {delivery.name}.sha256, .md5, .done or .count with the file, or use SFTP or FTPS",
+    )

@@ -1,0 +1,96 @@
+"""A file on its way in, whatever the protocol: kept as a delivery, or parked until it is renamed."""
+
+from __future__ import annotations
+
+import errno
+from dataclasses import dataclass
+from pathlib import Path
+
+from ingestd.accounts import Account
+from ingestd.errors import Rejected, Unavailable
+from ingestd.model import Arrival, Completeness
+from ingestd.receive.home import Place
+from ingestd.receive.landing import Landing, Receipt
+from ingestd.spool import Changed, Gap, Incoming, fingerprint
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sender:
+    """Who sends, and by which door."""
+
+    account: Account
+    peer: str
+    protocol: str
+
+    def arrival(self, place: Place, completeness: Completeness, evidence: str) -> Arrival:
+        """How a file of this sender came in."""
+        return Arrival(
+            source=self.account.source,
+            login=self.account.login,
+            peer=self.peer,
+            protocol=self.protocol,
+            name=place.label,
+            folder=place.folder,
+            completeness=completeness,
+            evidence=evidence,
+        )
+
+
+@dataclass(kw_only=True, eq=False)
+class Sending:
+    """A file that is being received, with all that is needed when it is whole."""
+
+    incoming: Incoming
+    place: Place
+    sender: Sender
+    park_at: Path | None = None
+    """where to put the file when its name says that a rename will follow"""
+    problem: BaseException | None = None
+    """why it will not be kept, once that is known"""
+
+    def keep(self, landing: Landing, completeness: Completeness, evidence: str) -> Receipt | None:
+        """Land the file, or park it and return None. Slow, so not on a loop; the file is closed afterwards."""
+        try:
+            if self.park_at is None:
+                return landing.accept(self.incoming, self.sender.arrival(self.place, completeness, evidence))
+            self.park_at.parent.mkdir(exist_ok=True)
+            self.incoming.park(self.park_at)
+            return None
+        finally:
+            self.incoming.close()
+
+
+def land_parked(landing: Landing, parked: Path, arrival: Arrival, limit: int) -> Receipt:
+    """Land a parked file; slow. It stays until the receipt is there, so a client that got none can rename again.
+
+    Raises what `Landing.accept` raises, and OSError when the file changed meanwhile.
+    """
+    try:
+        before = fingerprint(parked.stat())
+        receipt = landing.accept(landing.adopt(parked, limit), arrival)
+        if fingerprint(parked.stat()) == before:  # else another session has parked a new file under the name
+            parked.unlink()
+    except Changed as problem:
+        raise OSError(str(problem)) from problem
+    return receipt
+
+
+def why_not_kept(problem: BaseException) -> str:
+    """What a sender is told about a file that was not kept."""
+    code = problem.errno if isinstance(problem, OSError) else None
+    if isinstance(problem, Rejected):
+        return problem.message
+    if isinstance(problem, Gap):
+        return f"{problem}: the file is not whole; nothing was kept, send the whole file again"
+    if isinstance(problem, OSError) and code in (errno.EFBIG, errno.EINVAL):
+        return f"the file is {problem.strerror}; nothing was kept"
+    if code in (errno.ENOSPC, errno.EDQUOT):
+        return "there is no room for the file now (no space); nothing was kept, send it again later"
+    if isinstance(problem, Unavailable):
+        return "deliveries cannot be recorded now; send the file again later"
+    return "the file could not be kept; send it again later"
+
+
+def is_bug(problem: BaseException) -> bool:
+    """True for what nobody foresaw; an operator has to see where it came from."""
+    return not isinstance(problem, (OSError, Unavailable, Rejected, Gap))

@@ -1,0 +1,170 @@
+"""Proofs: what companions say about deliveries, and what follows for a delivery, each in one transaction.
+
+A delivery that is only `received` waits. It is released into the queue, or refused; both also reach one that was queued
+before its companion came, and a worker that has it in hand then is fenced off by the epoch.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Engine, delete, insert, select, update
+
+from ingestd.errors import Rejected
+from ingestd.model import Completeness, Delivery, State
+from ingestd.store.engine import reading, writing
+from ingestd.store.ledger import Clock, Submit, delivery_of, now, reasons
+from ingestd.store.tables import companions, deliveries, sources
+
+REVIVABLE = ("digest_mismatch", "proof_missing", "control_total_mismatch")
+"""Refusals that a companion which comes later, and fits, takes back."""
+
+_OPEN = (State.RECEIVED, State.QUEUED, State.RUNNING)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Companion:
+    """What one companion says."""
+
+    id: int
+    kind: str
+    value: str
+    """a digest in lower-case hexadecimal, a number of records, or empty for a marker"""
+    file: str
+    """the companion's own name"""
+    source: str
+    received_at: datetime
+
+
+_SAID = tuple(companions.c[each.name] for each in dataclasses.fields(Companion))
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Proofs:
+    """Companions and waiting deliveries of one store. `submit` is the dispatcher's, as in the ledger."""
+
+    engine: Engine
+    submit: Submit
+    clock: Clock = now
+
+    def keep(self, *, source: str, folder: str, name: str, kind: str, value: str, file: str) -> None:
+        """Notes what a companion says about the file `name`; a new one takes the place of one that nothing used yet."""
+        about = {"source": source, "folder": folder, "name": name, "kind": kind}
+        with writing(self.engine) as connection:
+            # The same lock as `Ledger.record` takes: either it sees this companion, or we see its delivery.
+            connection.execute(select(sources.c.id).where(sources.c.name == source).with_for_update())
+            same = [companions.c[column] == said for column, said in about.items()]
+            connection.execute(delete(companions).where(*same, companions.c.delivery_id.is_(None)))
+            values = {**about, "value": value, "file": file, "received_at": self.clock()}
+            connection.execute(insert(companions).values(values))
+
+    def concerned(self, *, source: str, folder: str, name: str) -> Delivery | None:
+        """The newest delivery of a name, which a companion speaks of; None when it has not come yet."""
+        table = deliveries.c
+        about = (table.source == source, table.folder == folder, table.name == name, table.state != State.DUPLICATE)
+        query = select(deliveries).where(*about).order_by(table.id.desc()).limit(1)
+        with reading(self.engine) as connection:
+            row = connection.execute(query).mappings().one_or_none()
+        return None if row is None else delivery_of(row)
+
+    def of(self, delivery: Delivery) -> list[Companion]:
+        """What was said about a delivery; of each kind the last."""
+        table = companions.c
+        about = (table.source == delivery.source, table.folder == delivery.folder, table.name == delivery.name)
+        mine = table.delivery_id.is_(None) | (table.delivery_id == delivery.id)
+        query = select(*_SAID).where(*about, mine).order_by(table.id)
+        with reading(self.engine) as connection:
+            found = [Companion(**row) for row in connection.execute(query).mappings()]
+        return list({companion.kind: companion for companion in found}.values())
+
+    def release(
+        self,
+        delivery: Delivery,
+        said: Sequence[Companion],
+        *,
+        completeness: Completeness,
+        evidence: str,
+        expected_records: int | None,
+    ) -> bool | None:
+        """Lets a delivery into the queue, or takes its refusal back; True when it was queued by this.
+
+        One that has ended otherwise only learns its evidence. None, and nothing done, when it has moved on since it
+        was read.
+        """
+        known = {"completeness": completeness, "evidence": evidence, "expected_records": expected_records}
+        with writing(self.engine) as connection:
+            if not _unmoved(connection, delivery):
+                return None
+            queued = delivery.state in (State.RECEIVED, State.REFUSED) or _counted_too_late(delivery, expected_records)
+            if queued:
+                known |= self._again(delivery)
+                self.submit(connection, delivery.id)
+            _change(connection, delivery, known)
+            _use(connection, delivery, said)
+        return queued
+
+    def _again(self, delivery: Delivery) -> dict[str, Any]:
+        """A worker that has it in hand has read it without what is known now: the epoch fences it off."""
+        fresh = {"reason": "", "reason_code": "", "suggestion": "", "finished_at": None, "published_at": None}
+        moment = self.clock()
+        return {**fresh, "state": State.QUEUED, "epoch": delivery.epoch + 1, "attempts": 0, "queued_at": moment}
+
+    def refuse(self, delivery: Delivery, why: Rejected) -> bool:
+        """Ends a delivery that is not whole; False when it has moved on since it was read, perhaps to its end.
+
+        The companion stays unused: the file may be sent again and then fit.
+        """
+        ended = {"state": State.REFUSED, "stage": "", "epoch": delivery.epoch + 1, "finished_at": self.clock()}
+        with writing(self.engine) as connection:
+            if delivery.state not in _OPEN or not _unmoved(connection, delivery):
+                return False
+            _change(connection, delivery, {**ended, **reasons(why)})
+        return True
+
+    def note(self, delivery: Delivery, said: Sequence[Companion], evidence: str) -> None:
+        """Writes down what a companion said about a delivery that had been loaded before."""
+        with writing(self.engine) as connection:
+            _change(connection, delivery, {"evidence": evidence})
+            _use(connection, delivery, said)
+
+    def waiting(self) -> list[Delivery]:
+        """Every delivery that waits for its proof, oldest first."""
+        query = select(deliveries).where(deliveries.c.state == State.RECEIVED).order_by(deliveries.c.id)
+        with reading(self.engine) as connection:
+            return [delivery_of(row) for row in connection.execute(query).mappings()]
+
+    def unused(self) -> list[Companion]:
+        """Companions whose file has not come."""
+        query = select(*_SAID).where(companions.c.delivery_id.is_(None)).order_by(companions.c.id)
+        with reading(self.engine) as connection:
+            return [Companion(**row) for row in connection.execute(query).mappings()]
+
+    def forget(self, late: Sequence[Companion]) -> int:
+        """Removes companions whose file did not come in time; returns how many. One that was used meanwhile stays."""
+        table = companions.c
+        with writing(self.engine) as connection:
+            mine = table.id.in_([companion.id for companion in late])
+            return connection.execute(delete(companions).where(mine, table.delivery_id.is_(None))).rowcount
+
+
+def _counted_too_late(delivery: Delivery, expected_records: int | None) -> bool:
+    """A worker is at it that does not know how many records there must be."""
+    return delivery.state is State.RUNNING and expected_records != delivery.expected_records
+
+
+def _unmoved(connection: Connection, delivery: Delivery) -> bool:
+    table = deliveries.c
+    query = select(table.state, table.epoch).where(table.id == delivery.id).with_for_update()
+    return tuple(connection.execute(query).one()) == (delivery.state, delivery.epoch)
+
+
+def _change(connection: Connection, delivery: Delivery, values: dict[str, Any]) -> None:
+    connection.execute(update(deliveries).where(deliveries.c.id == delivery.id).values(values))
+
+
+def _use(connection: Connection, delivery: Delivery, said: Sequence[Companion]) -> None:
+    mine = update(companions).where(companions.c.id.in_([companion.id for companion in said]))
+    connection.execute(mine.values(delivery_id=delivery.id))

@@ -1,0 +1,307 @@
+"""Proofs at the landing, on real stores: whichever of file and companion comes second, the end is the same."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from collections.abc import Sequence
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Engine
+
+from ingestd.dispatch.local import LocalDispatcher
+from ingestd.errors import Rejected, Unavailable
+from ingestd.model import Arrival, Completeness, Counts, Delivery, State
+from ingestd.receive.companions import Kind
+from ingestd.receive.landing import Landing, Receipt
+from ingestd.receive.prover import ProofRules, Proven, Prover, judge
+from ingestd.spool import Spool
+from ingestd.store.engine import open_engine, sqlite_url, writing
+from ingestd.store.ledger import Ledger
+from ingestd.store.migrations import upgrade
+from ingestd.store.proofs import Companion, Proofs
+from tests.receive.receiving import Rings
+
+CONTENT = b"name,phone\nAda,+4533330000\n"
+SHA256, MD5 = hashlib.sha256(CONTENT).hexdigest(), hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()
+WRONG = "0" * 64
+LIMIT = 1_000_000
+
+
+class Office:
+    """A landing with a prover, a store, and a clock that the test turns."""
+
+    def __init__(self, engine: Engine, folder: Path, **rules: object) -> None:
+        submit = LocalDispatcher(engine=engine).submit
+        self.rules = ProofRules(**rules)  # type: ignore[arg-type]
+        self.rings, self.late = Rings(), timedelta()
+        self.ledger = Ledger(engine=engine, submit=submit)
+        self.proofs = Proofs(engine=engine, submit=submit)
+        spool = Spool(folder / "spool", reserve_bytes=0)
+        self.prover = Prover(spool, self.proofs, lambda _source: self.rules, self.rings, clock=self.now)
+        self.landing = Landing(spool, self.ledger, self.rings, prover=self.prover)
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self.late
+
+    def send(self, name: str, content: bytes = CONTENT, *, proven: bool = False) -> Receipt:
+        completeness = Completeness.PROVEN if proven else Completeness.ASSUMED
+        arrival = Arrival(
+            source="nordlead", login="nordlead", peer="192.0.2.1", protocol="ftp", name=name,
+            completeness=completeness, evidence="told by the test",
+        )  # fmt: skip
+        with closing(self.landing.open(LIMIT)) as incoming:
+            incoming.write(content)
+            return self.landing.accept(incoming, arrival)
+
+    def refused(self, name: str, content: bytes = CONTENT) -> Rejected:
+        with pytest.raises(Rejected) as caught:
+            self.send(name, content)
+        return caught.value
+
+    def known(self, name: str = "x.csv") -> Delivery:
+        found = self.proofs.concerned(source="nordlead", folder="", name=name)
+        assert found is not None
+        return found
+
+    def load(self, name: str = "x.csv", records: int = 1) -> None:
+        """What a worker does, without the work."""
+        delivery = self.ledger.begin(self.known(name).id, max_attempts=5)
+        assert delivery is not None
+        counts = {"records": records, "inserted": records}
+        with writing(self.ledger.engine) as connection:
+            self.ledger.finish(connection, delivery, State.COMPLETED, **counts)
+
+
+@pytest.fixture
+def office(organised: Engine, tmp_path: Path) -> Office:
+    return Office(organised, tmp_path)
+
+
+@pytest.fixture
+def strict(organised: Engine, tmp_path: Path) -> Office:
+    return Office(organised, tmp_path, demand=True)
+
+
+def test_without_companions_a_file_is_queued_as_it_is(office: Office) -> None:
+    assert str(office.send("x.csv")) == f"delivery 1 received: {len(CONTENT)} bytes, sha256 {SHA256}"
+    assert (office.known().state, office.known().completeness) == (State.QUEUED, Completeness.ASSUMED)
+    assert office.rings.count == 1
+
+
+@pytest.mark.parametrize("companion", [("x.csv.sha256", SHA256), ("x.csv.MD5", MD5.upper()), ("x.csv.done", "")])
+@pytest.mark.parametrize("first", ["file", "companion"])
+def test_a_companion_proves_its_file(office: Office, companion: tuple[str, str], first: str) -> None:
+    """Before the file or after it; the one who comes second is told."""
+    name, value = companion
+    if first == "companion":
+        assert str(office.send(name, value.encode())) == "companion received: kept for x.csv"
+        told = str(office.send("x.csv"))
+    else:
+        office.send("x.csv")
+        told = str(office.send(name, value.encode()))
+    assert "delivery 1: proven, " in told
+    assert name in office.known().evidence
+    assert (office.known().state, office.known().completeness) == (State.QUEUED, Completeness.PROVEN)
+    assert office.rings.count == 1
+    assert len(office.ledger.latest(limit=9)) == 1
+
+
+def test_a_file_that_is_not_what_its_companion_says_is_refused_with_both_values(office: Office) -> None:
+    """At the door, and the refusal is a delivery that operators and the partner see."""
+    office.send("x.csv.sha256", WRONG.encode())
+    why = office.refused("x.csv")
+    assert why.code == "digest_mismatch"
+    assert SHA256 in why.message
+    assert WRONG in why.message
+    assert (office.known().state, office.known().reason_code) == (State.REFUSED, "digest_mismatch")
+    assert office.known().reason == why.message
+
+
+def test_a_companion_that_does_not_fit_refuses_the_file_that_came_before(office: Office) -> None:
+    office.send("x.csv")
+    assert MD5 in office.refused("x.csv.md5", WRONG[:32].encode()).message
+    assert office.known().state is State.REFUSED
+
+
+def test_the_right_file_after_the_wrong_one_is_loaded(office: Office) -> None:
+    """The companion was right all the time."""
+    office.send("x.csv.sha256", SHA256.encode())
+    office.refused("x.csv", CONTENT[:-9])
+    assert "proven" in str(office.send("x.csv"))
+    assert [each.state for each in office.ledger.latest(limit=9)] == [State.QUEUED, State.REFUSED]
+
+
+def test_the_right_companion_after_a_wrong_one_takes_the_refusal_back(office: Office) -> None:
+    office.send("x.csv.sha256", WRONG.encode())
+    office.refused("x.csv")
+    assert "delivery 1: proven" in str(office.send("x.csv.sha256", SHA256.encode()))
+    assert office.known().state is State.QUEUED
+
+
+def test_a_mismatch_after_loading_is_told_and_kept(office: Office) -> None:
+    """It cannot be undone here; the evidence says it, and the sender is told."""
+    office.send("x.csv")
+    office.load()
+    assert "was loaded before that was known" in office.refused("x.csv.sha256", WRONG.encode()).message
+    assert WRONG in office.known().evidence
+    assert office.known().state is State.COMPLETED
+
+
+def test_a_proof_after_loading_is_kept(office: Office) -> None:
+    office.send("x.csv")
+    office.load()
+    assert "proven" in str(office.send("x.csv.sha256", SHA256.encode()))
+    assert (office.known().state, office.known().completeness) == (State.COMPLETED, Completeness.PROVEN)
+
+
+def test_a_count_is_checked_when_the_records_are_known(office: Office) -> None:
+    """Before loading it goes with the delivery, afterwards it is compared."""
+    office.send("x.csv.count", b"2")
+    office.send("x.csv")
+    assert (office.known().expected_records, office.known().state) == (2, State.QUEUED)
+    office.load(records=2)
+    assert "3" in office.refused("x.csv.count", b"3 records").message
+    assert office.refused("x.csv.count", b"no number").code == "companion_unreadable"
+
+
+def test_a_demanded_proof_is_waited_for(strict: Office) -> None:
+    """By a file that came without one; the answer says what it waits for."""
+    assert "waits for x.csv.sha256" in str(strict.send("x.csv"))
+    assert (strict.known().state, strict.rings.count) == (State.RECEIVED, 0)
+    assert "proven" in str(strict.send("x.csv.ok", b""))
+    assert (strict.known().state, strict.rings.count) == (State.QUEUED, 1)
+
+
+def test_a_file_that_its_door_has_proven_does_not_wait(strict: Office) -> None:
+    strict.send("x.csv", proven=True)
+    assert strict.known().state is State.QUEUED
+
+
+def test_a_trailer_or_a_count_lets_a_file_through_to_be_counted(strict: Office) -> None:
+    strict.send("y.csv.count", b"1")
+    strict.send("y.csv")
+    assert strict.known("y.csv").state is State.QUEUED
+    strict.rules = ProofRules(demand=True, trailer=True)
+    strict.send("x.csv")
+    assert strict.known().state is State.QUEUED
+
+
+def test_a_proof_that_never_comes_refuses_the_file_in_the_end(strict: Office) -> None:
+    """And a companion that comes after that takes it back."""
+    strict.send("x.csv")
+    strict.prover.sweep()
+    assert strict.known().state is State.RECEIVED
+    strict.late = timedelta(hours=25)
+    strict.prover.sweep()
+    assert (strict.known().state, strict.known().reason_code) == (State.REFUSED, "proof_missing")
+    strict.send("x.csv.done", b"")
+    assert strict.known().state is State.QUEUED
+
+
+def test_a_sweep_settles_what_a_failing_store_left(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the record and the settling: the file is there, the companion too, nobody has compared them."""
+    office.send("x.csv.sha256", SHA256.encode())
+    office.send("y.csv.sha256", WRONG.encode())
+    with monkeypatch.context() as away:
+        away.setattr(Proofs, "concerned", _away)
+        for name in ("x.csv", "y.csv"):
+            assert "its companions are looked at later" in str(office.send(name))
+    assert office.known().state is State.RECEIVED
+    office.prover.sweep()
+    assert (office.known().state, office.known("y.csv").state) == (State.QUEUED, State.REFUSED)
+
+
+def _away(*_: object, **__: object) -> Delivery:
+    raise Unavailable("the store is away")
+
+
+def test_a_landing_without_prover_heeds_no_companions(office: Office) -> None:
+    """`ingestd import`: the operator says that the file is whole."""
+    office.send("x.csv.sha256", WRONG.encode())
+    office.landing = Landing(office.landing._spool, office.ledger, office.rings)
+    office.send("x.csv")
+    assert office.known().state is State.QUEUED
+
+
+def test_companions_are_forgotten_when_their_file_never_comes(office: Office) -> None:
+    office.send("x.csv.sha256", WRONG.encode())
+    office.late = timedelta(hours=25)
+    office.prover.sweep()
+    office.send("x.csv")
+    assert office.known().state is State.QUEUED
+
+
+def delivery(**values: object) -> Delivery:
+    known = {
+        "id": 1, "source": "s", "login": "s", "peer": "p", "protocol": "ftp", "name": "x.csv", "folder": "", "size": 1,
+        "sha256": SHA256, "received_at": datetime.now(UTC), "state": State.RECEIVED, "epoch": 0, "attempts": 0,
+        "completeness": Completeness.ASSUMED, "evidence": "fin", "spool_key": "k", "counts": Counts(),
+    }  # fmt: skip
+    return Delivery(**{**known, **values})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("demand", [True, False])
+def test_the_md5_is_only_computed_when_a_companion_gives_one(demand: bool) -> None:
+    """It means reading the file once more."""
+    said = [
+        Companion(id=1, kind=Kind.SHA256, value=SHA256, file="x.csv.sha256", source="s", received_at=datetime.now(UTC))
+    ]
+    judged = judge(delivery(), said, ProofRules(demand=demand), lambda: pytest.fail("was read"))
+    assert isinstance(judged, Proven)
+
+
+PIECES = {
+    "x": CONTENT, "x.sha256": SHA256.encode(), "x.md5": MD5.encode(), "x.done": b"", "x.count": b"1",
+    "bad x.sha256": WRONG.encode(), "bad x.md5": WRONG[:32].encode(),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def one_store(tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    engine = open_engine(sqlite_url(tmp_path_factory.mktemp("orders")))
+    upgrade(engine)
+    return engine
+
+
+_numbers = itertools.count()
+
+
+@settings(max_examples=60)
+@given(pieces=st.permutations(sorted(PIECES)).flatmap(lambda all_: st.integers(1, 4).map(lambda n: all_[:n])),
+       demand=st.booleans())  # fmt: skip
+def test_in_any_order_the_end_is_the_same(
+    one_store: Engine, tmp_path_factory: pytest.TempPathFactory, pieces: Sequence[str], demand: bool
+) -> None:
+    """The last digest of each kind decides; the order between kinds, and whether the file came first, does not."""
+    office = Office(one_store, tmp_path_factory.mktemp("spool"), demand=demand)
+    name = f"{next(_numbers)}.csv"
+    for piece in ("x", *pieces) if "x" not in pieces else pieces:
+        try:
+            content = CONTENT + name.encode() if piece == "x" else _own(piece, name)
+            office.send(piece.removeprefix("bad ").replace("x", name, 1), content)
+        except Rejected as why:
+            assert why.code == "digest_mismatch"  # noqa: PT017 - any other refusal is a fault
+    last = {piece.removeprefix("bad "): piece.startswith("bad") for piece in pieces if piece != "x"}
+    office.prover.sweep()
+    assert office.known(name).state is _expected(last, demand)
+
+
+def _own(piece: str, name: str) -> bytes:
+    content = CONTENT + name.encode()
+    right = {
+        "x.sha256": hashlib.sha256(content).hexdigest(),
+        "x.md5": hashlib.md5(content, usedforsecurity=False).hexdigest(),
+    }
+    return right[piece].encode() if piece in right else PIECES[piece]
+
+
+def _expected(last: dict[str, bool], demand: bool) -> State:
+    if any(last.values()):
+        return State.REFUSED
+    return State.RECEIVED if demand and not last else State.QUEUED
