@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from bench import phones, road
+from bench import doors, phones, road
 
 
 def main() -> None:
     road.main([])
+    doors.main([])
     phones.main([])
 
 

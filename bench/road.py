@@ -59,7 +59,7 @@ def main(arguments: list[str]) -> None:
         if options.only != "postgresql":
             _compare("SQLite", "sqlite3 .import", _sqlite(Path(folder), file), options.runs)
         if options.only != "sqlite":
-            with _server(Path(folder)) as server:
+            with postgres_server(Path(folder)) as server:
                 _compare("PostgreSQL", "psql \\copy", _postgres(Path(folder), file, server), options.runs)
 
 
@@ -156,7 +156,8 @@ def _timed(command: list[str]) -> Run:
 
 
 @contextmanager
-def _server(folder: Path) -> Iterator[Postgres]:
+def postgres_server(folder: Path) -> Iterator[Postgres]:
+    """A private server, for as long as the block lasts; as in the tests it does not fsync."""
     binaries = _binaries()
     assert binaries is not None, "PostgreSQL is not installed"
     place = folder / "postgres"

@@ -7,13 +7,15 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from ingestd import schemas, settings
+from ingestd import certificates, schemas, settings
 from ingestd.errors import IngestdError, Misconfigured
 from ingestd.host_keys import read_host_key
 from ingestd.house import Places, running
-from ingestd.receive.sftp import open_socket
+from ingestd.receive.ftp_contexts import Contexts
+from ingestd.receive.sockets import open_socket
 from ingestd.settings import Configuration
 from ingestd.store.engine import open_engine, reading, sqlite_url
+from ingestd.store.ledger import now
 
 Check = tuple[str, str | None]
 """What was looked at, and what is wrong with it; None when nothing is."""
@@ -42,16 +44,24 @@ def run(config: Path, home: Path) -> Iterator[Check]:
     if usable[1] is not None:
         return
     yield _check("database", partial(_database, configuration, home))
-    sftp = configuration.daemon.sftp
-    if sftp.enabled:
-        yield _check("sftp host key", partial(_host_key, sftp.host_key, config))
+    yield from _secrets(configuration, config)
     if running(Places(home=home)):
         yield "ports are held by the running daemon", None
         return
     for name in ("ftp", "sftp", "http"):
         door = getattr(configuration.daemon, name)
-        if door.enabled:
-            yield _check(f"{name} {door.host}:{door.port}", partial(_bindable, door.host, door.port))
+        for port in (door.port, getattr(door, "implicit_port", None)) if door.enabled else ():
+            if port is not None:
+                yield _check(f"{name} {door.host}:{port}", partial(_bindable, door.host, port))
+
+
+def _secrets(configuration: Configuration, config: Path) -> Iterator[Check]:
+    """Keys of the home are made at the first start, so only configured ones can be wrong."""
+    daemon = configuration.daemon
+    if daemon.sftp.enabled and daemon.sftp.host_key:
+        yield _check("sftp host key", partial(read_host_key, config / daemon.sftp.host_key))
+    if daemon.ftp.enabled and daemon.tls.certificate:
+        yield _check("certificate", partial(_certificate, configuration, config))
 
 
 def _check(name: str, look: Callable[[], object]) -> Check:
@@ -78,10 +88,8 @@ def _database(configuration: Configuration, home: Path) -> None:
         engine.dispose()
 
 
-def _host_key(configured: str, config: Path) -> None:
-    """A key of the home is made at the first start, so only a configured one can be missing."""
-    if configured:
-        read_host_key(config / configured)
+def _certificate(configuration: Configuration, config: Path) -> None:
+    Contexts.of(certificates.configured(configuration.daemon.tls, config, now()))
 
 
 def _bindable(host: str, port: int) -> None:

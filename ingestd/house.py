@@ -41,6 +41,11 @@ class Places:
         return self.home / "homes"
 
     @property
+    def keys(self) -> Path:
+        """Private keys that the daemon has made for itself."""
+        return self.home / "keys"
+
+    @property
     def run(self) -> Path:
         """What only holds while the daemon runs: lock, endpoints, roles, metrics."""
         return self.home / "run"
@@ -67,7 +72,7 @@ class House:
 
     configuration: Configuration
     config: Path
-    """the folder of the configuration, to which its paths are relative"""
+    """the folder of the configuration; files that it names are relative to it"""
     places: Places
     schemas: Path
     engine: Engine

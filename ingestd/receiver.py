@@ -13,7 +13,9 @@ from typing import Any, Self
 
 import structlog
 
+from ingestd import certificates
 from ingestd.accounts import InMemoryAccounts, Passwords
+from ingestd.certificates import Certificate
 from ingestd.errors import Misconfigured, Unavailable
 from ingestd.feeds import Feeds, accounts
 from ingestd.host_keys import host_key
@@ -28,6 +30,7 @@ from ingestd.receive.landing import Landing
 from ingestd.receive.prover import ProofRules, Prover
 from ingestd.receive.sftp import SftpDoor, SftpOptions
 from ingestd.settings import FtpSettings, Source
+from ingestd.store.ledger import now
 from ingestd.store.proofs import Proofs
 from ingestd.throttle import Throttle, ThrottleRules
 
@@ -90,7 +93,7 @@ def receive(house: House, pipes: Pipes, metrics: Metrics) -> None:
     with Closing() as stack:
         doors: dict[str, Any] = {}
         if house.configuration.daemon.ftp.enabled:
-            doors["ftp"] = _open_ftp(house, gate, landing, stack, wiring)
+            doors |= _open_ftp(house, gate, landing, stack, wiring)
         if house.configuration.daemon.sftp.enabled:
             doors["sftp"] = _open_sftp(house, gate, landing, stack, wiring)
         if house.configuration.daemon.folder.enabled:
@@ -140,12 +143,16 @@ def _throttle(house: House) -> Throttle:
 
 def _open_ftp(house: House, gate: Gate, landing: Landing, stack: Closing, wiring: Wiring) -> dict[str, Any]:
     settings = house.configuration.daemon.ftp
+    implicit = wiring.pipes.listening("ftps")
+    secured = settings.tls != "off" or settings.implicit_port is not None or implicit is not None
     door = FtpDoor(
         _ftp_options(settings),
         landing,
         gate,
         house.places.homes,
+        certificate=_certificate(house) if secured else None,
         listening=wiring.pipes.listening("ftp"),
+        implicit_listening=implicit,
         beat=wiring.pulse.loop("ftp", allowance=LOOP_SECONDS),
     )
     try:
@@ -156,8 +163,18 @@ def _open_ftp(house: House, gate: Gate, landing: Landing, stack: Closing, wiring
             "ingestd.toml", "ftp.port", f"{where} cannot be opened: {problem.strerror or problem}"
         ) from problem
     stack.callback(door.stop, house.configuration.daemon.stop.transfer_seconds)
-    host, port = door.address
-    return {"host": host, "port": port}
+    wiring.feeds.on_change(lambda _: door.dismiss_unknown())
+    opened = {"ftp": {**_place(door.address), "tls": settings.tls}}
+    return {**opened, "ftps": _place(door.implicit_address)} if door.implicit_address else opened
+
+
+def _place(address: tuple[str, int]) -> dict[str, Any]:
+    return {"host": address[0], "port": address[1]}
+
+
+def _certificate(house: House) -> Certificate:
+    daemon = house.configuration.daemon
+    return certificates.certificate(daemon.tls, house.config, house.places.keys, now())
 
 
 def _open_sftp(house: House, gate: Gate, landing: Landing, stack: Closing, wiring: Wiring) -> dict[str, Any]:
@@ -187,8 +204,7 @@ def _open_sftp(house: House, gate: Gate, landing: Landing, stack: Closing, wirin
         ) from problem
     wiring.feeds.on_change(lambda _: door.dismiss_unknown())
     stack.callback(door.stop, house.configuration.daemon.stop.transfer_seconds)
-    host, port = door.address
-    return {"host": host, "port": port, "fingerprint": key.fingerprint}
+    return {**_place(door.address), "fingerprint": key.fingerprint}
 
 
 def _open_folder(
@@ -212,8 +228,11 @@ def _ftp_options(settings: FtpSettings) -> FtpOptions:
     return FtpOptions(
         host=settings.host,
         port=settings.port,
+        tls=settings.tls,
+        implicit_port=settings.implicit_port,
         passive_ports=range(first_and_last[0], first_and_last[1] + 1) if first_and_last else None,
         masquerade=settings.masquerade,
         max_connections=settings.max_connections,
         idle_timeout=settings.idle_seconds,
+        transfer_timeout=settings.transfer_seconds,
     )

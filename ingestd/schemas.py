@@ -12,7 +12,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from datetime import date
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -154,17 +154,26 @@ def header_key(text: str) -> str:
 
 
 def read(folder: Path, template: str | None = None) -> Schema:
-    """The schema of a campaign with `template`; raises Misconfigured naming file, key and value."""
+    """The schema of a campaign with `template`; raises Misconfigured naming file, key and value.
+
+    The files are read each time, so a change counts from the next delivery on; the same content is not parsed again.
+    """
     names = ["lead.toml", "countries.toml", *([f"{template}.toml"] if template else [])]
-    texts = {name: _text(folder / name) for name in names}
-    version = hashlib.sha256("\0".join(texts.values()).encode()).hexdigest()[:12]
-    values = {name: _toml(folder / name, text) for name, text in texts.items()}
+    return _parsed(folder, tuple((name, _text(folder / name)) for name in names))
+
+
+@lru_cache(maxsize=32)
+def _parsed(folder: Path, texts: tuple[tuple[str, str], ...]) -> Schema:
+    """`texts` are lead.toml, countries.toml and the template, if there is one: name and content."""
+    names = [name for name, _ in texts]
+    version = hashlib.sha256("\0".join(text for _, text in texts).encode()).hexdigest()[:12]
+    values = {name: _toml(folder / name, text) for name, text in texts}
     fields = [field for name in names if name != "countries.toml" for field in _fields(folder / name, values[name])]
     countries = dict(_countries(folder / "countries.toml", values["countries.toml"]))
     try:
         schema = Schema(fields=tuple(fields), countries=countries, version=version)
     except ValidationError as problem:
-        raise misconfigured(folder / names[-1 if template else 0], problem) from problem
+        raise misconfigured(folder / (names[2] if len(names) > 2 else names[0]), problem) from problem
     _check_system_fields(folder / "lead.toml", schema)
     return schema
 

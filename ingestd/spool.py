@@ -72,6 +72,19 @@ class Recorded:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Kept:
+    """A file that has landed, as the ledger knows it."""
+
+    delivery_id: int
+    size: int
+    """bytes"""
+    sha256: str
+    received_at: datetime
+    spool_key: str
+    """where its bytes are; the key of the delivery that it duplicates, if it is a duplicate"""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Swept:
     """What a sweep found."""
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import shutil
 import socket
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from ingestd import checks
+from ingestd.certificates import self_signed
 from ingestd.house import Lock, Places
 
 ROOT = Path(__file__).parents[1]
@@ -52,9 +54,9 @@ def problems(config: Path, home: Path) -> dict[str, str]:
 
 def test_the_example_is_good(config: Path, tmp_path: Path) -> None:
     found = list(checks.run(config, tmp_path / "home"))
-    assert [problem for _, problem in found] == [None] * 10
+    assert [problem for _, problem in found] == [None] * 9
     assert [name.split()[0] for name, _ in found] == [
-        "configuration", "schema", "schema", "mappings", "home", "database", "sftp", "ftp", "sftp", "http",
+        "configuration", "schema", "schema", "mappings", "home", "database", "ftp", "sftp", "http",
     ]  # fmt: skip
 
 
@@ -155,3 +157,25 @@ def test_a_closed_door_needs_no_port(config: Path, tmp_path: Path, monkeypatch: 
     for door in ("FTP", "SFTP"):
         monkeypatch.setenv(f"INGESTD_{door}__ENABLED", "false")
     assert not any("ftp" in name for name, _ in checks.run(config, tmp_path / "home"))
+
+
+def test_a_certificate_that_cannot_be_used(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Relative to the configuration; a self-signed one needs no look, since it is made when it is wanted."""
+    monkeypatch.setenv("INGESTD_TLS__CERTIFICATE", "chain.pem")
+    found = problems(config, tmp_path / "home")
+    assert list(found) == ["certificate"]
+    assert "tls.certificate" in found["certificate"]
+    assert "chain.pem cannot be read: No such file" in found["certificate"]
+    made = self_signed(tmp_path / "keys", datetime.now(UTC))
+    shutil.copy(made.chain, config / "chain.pem")
+    assert problems(config, tmp_path / "home") == {}
+
+
+def test_both_ports_of_the_ftp_door(config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also on every address of both kinds."""
+    monkeypatch.setenv("INGESTD_FTP__HOST", "::")
+    with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as other:
+        port = other.getsockname()[1]
+        monkeypatch.setenv("INGESTD_FTP__IMPLICIT_PORT", str(port))
+        found = problems(config, tmp_path / "home")
+    assert list(found) == [f"ftp :::{port}"]

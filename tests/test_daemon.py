@@ -356,7 +356,7 @@ def test_every_event_says_when_how_grave_what_and_by_which_process(daemon: Daemo
         assert event["timestamp"].endswith("Z")
         assert event["level"] in ("info", "warning", "error", "critical")
         assert event["process"] in ("supervisor", "receiver", "worker-1", "web")
-        if event["event"].startswith("ftp_"):
+        if event["event"] in ("ftp_login", "ftp_login_refused", "ftp_upload_landed"):
             assert event["peer"] == "127.0.0.1"
             assert event["login"]
     assert "secret" not in daemon.journal.read_text(encoding="utf-8")

@@ -14,7 +14,7 @@ FLOORS = (
     ("settings", "schemas", "journal", "receipts", "control_total", "metrics", "roster"),
     ("spool",),
     ("store",),
-    ("accounts", "throttle", "host_keys"),
+    ("accounts", "throttle", "host_keys", "certificates"),
     ("receive", "ingest"),
     ("dispatch", "handback"),
     ("web",),

@@ -102,7 +102,7 @@ class LocalDispatcher:
         with reading(self.engine) as connection:  # looking does not make other writers wait
             if connection.scalar(ready) is None:
                 return None
-        with writing(self.engine) as connection:
+        with writing(self.engine, forgettable=True) as connection:  # a job that nobody has is given out again
             delivery_id = connection.scalar(ready.with_for_update(skip_locked=True))
             if delivery_id is not None:
                 taken = update(jobs).where(jobs.c.delivery_id == delivery_id)
@@ -121,7 +121,7 @@ class LocalDispatcher:
         """Removes the job, unless the delivery was queued once more since it ended: then the job is its new one."""
         mine = self._mine(delivery_id)
         unended = select(deliveries.c.id).where(deliveries.c.id == delivery_id, deliveries.c.state.in_(_UNENDED))
-        with writing(self.engine) as connection:
+        with writing(self.engine, forgettable=True) as connection:  # a job whose delivery has ended is found done again
             if connection.scalar(unended) is None:
                 connection.execute(delete(jobs).where(mine))
             else:

@@ -24,14 +24,18 @@ SCHEMA = pl.Schema(
 """`row` is the record's number in the file, 1 for the first record after the header; the rest is READING.md's list."""
 
 
+_EMPTY = pl.DataFrame(schema=SCHEMA)
+
+
 def empty() -> pl.DataFrame:
     """A table of no problems."""
-    return pl.DataFrame(schema=SCHEMA)
+    return _EMPTY.clone()
 
 
 def gather(tables: Iterable[pl.DataFrame]) -> pl.DataFrame:
     """All problems in file order; problems of one record stay in the order in which they were found."""
-    return pl.concat([empty(), *tables]).sort("row", maintain_order=True)
+    some = [table for table in tables if not table.is_empty()]
+    return pl.concat(some).sort("row", maintain_order=True) if some else empty()
 
 
 def found(  # noqa: PLR0913 - one argument a column of the table, all by name

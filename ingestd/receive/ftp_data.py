@@ -9,41 +9,34 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from pyftpdlib.exceptions import _FileReadWriteError
 from pyftpdlib.handlers import DTPHandler
-from pyftpdlib.handlers.ftp.dispatchers import PassiveDTP
+from pyftpdlib.handlers.ftp.dispatchers import ActiveDTP, PassiveDTP
 from pyftpdlib.log import logger as quiet
 
-from ingestd.errors import Unavailable
-from ingestd.model import Arrival, Completeness
-from ingestd.receive.home import Place
-from ingestd.receive.landing import Landing, Receipt
-from ingestd.spool import Incoming
+from ingestd.errors import Rejected
+from ingestd.receive.landing import Receipt
+from ingestd.receive.sending import Sending, is_bug, why_not_kept
 
 _ESTABLISHED, _CLOSE_WAIT = 1, 8  # tcpi_state in <netinet/tcp.h>
 
 
-@dataclass(kw_only=True)
-class Sending:
-    """A file on its way in: the file-like that pyftpdlib writes to, with all that is needed when it is whole.
+@dataclass(kw_only=True, eq=False)
+class Upload(Sending):
+    """A file on its way in, as the file-like that pyftpdlib writes to.
 
-    What belongs to the session is kept here, because the client may log in as somebody else while the data still flows.
+    Its sender is kept with it, because the client may log in as somebody else while the data still flows.
     """
 
-    incoming: Incoming
-    place: Place
-    park_at: Path | None
-    """where to put the file when its name says that a rename will follow"""
-    source: str
-    login: str
-    peer: str
+    announced: int | None = None
+    """bytes that ALLO has said"""
     write: Callable[[bytes], int] = field(init=False)
     close: Callable[[], None] = field(init=False)
 
     def __post_init__(self) -> None:
+        """The methods themselves: pyftpdlib calls them for every piece."""
         self.write = self.incoming.write
         self.close = self.incoming.close
 
@@ -57,38 +50,17 @@ class Sending:
         """Asked by pyftpdlib."""
         return self.incoming.closed
 
-    def arrival(self, evidence: str) -> Arrival:
-        """How it came in."""
-        return Arrival(
-            source=self.source,
-            login=self.login,
-            peer=self.peer,
-            protocol="ftp",
-            name=self.place.label,
-            folder=self.place.folder,
-            completeness=Completeness.ASSUMED,
-            evidence=evidence,
-        )
-
-    def keep(self, landing: Landing, evidence: str) -> Receipt | None:
-        """Land the file, or park it; slow, so not on the loop."""
-        if self.park_at is None:
-            return landing.accept(self.incoming, self.arrival(evidence))
-        self.park_at.parent.mkdir(exist_ok=True)
-        self.incoming.park(self.park_at)
-        return None
-
 
 def refusal(problem: BaseException) -> str:
-    """The reply to a file that could not be kept: 552 theirs, 452 no room, 451 try again (RFC 959, 4.2.2)."""
+    """The reply to a file that was not kept: 550 and 552 theirs, 452 no room, 451 try again (RFC 959, 4.2.2)."""
     code = problem.errno if isinstance(problem, OSError) else None
-    if isinstance(problem, OSError) and code == errno.EFBIG:
-        return f"552 the file is {problem.strerror}; nothing was kept."
-    if code in (errno.ENOSPC, errno.EDQUOT):
-        return "452 there is no room for the file now; nothing was kept, send it again later."
-    if isinstance(problem, Unavailable):
-        return "451 deliveries cannot be recorded now; send the file again later."
-    return "451 the file could not be kept; send it again later."
+    if isinstance(problem, Rejected):
+        number = 550
+    elif code == errno.EFBIG:
+        number = 552
+    else:
+        number = 452 if code in (errno.ENOSPC, errno.EDQUOT) else 451
+    return f"{number} {why_not_kept(problem)}."
 
 
 def tcp_state(connection: Any) -> int:
@@ -106,6 +78,7 @@ class DataChannel(DTPHandler):  # type: ignore[misc]  # pyftpdlib is untyped
     ac_in_buffer_size = 262_144  # bytes; fewer turns of the loop than with 65,536
     file_obj: Any
     _resp: Any
+    _lastdata: int
 
     def __init__(self, connection: Any, session: Any) -> None:
         self.ended = False
@@ -123,13 +96,31 @@ class DataChannel(DTPHandler):  # type: ignore[misc]  # pyftpdlib is untyped
         elif not self.ended:
             self.ended = True
             self.del_channel()  # an ended connection is readable for ever, and would keep the loop spinning
-            if evidence := self.proof():
-                self.call_later(self.cmd_channel.desk.options.settle_seconds, self._settled, evidence)
-            else:
-                self._finish("426 the data connection broke; nothing was kept.", "upload_cut")
+            self._judge()
+
+    def _judge(self) -> None:
+        received, announced = self.tot_bytes_received, self.file_obj.announced
+        if announced is not None and received < announced:
+            self._finish(f"426 {received} of {announced} announced bytes came; nothing was kept.", "upload_cut")
+        elif proof := self.proof():
+            self.file_obj.prove(proof)
+            self._keep()
+        elif received == announced:
+            self.file_obj.prove("size announced by ALLO")
+            self._keep()
+        elif evidence := self.evidence():
+            self.call_later(self.cmd_channel.desk.options.settle_seconds, self._settled, evidence)
+        else:
+            self._finish(f"426 {self.broken}; nothing was kept.", "upload_cut")
+
+    broken = "the data connection broke"
 
     def proof(self) -> str:
-        """By what the end of the data is known; empty when it broke. TLS asks for its close_notify here."""
+        """By what the data is known to be whole; empty when it is not. TCP proves nothing."""
+        return ""
+
+    def evidence(self) -> str:
+        """What speaks for a proper end of the data; empty when it broke."""
         return "tcp fin" if tcp_state(self.socket) == _CLOSE_WAIT else ""
 
     def _settled(self, evidence: str) -> None:
@@ -140,26 +131,30 @@ class DataChannel(DTPHandler):  # type: ignore[misc]  # pyftpdlib is untyped
             self.close()
             session.close()
             return
+        self.file_obj.evidence = f"{evidence}, control connection alive"
+        self._keep()
+
+    def _keep(self) -> None:
         # Taken out of pyftpdlib's hands: its close() would close the file while a thread is keeping it.
         sending, self.file_obj = self.file_obj, None
-        known = f"{evidence}, control connection alive"
-        desk = session.desk
-        desk.offload(desk.landings, lambda: sending.keep(desk.landing, known), lambda done: self._kept(sending, done))
+        desk = self.cmd_channel.desk
+        desk.offload(desk.landings, lambda: sending.keep(desk.landing), lambda done: self._kept(sending, done))
 
-    def _kept(self, sending: Sending, done: Future[Receipt | None]) -> None:
+    def _kept(self, sending: Upload, done: Future[Receipt | None]) -> None:
         """Back on the loop. The client may be gone; the delivery is there all the same."""
         problem = done.exception()
         if problem is not None:
-            if not isinstance(problem, (OSError, Unavailable)):
+            if is_bug(problem):
                 self.audit("upload_fault", sending, exc_info=problem)
             self._finish(refusal(problem), "upload_refused", sending)
         elif (receipt := done.result()) is None:
+            self.cmd_channel.parked(sending)
             self._finish("226 kept until it is renamed to its final name.", "upload_parked", sending)
         else:
             self.transfer_finished = True
             self._finish(f"226 {receipt}", "upload_landed", sending)
 
-    def _finish(self, reply: str, event: str, sending: Sending | None = None) -> None:
+    def _finish(self, reply: str, event: str, sending: Upload | None = None) -> None:
         self.audit(event, sending, reply=reply)
         self._resp = (reply, quiet.debug)
         self.close()
@@ -176,21 +171,61 @@ class DataChannel(DTPHandler):  # type: ignore[misc]  # pyftpdlib is untyped
         else:
             self._finish("426 the transfer broke.", "download_cut")
 
+    @property
+    def transferring(self) -> bool:
+        """True when the client has asked for a transfer over this connection."""
+        return bool(self.receive or self._initialized)
+
+    def handle_timeout(self) -> None:
+        """Called every so many seconds: without a byte since the last time, the transfer is given up."""
+        if self.ended:  # whole, and being kept
+            return
+        so_far = self.get_transmitted_bytes()
+        if so_far > self._lastdata:
+            self._lastdata = so_far
+        elif self.transferring:
+            told = f"426 no byte came or went for {self.timeout:g} seconds; the transfer was given up."
+            self._finish(told, "upload_cut" if self.receive else "download_cut")
+        else:  # nothing was asked for, so nothing is answered
+            self.close()
+
     def close(self) -> None:
         """Close, answer, and let commands go on that came meanwhile."""
         if self._closed:
             return
+        self.cmd_channel.received += self.tot_bytes_received
+        self.cmd_channel.sent += self.tot_bytes_sent
         if self.receive and self.file_obj is not None and not self._resp:
             self.audit("upload_cut", reason="session or transfer ended")
         super().close()
         self.cmd_channel.go_on()
 
-    def audit(self, event: str, sending: Sending | None = None, **facts: object) -> None:
+    def audit(self, event: str, sending: Upload | None = None, **facts: object) -> None:
         """One line for operators, under the name the file was sent with."""
-        file = sending or (self.file_obj if isinstance(self.file_obj, Sending) else None)
+        file = sending or (self.file_obj if isinstance(self.file_obj, Upload) else None)
         if file is not None:
-            facts |= {"name": file.place.label, "folder": file.place.folder, "source": file.source}
+            facts |= {"name": file.place.label, "folder": file.place.folder, "source": file.sender.account.source}
+            facts |= {"completeness": str(file.completeness), "evidence": file.evidence} if file.evidence else {}
         self.cmd_channel.audit(event, received=self.tot_bytes_received, **facts)
+
+
+class ActiveChannel(ActiveDTP):  # type: ignore[misc]  # pyftpdlib is untyped
+    """Connects to the client. PORT is answered when that is done; commands behind it wait so long."""
+
+    @property
+    def trying(self) -> bool:
+        """True until it is connected or has failed."""
+        return not (self.connected or self._closed)
+
+    def handle_close(self) -> None:
+        """It could not be connected."""
+        super().handle_close()
+        self.cmd_channel.go_on()
+
+    def handle_timeout(self) -> None:
+        """The client does not answer."""
+        super().handle_timeout()
+        self.cmd_channel.go_on()
 
 
 class PassiveChannel(PassiveDTP):  # type: ignore[misc]  # pyftpdlib is untyped
@@ -199,15 +234,25 @@ class PassiveChannel(PassiveDTP):  # type: ignore[misc]  # pyftpdlib is untyped
     _in_range = False
 
     def handle_accepted(self, connection: Any, address: Any) -> None:
-        """Take the data connection. One that was reset before it was taken is answered; pyftpdlib waits for ever."""
+        """Take the data connection. One that was reset before it was taken is answered; pyftpdlib waits for ever.
+
+        One from elsewhere is dropped in silence: pyftpdlib answers 425, and a stranger could so end others' transfers.
+        """
+        if address[0] != self.cmd_channel.remote_ip:
+            connection.close()
+            self.cmd_channel.audit("data_refused", stranger=address[0])
+            return
         super().handle_accepted(connection, address)
         if self._closed and self.cmd_channel.connected and self.cmd_channel.data_channel is None:
             self.cmd_channel.data_broke()
 
     def handle_timeout(self) -> None:
-        """Nobody came. What waited for the connection must not get the next one."""
-        super().handle_timeout()
-        self.cmd_channel.drop_queued()
+        """Nobody came. What waited for the connection must not get the next one; if nothing waits, nothing is said."""
+        session = self.cmd_channel
+        self.close()
+        if session.connected and session.awaits_data:
+            session.drop_queued()
+            session.respond("425 Nobody opened the data connection in time.")
 
     def bind(self, address: tuple[str, int]) -> None:
         """pyftpdlib binds to a random port after the last one of the range, which no firewall lets through."""

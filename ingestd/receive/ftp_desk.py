@@ -9,11 +9,13 @@ from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 import structlog
 from pyftpdlib.ioloop import IOLoop
 
+from ingestd.certificates import Certificate
+from ingestd.receive.ftp_contexts import Contexts
 from ingestd.receive.gate import Gate
 from ingestd.receive.landing import Landing
 
@@ -27,6 +29,10 @@ class FtpOptions:
     host: str = "127.0.0.1"
     port: int = 2121
     """0: any free one"""
+    tls: Literal["off", "offered", "required"] = "off"
+    """whether sessions may, or must, be protected; other than `off` needs a certificate"""
+    implicit_port: int | None = None
+    """a second port, where TLS begins with the first byte; 0: any free one; None: none"""
     passive_ports: range | None = None
     """ports for data connections; None: any"""
     masquerade: str | None = None
@@ -34,9 +40,13 @@ class FtpOptions:
     max_connections: int = 1100
     """sessions at once"""
     idle_timeout: float = 300.0
-    """seconds without a command, or without a byte in a transfer"""
+    """seconds without a command"""
+    transfer_timeout: float = 60.0
+    """seconds without a byte in a transfer; it is looked at as often, so it can take twice as long"""
+    login_timeout: float = 60.0
+    """seconds in which a client has to log in: strangers must not use up the sessions"""
     connect_timeout: float = 30.0
-    """seconds in which the client opens the data connection"""
+    """seconds in which the client opens the data connection, and in which it agrees on TLS"""
     max_login_attempts: int = 3
     settle_seconds: float = 0.05
     """seconds between the end of the data and the look at the control connection
@@ -112,8 +122,10 @@ class Desk:
         gate: Gate,
         homes: Path,
         audit: Any = None,
+        certificate: Certificate | None = None,
     ) -> None:
         self.options = options
+        self.tls = None if certificate is None else Contexts.of(certificate)
         self.landing = landing
         self.gate = gate
         self.homes = Path(os.path.realpath(homes))
@@ -125,6 +137,7 @@ class Desk:
         # Apart, so that a thousand logins in a queue do not hold up the files of those who are in.
         self.hashing: Executor = ThreadPoolExecutor(2, "ftp-login")
         self.landings: Executor = ThreadPoolExecutor(8, "ftp-landing")
+        self.asking: Executor = ThreadPoolExecutor(2, "ftp-asking")
 
     def post(self, call: Callable[[], None]) -> None:
         """Have the loop make this call soon."""
@@ -138,5 +151,6 @@ class Desk:
     def close(self) -> None:
         """Wait for work in threads, then close what is on the loop."""
         self.hashing.shutdown(cancel_futures=True)
+        self.asking.shutdown(cancel_futures=True)
         self.landings.shutdown()
         self.ioloop.close()

@@ -11,7 +11,7 @@ from ingestd.errors import Unavailable
 from ingestd.model import Arrival
 from ingestd.receive.companions import LARGEST, Kind, kind_of, parse
 from ingestd.receive.prover import Prover
-from ingestd.spool import Incoming, Landed, Recorded, Spool
+from ingestd.spool import Incoming, Kept, Landed, Recorded, Spool
 
 
 class Ledger(Protocol):
@@ -22,6 +22,9 @@ class Ledger(Protocol):
 
     def known_spool_key(self, key: str) -> bool:
         """True when a delivery that needs its bytes names this key. Raises Unavailable."""
+
+    def latest_named(self, source: str, folder: str, name: str) -> Kept | None:
+        """What came last under this name. Raises Unavailable."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,3 +137,11 @@ class Landing:
         """
         if not self._ledger.known_spool_key(key):
             self._spool.discard(key)
+
+    def latest_named(self, source: str, folder: str, name: str) -> Kept | None:
+        """What came last under this name; slow, so not on a loop. Raises Unavailable."""
+        return self._ledger.latest_named(source, folder, name)
+
+    def path(self, kept: Kept) -> Path:
+        """Where the bytes of a file are that has landed."""
+        return self._spool.path(kept.spool_key)

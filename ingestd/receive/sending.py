@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,9 @@ from ingestd.model import Arrival, Completeness
 from ingestd.receive.home import Place
 from ingestd.receive.landing import Landing, Receipt
 from ingestd.spool import Changed, Gap, Incoming, fingerprint
+
+Looks = tuple[int, int, int, int]
+"""A file as `spool.fingerprint` tells it from another one under its name."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,14 +49,20 @@ class Sending:
     sender: Sender
     park_at: Path | None = None
     """where to put the file when its name says that a rename will follow"""
+    completeness: Completeness = Completeness.ASSUMED
+    evidence: str = ""
     problem: BaseException | None = None
     """why it will not be kept, once that is known"""
 
-    def keep(self, landing: Landing, completeness: Completeness, evidence: str) -> Receipt | None:
+    def prove(self, evidence: str) -> None:
+        """Note that the file has come whole, and by what that is known."""
+        self.completeness, self.evidence = Completeness.PROVEN, evidence
+
+    def keep(self, landing: Landing) -> Receipt | None:
         """Land the file, or park it and return None. Slow, so not on a loop; the file is closed afterwards."""
         try:
             if self.park_at is None:
-                return landing.accept(self.incoming, self.sender.arrival(self.place, completeness, evidence))
+                return landing.accept(self.incoming, self.sender.arrival(self.place, self.completeness, self.evidence))
             self.park_at.parent.mkdir(exist_ok=True)
             self.incoming.park(self.park_at)
             return None
@@ -60,32 +70,50 @@ class Sending:
             self.incoming.close()
 
 
-def land_parked(landing: Landing, parked: Path, arrival: Arrival, limit: int) -> Receipt:
+def land_parked(landing: Landing, parked: Path, arrival: Arrival, limit: int, looks: Looks | None = None) -> Receipt:
     """Land a parked file; slow. It stays until the receipt is there, so a client that got none can rename again.
 
-    Raises what `Landing.accept` raises, and OSError when the file changed meanwhile.
+    Raises what `Landing.accept` raises, and OSError when the file changed meanwhile, or does not look as it has to.
     """
+    before = looks or fingerprint(parked.stat())
+    incoming = _adopted(landing, parked, limit, before)
     try:
-        before = fingerprint(parked.stat())
-        receipt = landing.accept(landing.adopt(parked, limit), arrival)
-        if fingerprint(parked.stat()) == before:  # else another session has parked a new file under the name
-            parked.unlink()
+        receipt = landing.accept(incoming, arrival)
+    except Rejected:  # it was kept, as a refused delivery
+        _unpark(parked, before)
+        raise
+    _unpark(parked, before)
+    return receipt
+
+
+def _adopted(landing: Landing, parked: Path, limit: int, before: Looks) -> Incoming:
+    try:
+        incoming = landing.adopt(parked, limit)
     except Changed as problem:
         raise OSError(str(problem)) from problem
-    return receipt
+    if fingerprint(parked.stat()) != before:
+        incoming.abort()
+        raise OSError("another session has just parked another file under the name")
+    return incoming
+
+
+def _unpark(parked: Path, before: Looks) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        if fingerprint(parked.stat()) == before:  # else another session has parked a new file under the name
+            parked.unlink()
 
 
 def why_not_kept(problem: BaseException) -> str:
     """What a sender is told about a file that was not kept."""
     code = problem.errno if isinstance(problem, OSError) else None
     if isinstance(problem, Rejected):
-        return problem.message
+        return f"{problem.message}; {problem.suggestion}" if problem.suggestion else problem.message
     if isinstance(problem, Gap):
         return f"{problem}: the file is not whole; nothing was kept, send the whole file again"
     if isinstance(problem, OSError) and code in (errno.EFBIG, errno.EINVAL):
         return f"the file is {problem.strerror}; nothing was kept"
     if code in (errno.ENOSPC, errno.EDQUOT):
-        return "there is no room for the file now (no space); nothing was kept, send it again later"
+        return "there is no room for the file now; nothing was kept, send it again later"
     if isinstance(problem, Unavailable):
         return "deliveries cannot be recorded now; send the file again later"
     return "the file could not be kept; send it again later"

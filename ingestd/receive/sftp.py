@@ -17,12 +17,12 @@ from ingestd.receive.gate import Gate
 from ingestd.receive.landing import Landing
 from ingestd.receive.sftp_desk import Desk, SftpOptions
 from ingestd.receive.sftp_session import SshSession
+from ingestd.receive.sockets import BACKLOG, open_socket
 
 __all__ = ["SftpDoor", "SftpOptions"]
 
 _TICK = 0.5  # seconds between two looks at the clock; the watchdog wants to hear of the loop once a second
 _STOPPING_TICK = 0.05
-_BACKLOG = 1024
 _WINDOW = 2 * 1024 * 1024  # bytes a client may send ahead, as OpenSSH
 _BANNER = "ingestd"  # without a version, which would only tell whether an attack fits
 
@@ -157,7 +157,7 @@ class SftpDoor:
     async def _listener(self) -> AsyncIterator[None]:
         acceptor = await asyncssh.listen(
             sock=self._socket,
-            backlog=_BACKLOG,
+            backlog=BACKLOG,
             config=None,
             server_factory=lambda: SshSession(self._desk),
             server_host_keys=[self._options.host_key],
@@ -208,9 +208,3 @@ class SftpDoor:
             self._desk.audit.error("sftp_cannot_accept", reason=str(problem))
         else:
             self._desk.audit.error("sftp_fault", reason=reason, exc_info=problem)
-
-
-def open_socket(host: str, port: int) -> socket.socket:
-    """A listening socket. `::` takes IPv4 as well. Raises OSError."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family, backlog=_BACKLOG, dualstack_ipv6=host == "::")

@@ -185,9 +185,9 @@ class Files(asyncssh.SFTPServer):
     async def _keep(self, sending: Sending) -> None:
         if sending.problem is not None:
             raise asyncssh.SFTPFailure(why_not_kept(sending.problem))
-        landing = self._desk.landing
+        sending.prove(EVIDENCE)
         try:
-            receipt = await self._desk.landings(lambda: sending.keep(landing, Completeness.PROVEN, EVIDENCE))
+            receipt = await self._desk.landings(lambda: sending.keep(self._desk.landing))
         except Exception as problem:
             self._refuse(sending, problem)
             raise asyncssh.SFTPFailure(why_not_kept(problem)) from problem

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
-from sqlalchemy.pool import NullPool
+from sqlalchemy.pool import QueuePool
 
 from ingestd.errors import Misconfigured, Unavailable
 
@@ -35,17 +37,21 @@ def sqlite_url(home: Path) -> str:
 
 
 def _sqlite(url: str) -> Engine:
-    # One connection a thread and use: SQLite opens in microseconds, and an idle pooled one would pin the WAL.
-    engine = create_engine(url, connect_args={"timeout": BUSY_SECONDS, "isolation_level": None}, poolclass=NullPool)
+    # Connections stay open between uses: opening one reads the schema again, and the last one to close copies the whole
+    # log into the database, fsyncs it and removes the log, which cost a small file more than its loading. An idle
+    # connection is in no transaction, so it keeps nothing from being copied.
+    arguments = {"timeout": BUSY_SECONDS, "isolation_level": None, "check_same_thread": False}
+    engine = create_engine(url, connect_args=arguments, poolclass=QueuePool, pool_size=4, max_overflow=-1)
     event.listen(engine, "connect", _configure)
     event.listen(engine, "begin", _begin)
-    return engine
+    # SQLite lets writers wait by sleeping and asking again, longer each time, so eight threads of one process spent
+    # half their time asleep. Behind a lock the next one goes on at once; SQLite's own way is left for other processes.
+    return engine.execution_options(turn=threading.Lock())
 
 
 def _configure(connection: sqlite3.Connection, _record: Any) -> None:
     for pragma in (
         "journal_mode=WAL",  # readers never wait for the loader
-        "synchronous=FULL",  # a commit is durable when it returns: one fsync
         "foreign_keys=ON",
         "temp_store=MEMORY",
         "cache_size=-65536",  # KiB
@@ -55,15 +61,28 @@ def _configure(connection: sqlite3.Connection, _record: Any) -> None:
 
 
 def _begin(connection: Connection) -> None:
+    options = connection.get_execution_options()
+    if options.get("readonly"):
+        connection.exec_driver_sql("BEGIN DEFERRED")
+        return
+    # Set each time, because connections are used again. FULL: a commit is durable when it returns.
+    connection.exec_driver_sql(f"PRAGMA synchronous={'NORMAL' if options.get('forgettable') else 'FULL'}")
     # IMMEDIATE: a writer waits here, at its first statement, and never fails in the middle with "database is locked".
-    mode = "DEFERRED" if connection.get_execution_options().get("readonly") else "IMMEDIATE"
-    connection.exec_driver_sql(f"BEGIN {mode}")
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 @contextmanager
-def writing(engine: Engine) -> Iterator[Connection]:
-    """One write transaction; a database that is away, full or locked becomes Unavailable."""
-    with _translated(), engine.begin() as connection:
+def writing(engine: Engine, *, forgettable: bool = False) -> Iterator[Connection]:
+    """One write transaction; a database that is away, full or locked becomes Unavailable. Never one inside another.
+
+    A `forgettable` one is not fsynced: it survives the death of every process, but a power cut may undo it together
+    with whatever was committed after it. Only for what is then done again by itself, and never for a receipt.
+    """
+    turn = engine.get_execution_options().get("turn") or contextlib.nullcontext()
+    options = {"forgettable": True} if forgettable else {}
+    with turn, _translated(), engine.connect().execution_options(**options) as connection, connection.begin():
+        if forgettable and connection.dialect.name == "postgresql":
+            connection.exec_driver_sql("SET LOCAL synchronous_commit TO off")
         yield connection
 
 

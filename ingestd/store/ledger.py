@@ -16,7 +16,7 @@ from sqlalchemy.sql import Select
 
 from ingestd.errors import Rejected, Unavailable
 from ingestd.model import Arrival, Completeness, Counts, Delivery, Outcome, State
-from ingestd.spool import Landed, Recorded
+from ingestd.spool import Kept, Landed, Recorded
 from ingestd.store.engine import reading, writing
 from ingestd.store.tables import companions, deliveries, pools, receipts, sources
 
@@ -198,7 +198,7 @@ class Ledger:
         """Notes that the results lie where the partner finds them, unless the delivery was taken up again meanwhile."""
         table = deliveries.c
         this = (table.id == delivery.id, table.epoch == delivery.epoch, table.state == delivery.state)
-        with writing(self.engine) as connection:
+        with writing(self.engine, forgettable=True) as connection:  # handing results back once more changes nothing
             connection.execute(update(deliveries).where(*this).values(published_at=self.clock()))
 
     def retry(self, delivery_id: int) -> Delivery:
@@ -216,6 +216,25 @@ class Ledger:
             connection.execute(update(deliveries).where(deliveries.c.id == delivery_id).values(again))
             self.submit(connection, delivery_id)
         return dataclasses.replace(delivery, state=State.QUEUED, attempts=0)
+
+    def latest_named(self, source: str, folder: str, name: str) -> Kept | None:
+        """What a source has sent last under a name; a duplicate's bytes are those of the delivery that it repeats."""
+        table = deliveries.c
+        this = (table.source == source, table.folder == folder, table.name == name)
+        latest = select(deliveries).where(*this).order_by(table.id.desc()).limit(1)
+        with reading(self.engine) as connection:
+            found = connection.execute(latest).mappings().one_or_none()
+            if found is None:
+                return None
+            its_own = found["duplicate_of"] or found["id"]
+            key = connection.scalar(select(table.spool_key).where(table.id == its_own)) or ""
+        return Kept(
+            delivery_id=its_own,
+            size=found["size"],
+            sha256=found["sha256"],
+            received_at=found["received_at"],
+            spool_key=key,
+        )
 
     def _find(self, this: ColumnElement[bool]) -> Delivery | None:
         found = self._all(select(deliveries).where(this))

@@ -38,7 +38,8 @@ class Fence:
 
 def reserve_numbers(engine: Engine, count: int) -> int:
     """Takes a block of `count` lead numbers for good and returns its first; unused ones stay gaps."""
-    with writing(engine) as connection:
+    # Forgotten only together with the load that uses the numbers: logs are written in the order of commits.
+    with writing(engine, forgettable=True) as connection:
         query = select(lead_numbers.c.next).with_for_update()
         first: int | None = connection.scalar(query)
         if first is None:  # the very first load; two may find that at once

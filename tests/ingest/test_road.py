@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import event, update
+from sqlalchemy import update
 
 from ingestd import samples, schemas
 from ingestd.errors import Rejected, Unavailable
@@ -552,19 +552,14 @@ class TestLimitsAndPlaces:
 
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory: pytest.TempPathFactory, example: Configuration) -> Iterator[Station]:
-    """One SQLite station for thousands of files; commits are not made durable, because no power is cut here."""
+    """One SQLite station for thousands of files."""
     home = tmp_path_factory.mktemp("quick")
     engine = open_engine(sqlite_url(home))
-    event.listen(engine, "connect", _hurried)
     upgrade(engine)
     with writing(engine) as connection:
         organisation.apply(connection, example, now())
     yield Station.at(engine, home)
     engine.dispose()
-
-
-def _hurried(connection: Any, _record: Any) -> None:
-    connection.execute("PRAGMA synchronous=OFF")
 
 
 def _travelled(station: Station, data: bytes, number: list[int], **arrival: str) -> Delivery:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,14 @@ import pytest
 import structlog
 
 from ingestd.accounts import Account, InMemoryAccounts, Passwords
+from ingestd.certificates import Certificate, self_signed
 from ingestd.receive.ftp import FtpDoor, FtpOptions
 from ingestd.receive.gate import Gate
 from ingestd.receive.landing import Landing
 from ingestd.receive.sftp import SftpDoor, SftpOptions
 from ingestd.spool import Spool
 from ingestd.throttle import Throttle, ThrottleRules
+from tests.receive.ftp_wire import Wire
 from tests.receive.receiving import CHEAP, LIMIT, PASSWORD_HASH, MemoryLedger, OpenDoor, Rings
 from tests.receive.sftp_client import SftpClient
 
@@ -75,14 +78,24 @@ def gate(accounts: InMemoryAccounts) -> Gate:
     return Gate(accounts=accounts, passwords=Passwords(CHEAP), throttle=throttle)
 
 
+@pytest.fixture(scope="session")
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
+    """A self-signed one for 127.0.0.1, ::1 and localhost."""
+    return self_signed(tmp_path_factory.mktemp("keys"), datetime.now(UTC))
+
+
 @pytest.fixture
-def open_door(tmp_path: Path, landing: Landing, gate: Gate, audit: Any) -> Iterator[Callable[..., OpenDoor]]:
+def open_door(
+    tmp_path: Path, landing: Landing, gate: Gate, audit: Any, certificate: Certificate
+) -> Iterator[Callable[..., OpenDoor]]:
     """Opens FTP doors with the given options; closes them after the test."""
     doors: list[FtpDoor] = []
 
-    def open_one(*, gate: Gate = gate, landing: Landing = landing, **options: Any) -> OpenDoor:
+    def open_one(*, gate: Gate = gate, landing: Landing = landing, wired: Any = None, **options: Any) -> OpenDoor:
         homes = tmp_path / "homes"
-        door = FtpDoor(FtpOptions(**{"port": 0} | options), landing, gate, homes, audit=audit)
+        known = FtpOptions(**{"port": 0} | options)
+        secure = certificate if known.tls != "off" or known.implicit_port is not None else None
+        door = FtpDoor(known, landing, gate, homes, certificate=secure, audit=audit, **(wired or {}))
         door.start()
         doors.append(door)
         return OpenDoor(door, homes)
@@ -131,3 +144,11 @@ def sftp(sftp_door: SftpDoor) -> Iterator[SftpClient]:
     """A session that is logged in as acme."""
     with SftpClient(sftp_door) as client:
         yield client
+
+
+@pytest.fixture
+def wire(door: OpenDoor) -> Any:
+    """A session that is logged in."""
+    opened = Wire(door).log_in()
+    yield opened
+    opened.close()

@@ -6,13 +6,14 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 
 from ingestd.accounts import Argon2Cost, hash_password
 from ingestd.errors import Unavailable
 from ingestd.model import Arrival
 from ingestd.receive.ftp import FtpDoor
-from ingestd.spool import Landed, Recorded
+from ingestd.spool import Kept, Landed, Recorded
 
 CHEAP = Argon2Cost(time=1, memory_kib=8, threads=1)
 PASSWORD = "pässword"
@@ -60,6 +61,23 @@ class MemoryLedger:
         with self.lock:
             pairs = zip(self.rows, self.recorded, strict=True)
             return any(known.key == key for (_, known), said in pairs if said.duplicate_of is None)
+
+    def latest_named(self, source: str, folder: str, name: str) -> Kept | None:
+        with self.lock:
+            if self.away:
+                raise Unavailable("the store is away")
+            same = [
+                (number, landed)
+                for number, (said, landed) in enumerate(self.rows, 1)
+                if (said.source, said.folder, said.name) == (source, folder, name)
+            ]
+            if not same:
+                return None
+            number, landed = same[-1]
+            its_own = self.recorded[number - 1].duplicate_of or number
+            key = self.rows[its_own - 1][1].key
+        moment = datetime(2026, 1, 31, 12, 30, 15, tzinfo=UTC)
+        return Kept(delivery_id=its_own, size=landed.size, sha256=landed.sha256, received_at=moment, spool_key=key)
 
     @property
     def arrivals(self) -> list[Arrival]:

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import ftplib
 import hashlib
-import io
 import os
-import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -20,69 +17,13 @@ from typing import Any
 import pytest
 
 from ingestd.accounts import Passwords
+from ingestd.errors import Rejected
 from ingestd.receive.gate import Gate
 from ingestd.receive.landing import Landing
 from ingestd.spool import Spool
 from ingestd.throttle import Throttle, ThrottleRules
+from tests.receive.ftp_wire import ROWS, Wire, client, refused, store
 from tests.receive.receiving import CHEAP, LIMIT, PASSWORD, MemoryLedger, OpenDoor, files_below, wait_for
-
-ROWS = b"name,phone\nAda,+4533330000\r\nBo,\r" * 500  # with a lone CR, which ASCII mode would lose
-
-
-def client(door: OpenDoor, login: str = "acme", password: str = PASSWORD) -> ftplib.FTP:
-    ftp = ftplib.FTP(encoding="utf-8")
-    try:
-        ftp.connect(*door.address, timeout=10)
-        ftp.login(login, password)
-    except ftplib.Error:
-        ftp.close()
-        raise
-    return ftp
-
-
-def store(ftp: ftplib.FTP, name: str, content: bytes = ROWS) -> str:
-    return ftp.storbinary(f"STOR {name}", io.BytesIO(content))
-
-
-def refused(ftp: ftplib.FTP, command: str) -> str:
-    with pytest.raises(ftplib.Error) as caught:
-        ftp.sendcmd(command)
-    return str(caught.value)
-
-
-class Wire:
-    """A client that sends just what it is told."""
-
-    def __init__(self, door: OpenDoor) -> None:
-        self.control = socket.create_connection(door.address, timeout=10)
-        self.replies = self.control.makefile("rb")
-        self.replies.readline()
-
-    def say(self, line: bytes) -> bytes:
-        self.control.sendall(line + b"\r\n")
-        return self.replies.readline().rstrip()
-
-    def log_in(self) -> Wire:
-        self.say(b"USER acme")
-        assert self.say(b"PASS " + PASSWORD.encode()).startswith(b"230")
-        return self
-
-    def data(self) -> socket.socket:
-        port = int(self.say(b"EPSV").split(b"|")[3])
-        return socket.create_connection(("127.0.0.1", port), timeout=10)
-
-    def close(self) -> None:
-        self.replies.close()
-        self.control.close()
-
-
-@pytest.fixture
-def wire(door: OpenDoor) -> Any:
-    """A session that is logged in."""
-    opened = Wire(door).log_in()
-    yield opened
-    opened.close()
-
 
 # --- landing
 
@@ -206,42 +147,6 @@ def test_many_clients_at_once(door: OpenDoor, ledger: MemoryLedger, spool: Spool
 
 # --- complete or absent
 
-_KILLED = """
-import ftplib, sys, time
-ftp = ftplib.FTP(encoding="utf-8"); ftp.connect("127.0.0.1", int(sys.argv[1])); ftp.login("acme", sys.argv[2])
-data = ftp.transfercmd("STOR killed.csv"); data.sendall(b"half,a,row" * 5000)
-print("sent", flush=True); time.sleep(60)
-"""
-
-
-def test_killed_clients_leave_nothing(door: OpenDoor, ledger: MemoryLedger, tmp_path: Path, audited: list[Any]) -> None:
-    """Twenty clients are killed in the middle of a file; to the data connection that looks like a proper end."""
-    command = [sys.executable, "-c", _KILLED, str(door.address[1]), PASSWORD]
-    clients = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(20)]
-    for one in clients:
-        assert one.stdout is not None
-        assert one.stdout.readline() == b"sent\n"
-    for one in clients:
-        one.send_signal(signal.SIGKILL)
-        one.wait()
-        one.stdout.close()  # type: ignore[union-attr]
-    wait_for(lambda: [line["event"] for line in audited].count("ftp_upload_cut") == 20)
-    wait_for(lambda: files_below(tmp_path / "spool") == [])
-    assert ledger.rows == []
-
-
-def test_a_reset_data_connection_leaves_nothing(wire: Wire, ledger: MemoryLedger, tmp_path: Path) -> None:
-    """It is answered, and the session goes on."""
-    data = wire.data()
-    wire.say(b"STOR x.csv")
-    data.sendall(ROWS)
-    data.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # close sends RST
-    data.close()
-    assert wire.replies.readline().startswith(b"426 ")
-    assert wire.say(b"NOOP").startswith(b"200")
-    assert ledger.rows == []
-    assert files_below(tmp_path / "spool") == []
-
 
 def test_a_data_connection_that_is_gone_before_it_is_used(wire: Wire, tmp_path: Path) -> None:
     """It is answered at once; pyftpdlib leaves the client waiting."""
@@ -273,8 +178,9 @@ def test_a_data_connection_that_never_comes(open_door: Callable[..., OpenDoor], 
     wire = Wire(open_door(connect_timeout=0.1)).log_in()
     wire.say(b"EPSV")
     wire.say(b"STOR x.csv")
-    assert wire.replies.readline().startswith(b"421")
+    assert wire.replies.readline().startswith(b"425")
     wait_for(lambda: files_below(tmp_path / "spool") == [])
+    assert wire.say(b"NOOP").startswith(b"200")
     wire.close()
 
 
@@ -315,6 +221,19 @@ def test_commands_sent_ahead_are_answered_in_order(wire: Wire) -> None:
     assert [line[:3] for line in wire.replies.readlines()] == [b"226", b"200", b"257", b"221"]
 
 
+def test_commands_behind_a_port_are_answered_after_it(wire: Wire, ledger: MemoryLedger) -> None:
+    """pyftpdlib answers PORT when the connection is there, and others meanwhile."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        high, low = divmod(listening.getsockname()[1], 256)
+        wire.control.sendall(b"PORT 127,0,0,1,%d,%d\r\nPWD\r\nSTOR x.csv\r\n" % (high, low))
+        data, _ = listening.accept()
+    assert [wire.reply()[:3] for _ in range(3)] == [b"200", b"257", b"125"]
+    data.close()
+    assert wire.reply().startswith(b"226")
+    wire.control.sendall(b"PORT 127,0,0,1,%d,%d\r\nPWD\r\n" % (high, low))
+    assert [wire.reply()[:3] for _ in range(2)] == [b"425", b"257"]
+
+
 def test_a_client_that_leaves_without_waiting_has_sent_its_file(wire: Wire, ledger: MemoryLedger) -> None:
     """It said `QUIT`; a killed one cannot."""
     data = wire.data()
@@ -349,30 +268,6 @@ def test_a_dead_session_is_dropped_while_its_row_is_written(
 
 
 # --- refusals
-
-
-def over_the_limit(wire: Wire) -> bytes:
-    data = wire.data()
-    wire.say(b"STOR big.csv")
-    try:
-        for _ in range(64):
-            data.sendall(b"x" * 65536)
-    except OSError:
-        pass  # the server closes before everything is sent
-    data.close()
-    return wire.replies.readline().rstrip()
-
-
-def test_a_file_over_the_limit_is_552(wire: Wire, ledger: MemoryLedger, tmp_path: Path) -> None:
-    """While it arrives; the session can go on and send a smaller one."""
-    assert over_the_limit(wire) == b"552 the file is larger than 1000000 bytes; nothing was kept."
-    assert files_below(tmp_path / "spool") == []
-    data = wire.data()
-    wire.say(b"STOR small.csv")
-    data.sendall(b"x" * LIMIT)
-    data.close()
-    assert wire.replies.readline().startswith(b"226 delivery 1 received: 1000000 bytes")
-    assert len(ledger.rows) == 1
 
 
 def test_allo_refuses_up_front(wire: Wire) -> None:
@@ -418,6 +313,26 @@ def test_a_store_that_is_away_is_451(door: OpenDoor, ledger: MemoryLedger, tmp_p
         assert files_below(tmp_path / "spool") == []
         ledger.away = False
         assert store(ftp, "x.csv").startswith("226 delivery 1 ")
+
+
+def test_a_file_that_is_refused_for_good_is_550(
+    door: OpenDoor, landing: Landing, audited: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With the reason, for an upload and for a rename; that is no bug of ours."""
+
+    def refuse(*_: object) -> None:
+        raise Rejected("digest_mismatch", "the companion says another SHA-256\nthan the file has")
+
+    monkeypatch.setattr(landing, "accept", refuse)
+    told = "550 the companion says another SHA-256?than the file has."
+    with client(door) as ftp:
+        with pytest.raises(ftplib.error_perm) as caught:
+            store(ftp, "x.csv")
+        assert str(caught.value) == told
+        store(ftp, "x.part")
+        ftp.sendcmd("RNFR x.part")
+        assert refused(ftp, "RNTO x.csv") == told
+    assert not [line for line in audited if line["event"] == "ftp_upload_fault"]
 
 
 def test_what_is_not_offered(door: OpenDoor) -> None:
@@ -612,19 +527,56 @@ def test_sessions_are_limited(open_door: Callable[..., OpenDoor], gate: Gate) ->
         second.close()
 
 
-def test_idle_sessions_end(open_door: Callable[..., OpenDoor], ledger: MemoryLedger, tmp_path: Path) -> None:
-    """Also those that stop in the middle of a file."""
-    door = open_door(idle_timeout=0.2)
-    idle, stalled = Wire(door).log_in(), Wire(door).log_in()
-    data = stalled.data()
-    stalled.say(b"STOR x.csv")
+def test_idle_sessions_end(open_door: Callable[..., OpenDoor]) -> None:
+    """After so many seconds without a command."""
+    wire = Wire(open_door(idle_timeout=0.2)).log_in()
+    assert wire.replies.readline().startswith(b"421")
+    wire.close()
+
+
+def test_sessions_without_a_login_end(open_door: Callable[..., OpenDoor]) -> None:
+    """Sooner than others, and also when they keep talking; those that are in stay."""
+    door = open_door(login_timeout=0.3)
+    stranger, partner = Wire(door), Wire(door).log_in()
+    while (answer := stranger.say(b"NOOP")).startswith(b"200"):
+        pass
+    assert answer == b"421 You did not log in in time."
+    assert partner.say(b"NOOP").startswith(b"200")
+    stranger.close()
+    partner.close()
+
+
+def test_stalled_transfers_are_given_up(
+    open_door: Callable[..., OpenDoor], ledger: MemoryLedger, tmp_path: Path
+) -> None:
+    """After so many seconds without a byte; the session goes on."""
+    wire = Wire(open_door(transfer_timeout=0.2)).log_in()
+    data = wire.data()
+    wire.say(b"STOR x.csv")
     data.sendall(ROWS)
-    for wire in (idle, stalled):
-        assert wire.replies.readline().startswith(b"421")
-        wire.close()
+    assert wire.replies.readline().startswith(b"426 no byte came or went for 0.2 seconds")
     data.close()
-    wait_for(lambda: files_below(tmp_path / "spool") == [])
+    assert wire.say(b"NOOP").startswith(b"200")
+    wire.close()
+    assert files_below(tmp_path / "spool") == []
     assert ledger.rows == []
+
+
+def test_a_file_that_is_being_kept_is_not_given_up(open_door: Callable[..., OpenDoor], ledger: MemoryLedger) -> None:
+    """However long the ledger takes: a 426 would be a lie, for the delivery comes."""
+    go_on = threading.Event()
+    ledger.before = lambda: go_on.wait(10) or pytest.fail("nobody let the ledger go on")
+    wire = Wire(open_door(transfer_timeout=0.1)).log_in()
+    data = wire.data()
+    wire.say(b"STOR x.csv")
+    data.close()
+    wire.control.settimeout(0.5)
+    with pytest.raises(TimeoutError):
+        wire.control.recv(1, socket.MSG_PEEK)
+    wire.control.settimeout(10)
+    go_on.set()
+    assert wire.replies.readline().startswith(b"226 delivery 1 ")
+    wire.close()
 
 
 def test_two_doors_have_their_own_settings(open_door: Callable[..., OpenDoor]) -> None:
@@ -662,28 +614,37 @@ def test_stopping_lets_a_transfer_finish(open_door: Callable[..., OpenDoor], led
 
 
 def test_everything_is_audited(door: OpenDoor, audited: list[Any]) -> None:
-    """Login, upload, rename, removal, refusal: who, from where, what came of it."""
+    """Session, login, every command with its answer, uploads: who, from where, what came of it."""
     with client(door) as ftp:
-        store(ftp, "x.csv")
         store(ftp, "y.part")
         ftp.rename("y.part", "y.csv")
-        store(ftp, "z.part")
-        ftp.delete("z.part")
         refused(ftp, "STOR results/x")
-    wait_for(lambda: len(audited) == 8)  # refusals are written down after they are answered
-    assert [line["event"] for line in audited] == [
-        "ftp_login",
-        "ftp_upload_landed",
-        "ftp_upload_parked",
-        "ftp_command",
-        "ftp_upload_landed",
-        "ftp_upload_parked",
-        "ftp_command",
-        "ftp_command_refused",
+        ftp.quit()
+    wait_for(lambda: audited[-1]["event"] == "ftp_session_end")
+    told = [(line["event"].removeprefix("ftp_"), line.get("command"), line.get("code")) for line in audited]
+    told = [(event, command, 150 if code == 125 else code) for event, command, code in told]
+    assert told == [
+        ("open", None, None),
+        ("session", None, None),
+        ("command", "USER", 331),
+        ("login", None, None),
+        ("command", "PASS", 230),
+        ("command", "TYPE", 200),
+        ("command", "PASV", 227),
+        ("command", "STOR", 150),
+        ("upload_parked", None, None),
+        ("command", "RNFR", 350),
+        ("upload_landed", None, None),
+        ("command", "RNTO", 250),
+        ("command_refused", "STOR", 550),
+        ("command", "QUIT", 221),
+        ("session_end", None, None),
     ]
-    assert all(line["source"] == "acme" and line["peer"] == "127.0.0.1" for line in audited)
-    assert audited[-2]["command"] == "DELE"
-    assert audited[-2]["argument"] == "/z.part"
+    assert all(line["source"] == "acme" and line["peer"] == "127.0.0.1" for line in audited[3:])
+    assert audited[-1]["received"] == len(ROWS)
+    assert audited[-4]["argument"] == "/y.csv"
+    assert {line["argument"] for line in audited if line.get("command") in ("USER", "PASS")} == {"***"}
+    assert PASSWORD not in repr(audited)
 
 
 def test_a_fault_in_the_landing_is_451_and_told(

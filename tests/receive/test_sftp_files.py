@@ -295,13 +295,13 @@ def test_a_full_disk(
     file = sftp.open("x.csv")
     with monkeypatch.context() as full:
         full.setattr(os, "write", _no_space)
-        with pytest.raises(asyncssh.SFTPFailure, match="no space"):
+        with pytest.raises(asyncssh.SFTPFailure, match="no room"):
             sftp.run(file.write(b"x"))
-    with pytest.raises(asyncssh.SFTPFailure, match="no space"):
+    with pytest.raises(asyncssh.SFTPFailure, match="no room"):
         sftp.run(file.close())
     with monkeypatch.context() as full:
         full.setattr(os, "fsync", _no_space)
-        with pytest.raises(asyncssh.SFTPFailure, match="no space"):
+        with pytest.raises(asyncssh.SFTPFailure, match="no room"):
             sftp.send("x.csv", ROWS)
     assert (ledger.rows, files_below(tmp_path / "spool")) == ([], [])
     sftp.send("x.csv", ROWS)

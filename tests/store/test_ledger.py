@@ -12,7 +12,7 @@ from sqlalchemy.exc import IntegrityError
 from ingestd.dispatch.local import LocalDispatcher
 from ingestd.errors import Rejected
 from ingestd.model import Arrival, Counts, Delivery, State
-from ingestd.spool import Landed, Recorded
+from ingestd.spool import Kept, Landed, Recorded
 from ingestd.store import tables
 from ingestd.store.engine import reading, writing
 from ingestd.store.ledger import Fenced, Ledger
@@ -220,3 +220,20 @@ def test_deliveries_that_wait_for_proof_are_counted(ledger: Ledger) -> None:
         table = tables.deliveries
         connection.execute(update(table).where(table.c.id.in_(waiting)).values(state=State.RECEIVED))
     assert ledger.waiting() == 2
+
+
+def test_the_last_file_of_a_name_is_found(ledger: Ledger) -> None:
+    """A duplicate has the bytes of the delivery that it repeats; the folder and the source belong to the name."""
+    moment = datetime(2026, 7, 1, 12, 30, 15, tzinfo=UTC)
+    ledger = dataclasses.replace(ledger, clock=lambda: moment)
+    first = ledger.record(ARRIVAL, landed())
+    ledger.record(ARRIVAL, dataclasses.replace(landed("b"), size=20))
+    kept = ledger.latest_named("nordlead", "", "leads.csv")
+    assert kept is not None
+    assert (kept.sha256, kept.size, kept.spool_key) == ("b" * 64, 20, "2026/01/01/b")
+    ledger.record(ARRIVAL, landed())
+    assert ledger.latest_named("nordlead", "", "leads.csv") == Kept(
+        delivery_id=first.delivery_id, size=10, sha256="a" * 64, received_at=moment, spool_key="2026/01/01/a"
+    )
+    for source, folder, name in (("stadtwerk", "", "leads.csv"), ("nordlead", "C", "leads.csv"), ("nordlead", "", "x")):
+        assert ledger.latest_named(source, folder, name) is None

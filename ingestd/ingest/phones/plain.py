@@ -77,9 +77,14 @@ def decide(typed: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     called = chain(_by_code(after_plus, answers, plus=True), _by_code(abroad, answers, plus=False))
     for rules, numbers in _by_rules(chain(called, *map(_at_home, local)), answers):
         _judge(numbers, rules, answers)
-    decided = pl.concat([pl.DataFrame(schema=_DECIDED), *answers.decided])
+    decided = pl.concat([undecided(), *answers.decided])
     rows = pl.concat([pl.Series("row", [], pl.UInt32), *answers.unsure])
     return decided, typed[rows]  # `row` is the position in `typed`
+
+
+def undecided() -> pl.DataFrame:
+    """What `decide` gives when it has decided nothing."""
+    return pl.DataFrame(schema=_DECIDED)
 
 
 def _dialled(typed: pl.DataFrame, answers: _Answers) -> tuple[pl.DataFrame, pl.DataFrame]:

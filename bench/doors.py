@@ -1,0 +1,36 @@
+"""The doors under load: large uploads beside vsftpd, a thousand sessions at once, a thousand small files to Active."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from bench import clients, machine, sessions, smallfiles, uploads
+
+PARTS = ("uploads", "sessions", "files")
+
+
+def main(arguments: list[str]) -> None:
+    """Measures and prints the tables."""
+    parser = argparse.ArgumentParser(prog="python -m bench.doors", description=__doc__)
+    parser.add_argument("--only", choices=PARTS)
+    parser.add_argument("--rounds", type=int, default=3, help="of uploads and sessions")
+    parser.add_argument("--clients", type=_numbers, default=[1, 4, 16, 64], help="such as 1,4: for the uploads")
+    parser.add_argument("--sqlite", action="store_true", help="the small files on SQLite only")
+    options = parser.parse_args(arguments)
+    clients.raise_descriptor_limit()
+    print(f"\n{machine.described()}")
+    if options.only in (None, "uploads"):
+        uploads.measure(options.clients, options.rounds)
+    if options.only in (None, "sessions"):
+        sessions.measure(options.rounds)
+    if options.only in (None, "files"):
+        smallfiles.measure([1, 4, 8], postgres=not options.sqlite)
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(word) for word in text.split(",")]
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

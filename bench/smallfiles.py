@@ -1,0 +1,144 @@
+"""A thousand files of 100 rows by FTP, through a whole daemon with one worker, until each is an active pool."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import statistics
+import tempfile
+import threading
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from sqlalchemy import func, select
+
+from bench import clients
+from bench.road import postgres_server
+from bench.servers import LOGIN, PASSWORD, Place
+from ingestd import samples
+from ingestd.model import PoolState, State
+from ingestd.store.engine import reading
+from ingestd.store.tables import deliveries, leads, pools
+from tests.running import Daemon, until
+
+FILES, ROWS = 1_000, 100
+ALONE = 250
+"""files of a single client, who sends one after the other"""
+GOAL_RATE, GOAL_SECONDS = 50, 1.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Through:
+    """One run."""
+
+    sent: float
+    """seconds from the first STOR until the last 226"""
+    active: float
+    """seconds from the first STOR until the last pool is active"""
+    ledger: list[float]
+    """of each file, seconds between the two moments that the ledger wrote down: received and ended"""
+    client: list[float]
+    """of each file, seconds from the 226 that its client read until it had ended"""
+    stages: dict[str, float]
+    """stage of the road → median seconds"""
+
+
+def measure(crowds: list[int], *, postgres: bool) -> None:
+    """Prints the table. A thousand files are sample enough: every row is one run."""
+    every = {f"small-{number:04}.csv": samples.clean(ROWS, start=number * ROWS) for number in range(FILES)}
+    print(f"\n{FILES:,} files ({ALONE} of one client) of {ROWS} rows by FTP to active pools; one worker.")
+    print("Waits are from `received` to `ended` in the ledger; in brackets from the client's own 226.\n")
+    print(f"{'':<11} {'clients':>7} {'to 226':>12} {'to Active':>14} {'p50':>8} {'p95':>8} {'p99':>8}")
+    with tempfile.TemporaryDirectory(prefix="ingestd-bench-") as made, ExitStack() as stack:
+        folder = Path(made)
+        folder.chmod(0o755)
+        server = stack.enter_context(postgres_server(folder)) if postgres else None
+        for name in ("SQLite", "PostgreSQL") if server else ("SQLite",):
+            for crowd in crowds if name == "SQLite" else crowds[-1:]:
+                files = every if crowd > 1 else dict(list(every.items())[:ALONE])
+                url = "" if server is None or name == "SQLite" else server.new_database()
+                home = folder / f"{name}-{crowd}"
+                _show(name, crowd, _run(home, files, crowd, url))
+                shutil.rmtree(home)
+
+
+def _show(name: str, crowd: int, run: Through) -> None:
+    count = len(run.ledger)
+    told = f"{name:<11} {crowd:>7} {count / run.sent:>4.0f} files/s {count / run.active:>6.0f} files/s"
+    told += "".join(f" {_share(run.ledger, percent):>6.2f} s" for percent in (50, 95, 99))
+    told += f"   ({_share(run.client, 95):.2f} s at p95)"
+    late = _share(run.ledger, 95) > GOAL_SECONDS
+    slow = crowd > 1 and count / run.active < GOAL_RATE  # one client alone is not the goal
+    missed = [f"under {GOAL_RATE} files/s"] * slow + [f"p95 over {GOAL_SECONDS:.0f} s"] * late
+    print(told + (f"   goal missed: {', '.join(missed)}" if missed else ""), flush=True)
+    stages = "   ".join(f"{stage} {seconds * 1000:.1f}" for stage, seconds in run.stages.items())
+    print(f"{'':<19} ms a file: {stages}", flush=True)
+
+
+def _share(values: list[float], percent: int) -> float:
+    return sorted(values)[max(0, len(values) * percent // 100 - 1)]
+
+
+def _run(folder: Path, files: dict[str, bytes], crowd: int, url: str) -> Through:
+    folder.mkdir()
+    with Daemon(folder, INGESTD_STORE__URL=url, INGESTD_FOLDER__ENABLED="false") as daemon:
+        door = daemon.doors["ftp"]
+        place = Place(host=door["host"], port=door["port"], login=LOGIN, password=PASSWORD)
+        answered, begun = _send(place, files, crowd)
+        sent = max(answered.values()) - begun
+        until(lambda: _ended(daemon) == len(files), "every file has ended", seconds=180)
+        return _through(daemon, answered, begun, sent)
+
+
+def _send(place: Place, files: dict[str, bytes], crowd: int) -> tuple[dict[str, float], float]:
+    """Sends the files over so many sessions; when each was answered, and when all began, by the clock of the wall."""
+    answered: dict[str, float] = {}
+
+    def one(names: list[str]) -> None:
+        with clients.Client(place) as client:
+            start.wait()
+            for name in names:
+                client.send(name, files[name])
+                answered[name] = time.time()
+
+    start = threading.Barrier(crowd + 1)
+    names = list(files)
+    threads = [threading.Thread(target=one, args=(names[number::crowd],)) for number in range(crowd)]
+    for thread in threads:
+        thread.start()
+    start.wait()
+    begun = time.time()
+    for thread in threads:
+        thread.join()
+    assert len(answered) == len(files), f"{len(answered)} of {len(files)} files were answered"
+    return answered, begun
+
+
+def _ended(daemon: Daemon) -> int:
+    time.sleep(0.1)  # looking takes from the worker
+    with reading(daemon.house().engine) as connection:
+        query = select(func.count()).where(deliveries.c.state == State.COMPLETED)
+        return connection.scalar(query) or 0
+
+
+def _through(daemon: Daemon, answered: dict[str, float], begun: float, sent: float) -> Through:
+    table = deliveries.c
+    with reading(daemon.house().engine) as connection:
+        query = select(table.name, table.received_at, table.finished_at, table.timings)
+        found = connection.execute(query).all()
+        active = connection.scalar(select(func.count()).where(pools.c.state == PoolState.ACTIVE))
+        loaded = connection.scalar(select(func.count()).select_from(leads))
+    assert active == len(answered), f"{active} pools are active"
+    assert loaded == len(answered) * ROWS, f"{loaded} leads"
+    ended: dict[str, datetime] = {row.name: row.finished_at for row in found}
+    timings = [json.loads(row.timings) for row in found]
+    return Through(
+        sent=sent,
+        active=max(ended.values()).timestamp() - begun,
+        ledger=[(row.finished_at - row.received_at).total_seconds() for row in found],
+        client=[ended[name].timestamp() - moment for name, moment in answered.items()],
+        stages={stage: statistics.median(each[stage] for each in timings) for stage in timings[0]},
+    )

@@ -1,0 +1,48 @@
+"""Transactions as the store makes them: durable unless said otherwise, and one writer after the other."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+from sqlalchemy import Connection, Engine, insert, select, update
+
+from ingestd.store.engine import reading, writing
+from ingestd.store.tables import lead_numbers
+
+
+def synced(connection: Connection) -> bool:
+    """Whether the commit of this transaction waits for the disk."""
+    if connection.dialect.name == "postgresql":
+        return bool(connection.exec_driver_sql("SHOW synchronous_commit").scalar() == "on")
+    return bool(connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2)
+
+
+def test_a_commit_waits_for_the_disk_also_after_one_that_did_not(engine: Engine) -> None:
+    with writing(engine) as connection:
+        assert synced(connection)
+    with writing(engine, forgettable=True) as connection:
+        assert not synced(connection)
+    with writing(engine) as connection:
+        assert synced(connection)
+
+
+def test_a_forgettable_commit_is_seen_by_others_at_once(engine: Engine) -> None:
+    with writing(engine, forgettable=True) as connection:
+        connection.execute(insert(lead_numbers).values(id=1, next=5))
+    with reading(engine) as connection:
+        assert connection.scalar(select(lead_numbers.c.next)) == 5
+
+
+def test_threads_that_write_at_once_all_get_their_turn(engine: Engine) -> None:
+    with writing(engine) as connection:
+        connection.execute(insert(lead_numbers).values(id=1, next=0))
+
+    def count(_: int) -> None:
+        with writing(engine) as connection:
+            seen = connection.scalar(select(lead_numbers.c.next).with_for_update())
+            connection.execute(update(lead_numbers).values(next=seen + 1))
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(count, range(80)))
+    with reading(engine) as connection:
+        assert connection.scalar(select(lead_numbers.c.next)) == 80
