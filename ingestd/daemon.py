@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ log = structlog.get_logger()
 TICK_SECONDS = 0.1
 LOCK_SECONDS = 5.0
 """The children of a daemon that was killed end within milliseconds; a daemon that runs never gives way."""
-CLOSE_SECONDS = 5.0
+CLOSE_SECONDS = 10.0
 """How long a role may take to end after its transfers have."""
 ROSTER_SECONDS = 1.0
 HELD_UP_SECONDS = 1.0
@@ -53,8 +54,9 @@ class Daemon:
     house: House
     lock: Lock
     children: Sequence[Child]
-    notifier: Notifier
-    sockets: dict[str, int]
+    since: datetime = field(default_factory=roster.now)
+    notifier: Notifier = field(default_factory=Notifier)
+    sockets: dict[str, int] = field(default_factory=dict)
     """listening sockets that systemd opened, by door"""
     lifeline: tuple[int, int] = field(default_factory=os.pipe)
     doorbell: tuple[int, int] = field(default_factory=os.pipe)
@@ -64,10 +66,11 @@ class Daemon:
     """a second signal: end at once"""
     reload_wanted: bool = False
     exit_code: int = 0
+    announced: bool = False
+    """systemd was told that every door is open"""
     turned_at: float = field(default_factory=time.monotonic)
     fed_at: float = 0.0
     roster_at: float = 0.0
-    since: Any = field(default_factory=roster.now)
 
     def run(self) -> int:
         """Until SIGTERM, SIGINT or a role that cannot be configured; returns the exit code when all children ended."""
@@ -104,6 +107,7 @@ class Daemon:
     def _bury(self, child: Child) -> None:
         code = child.buried()
         log.warning("role_died", role=child.name, exit=code)
+        self._write_roster()
         self._pause(child, code)
         self.notifier.status(f"{child.name} ended with {code} and is being replaced")
         if child.role == "worker":
@@ -165,9 +169,11 @@ class Daemon:
         child.said_ready = child.was_ready = True
         self.doors |= doors
         log.info("role_ready", role=child.name)
+        self._write_roster()  # before the endpoints, so that who finds these finds every role running
         if all(each.running and each.said_ready for each in self.children):
             _keep(self.house.places.endpoints, json.dumps(self.doors, indent=1))
             self.notifier.ready(self._status())
+            self.announced = True
 
     def _status(self) -> str:
         places = (f"{door} {place.get('port', place.get('path'))}" for door, place in self.doors.items())
@@ -181,7 +187,8 @@ class Daemon:
                 child.heard_at += now - self.turned_at
         self.turned_at = now
         late = [child for child in self.children if self._is_late(child, now)]
-        if not late and self.notifier.watchdog_seconds and now - self.fed_at >= self.notifier.watchdog_seconds / 4:
+        hungry = self.announced and now - self.fed_at >= self.notifier.watchdog_seconds / 4
+        if hungry and not late and self.notifier.watchdog_seconds:
             self.fed_at = now
             self.notifier.alive()
         if now - self.roster_at >= ROSTER_SECONDS:
@@ -264,6 +271,7 @@ class Daemon:
         now = time.monotonic()
         if now - self.fed_at >= ROSTER_SECONDS:
             self.fed_at = now
+            self.notifier.alive()
             self.notifier.extend(CLOSE_SECONDS)
             self._write_roster()
         time.sleep(TICK_SECONDS / 2)

@@ -51,8 +51,7 @@ def run(config: Path, home: Path | None, *, once: bool) -> None:
         console.print(f"[bold]ingestd demo[/bold] · home {place}")
         with _daemon(config, place) as process:
             doors = _doors(house, process)
-            listening = [f"{name.upper()} on {doors[name]['host']}:{doors[name]['port']}" for name in ("ftp", "sftp")]
-            console.print(f"{' · '.join(listening)} · drop folder {doors['folder']['path']}\n")
+            _show_doors(doors)
             _send_all(doors, sent)
             _wait_for_ends(house, len(sent), process)
             show(house)
@@ -101,6 +100,14 @@ def _doors(house: House, process: subprocess.Popen[bytes]) -> dict[str, Any]:
     _wait(house.places.endpoints.exists, process, "the doors did not open")
     doors: dict[str, Any] = json.loads(house.places.endpoints.read_text(encoding="utf-8"))
     return doors
+
+
+def _show_doors(doors: dict[str, Any]) -> None:
+    listening = [f"{name.upper()} on {doors[name]['host']}:{doors[name]['port']}" for name in ("ftp", "sftp")]
+    console.print(f"{' · '.join(listening)} · drop folder {doors['folder']['path']}", soft_wrap=True)
+    if http := doors.get("http"):
+        console.print(f"health on http://{http['host']}:{http['port']}/readyz")
+    console.print()
 
 
 def _import_do_not_call(house: House) -> None:
@@ -239,7 +246,7 @@ def _show_addresses(doors: dict[str, Any], home: Path) -> None:
         f"  curl -T leads.csv ftp://nordlead:nordlead-demo@{ftp['host']}:{ftp['port']}/upload/", soft_wrap=True
     )
     if http := doors.get("http"):
-        console.print(f"  curl http://{http['host']}:{http['port']}/readyz     and /metrics", soft_wrap=True)
+        console.print(f"  curl http://{http['host']}:{http['port']}/metrics", soft_wrap=True)
     sftp = doors["sftp"]
     console.print(
         f"  sftp -P {sftp['port']} nordlead@{sftp['host']}   # host key {sftp['fingerprint']}", soft_wrap=True

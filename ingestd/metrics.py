@@ -22,30 +22,22 @@ FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 """Where prometheus_client looks for the folder that all roles share."""
 
 _CLIENT_EVENTS = (
-    "login", "login_refused", "login_fault", "session_refused", "upload_landed", "upload_refused", "upload_cut",
-    "upload_parked", "upload_fault", "download", "command", "command_refused", "fault", "cannot_accept",
+    "session", "session_end", "session_refused", "tls_failed", "login", "login_refused", "login_fault",
+    "upload_landed", "upload_refused", "upload_cut", "upload_parked", "upload_fault", "download", "data_refused",
+    "command", "command_refused", "fault", "cannot_accept", "open",
+)  # fmt: skip
+_FOLDER_EVENTS = (
+    "landed", "rejected", "companion", "waits_for_proof", "ignored", "cannot_take", "cannot_look", "store_away",
+    "not_watched", "events_lost", "watched_anew", "fault",
 )  # fmt: skip
 EVENTS: Mapping[str, tuple[str, ...]] = {
     "ftp": _CLIENT_EVENTS,
     "sftp": _CLIENT_EVENTS,
-    "folder": (
-        "landed",
-        "companion",
-        "rejected",
-        "waits_for_proof",
-        "ignored",
-        "cannot_take",
-        "cannot_look",
-        "store_away",
-        "not_watched",
-        "watched_anew",
-        "events_lost",
-        "fault",
-    ),
+    "folder": _FOLDER_EVENTS,
 }
 """The events of each door that are counted by name, from zero on; any other one counts as `other`."""
 
-_LANDED = {"upload_landed", "upload_parked", "landed"}
+_KEPT = {"upload_landed", "upload_parked", "landed"}
 _STAGE_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 _DELIVERY_BUCKETS = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 86_400.0)
 _SUCCESS = (State.COMPLETED, State.COMPLETED_WITH_REJECTS)
@@ -85,7 +77,7 @@ class Metrics:
         door, _, word = str(event["event"]).partition("_")
         if door in EVENTS:
             self.events.labels(door, word if word in EVENTS[door] else "other").inc()
-            if word in _LANDED:
+            if word in _KEPT and not event.get("renamed"):  # a file that was parked had its bytes counted then
                 self.received.labels(door).inc(float(event.get("received") or 0))
             if word == "landed" and "found_by" in event:
                 self.found.labels(str(event["found_by"])).inc()

@@ -15,6 +15,9 @@ import structlog
 
 log = structlog.get_logger()
 
+PATIENCE_SECONDS = 5.0
+"""A manager that is busy must not miss that the service is ready: it would take it for one that never started."""
+
 
 @dataclass(kw_only=True)
 class Notifier:
@@ -35,15 +38,18 @@ class Notifier:
         watched = meant == str(pid) and microseconds.isdigit()
         return cls(address=address, watchdog_seconds=int(microseconds) / 1e6 if watched else 0.0)
 
-    def tell(self, *lines: str) -> None:
-        """Sends assignments such as `READY=1` in one message. A manager that does not listen is told of once."""
+    def tell(self, *lines: str, patience: float = PATIENCE_SECONDS) -> None:
+        """Sends assignments such as `READY=1` in one message. A manager that does not listen is told of once.
+
+        `patience`: seconds to wait while its queue is full.
+        """
         if not self.address:
             return
         # A leading @ stands for the zero byte of an abstract name (unix(7)).
         address = f"\0{self.address[1:]}" if self.address.startswith("@") else self.address
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as speaker:
-                speaker.setblocking(False)
+                speaker.settimeout(patience)
                 speaker.sendto("\n".join(lines).encode(), address)
         except OSError as problem:
             if not self.failed:
@@ -70,7 +76,7 @@ class Notifier:
 
     def alive(self) -> None:
         """Feeds the watchdog."""
-        self.tell("WATCHDOG=1")
+        self.tell("WATCHDOG=1", patience=0.0)  # the next one comes soon
 
     def extend(self, seconds: float) -> None:
         """The stop is still going on: wait so many more seconds before killing."""

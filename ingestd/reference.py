@@ -25,9 +25,9 @@ What takes effect when:
 
 | file | read |
 |---|---|
-| `ingestd.toml` | at the start of the daemon and by every command |
-| the other three | into the store, at the first start and by `ingestd org import` |
-| logins, file limits and folders of the sources | from the store when the daemon starts: restart it after the import |
+| `ingestd.toml` | at the start of the daemon and by every command; a reload names the keys that need a restart |
+| the other three | into the store, at the first start, by `ingestd org import` and by a reload of the daemon (SIGHUP) |
+| logins, file limits and folders of the sources | from the store, by the doors, a second after that: no restart |
 | all else of organisation and sources | from the store by each delivery: no restart |
 | `schemas/*.toml` | by each delivery: no restart |
 """

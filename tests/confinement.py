@@ -106,12 +106,11 @@ def forbid_writable_code() -> None:
 
 
 def hide_the_rest_of_proc() -> None:
-    """ProcSubset=pid, as far as this user may mount."""
-    if os.geteuid() != 0:
-        return
+    """ProcSubset=pid, where this process may mount; a container's root often may not."""
     libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(CLONE_NEWNS) != 0:
+        return
     for done in (
-        libc.unshare(CLONE_NEWNS),
         libc.mount(None, b"/", None, MS_REC_PRIVATE, None),
         libc.mount(b"proc", b"/proc", b"proc", 0, b"subset=pid"),
     ):

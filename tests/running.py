@@ -6,11 +6,11 @@ import ftplib
 import io
 import json
 import os
-import select
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -109,8 +109,8 @@ class Daemon:
 
     def events(self, name: str) -> list[dict[str, Any]]:
         """The lines of the journal that tell of one kind of event."""
-        lines = self.journal.read_text(encoding="utf-8").splitlines()
-        return [event for event in map(json.loads, lines) if event["event"] == name]
+        whole = self.journal.read_text(encoding="utf-8").rpartition("\n")[0]
+        return [event for event in map(json.loads, whole.splitlines()) if event["event"] == name]
 
     def hang_up(self) -> None:
         """As `systemctl reload`."""
@@ -187,7 +187,7 @@ def _role(pid: int) -> str:
 
 
 class Manager:
-    """What systemd hears of a service."""
+    """What systemd hears of a service; like systemd it reads at once, or the sender would wait."""
 
     def __init__(self, folder: Path) -> None:
         self.address = str(folder / "notify")
@@ -195,21 +195,27 @@ class Manager:
         self.socket.bind(self.address)
         self.heard: list[tuple[float, str]] = []
         """when, by the monotonic clock, and what"""
+        self.thread = threading.Thread(target=self._read, daemon=True)
 
     def __enter__(self) -> Self:
+        self.thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as last:
+            last.sendto(b"", self.address)
+        self.thread.join()
         self.socket.close()
 
-    def listen(self, seconds: float = 0.0) -> list[str]:
-        """Every message so far, one string each, after so many seconds more."""
-        deadline = time.monotonic() + seconds
-        while select.select([self.socket], [], [], max(0.0, deadline - time.monotonic()))[0]:
-            self.heard.append((time.monotonic(), self.socket.recv(4096).decode()))
+    def _read(self) -> None:
+        while text := self.socket.recv(4096).decode():
+            self.heard.append((time.monotonic(), text))
+
+    @property
+    def messages(self) -> list[str]:
+        """Every message so far."""
         return [text for _, text in self.heard]
 
     def heard_since(self, moment: float, word: str) -> bool:
         """Whether a message with this assignment came after the moment."""
-        self.listen()
-        return any(at > moment and word in text.split("\n") for at, text in self.heard)
+        return any(at > moment and word in text.split("\n") for at, text in tuple(self.heard))

@@ -72,7 +72,7 @@ def events() -> set[str]:
     for path in PACKAGE.rglob("*.py"):
         for call in calls(path):
             first = text(call.args[0]) if call.args else []
-            if called(call) in ("info", "warning", "error", "_tell_once"):
+            if called(call) in ("info", "warning", "error", "critical", "exception", "_tell_once", "_told"):
                 found.update(first)
             elif called(call) in ("audit", "_audit", "_tell"):
                 found.update(f"{door(path)}_{event}" for event in first)

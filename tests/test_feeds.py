@@ -66,6 +66,7 @@ def test_a_store_that_is_away_is_told_of_once_and_looked_at_again(
     engine: Engine, example: Configuration, tmp_path: Path
 ) -> None:
     feeds = Feeds.read(engine)
+    engine.dispose()  # an open connection would keep the file that it had
     (tmp_path / "ingestd.db").rename(tmp_path / "elsewhere")
     (tmp_path / "ingestd.db").mkdir()
     with capture_logs() as told:

@@ -180,6 +180,16 @@ def test_a_delivery_is_handed_back_once(station: Station) -> None:
     assert station.known(delivery.id) == delivery
 
 
+def test_an_onlooker_hears_of_each_delivery_once_also_of_a_duplicate(station: Station) -> None:
+    heard: list[State] = []
+    station.publisher.onlooker = lambda delivery: heard.append(delivery.state)
+    published(station, station.deliver(DATA))
+    station.deliver(DATA)
+    station.publisher.sweep()
+    station.publisher.sweep()
+    assert heard == [State.COMPLETED_WITH_REJECTS, State.DUPLICATE]
+
+
 def test_a_delivery_that_has_not_ended_is_not_handed_back(station: Station) -> None:
     waiting = published(station, station.known(station.land(DATA)))
     assert waiting.published_at is None

@@ -72,7 +72,7 @@ def test_bytes_are_counted_when_they_are_kept_and_once(registry: CollectorRegist
     happens(metrics, "ftp_upload_landed", received=100)
     happens(metrics, "ftp_upload_cut", received=999)
     happens(metrics, "ftp_upload_parked", received=40)
-    happens(metrics, "ftp_upload_landed", renamed=True)  # the parked one under its final name
+    happens(metrics, "ftp_upload_landed", received=40, renamed=True)  # the parked one under its final name
     happens(metrics, "folder_landed", received=7, found_by="scan")
     assert registry.get_sample_value("ingestd_received_bytes_total", {"door": "ftp"}) == 140
     assert registry.get_sample_value("ingestd_received_bytes_total", {"door": "folder"}) == 7

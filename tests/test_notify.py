@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,13 +13,18 @@ import structlog
 from structlog.testing import capture_logs
 
 from ingestd.notify import Notifier
-from tests.running import Manager
+from tests.running import Manager, until
 
 
 @pytest.fixture
 def manager(tmp_path: Path) -> Iterator[Manager]:
     with Manager(tmp_path) as listening:
         yield listening
+
+
+def said(manager: Manager, count: int) -> list[str]:
+    until(lambda: len(manager.heard) >= count, f"{count} messages")
+    return manager.messages
 
 
 def test_nobody_listens_on_a_terminal() -> None:
@@ -46,7 +52,7 @@ def test_each_message_is_one_datagram(manager: Manager) -> None:
     notifier.alive()
     notifier.stopping("ending")
     notifier.extend(2.5)
-    assert manager.listen() == [
+    assert said(manager, 4) == [
         "READY=1\nSTATUS=open: ftp 21",
         "WATCHDOG=1",
         "STOPPING=1\nSTATUS=ending",
@@ -57,7 +63,7 @@ def test_each_message_is_one_datagram(manager: Manager) -> None:
 def test_a_reload_says_when_it_began(manager: Manager) -> None:
     before = time.monotonic_ns() // 1000
     Notifier(address=manager.address).reloading()
-    (told,) = manager.listen()
+    (told,) = said(manager, 1)
     word, _, moment = told.partition("\nMONOTONIC_USEC=")
     assert word == "RELOADING=1"
     assert before <= int(moment) <= time.monotonic_ns() // 1000
@@ -78,3 +84,17 @@ def test_a_manager_that_is_gone_is_told_of_once_and_hurts_nobody(tmp_path: Path)
         notifier.alive()
         notifier.alive()
     assert [event["event"] for event in told] == ["notify_failed"]
+
+
+def test_a_busy_manager_is_waited_for_with_what_it_must_hear_but_not_with_a_feeding(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as busy:
+        busy.bind(str(tmp_path / "busy"))
+        notifier = Notifier(address=str(tmp_path / "busy"))
+        with capture_logs() as told:
+            while not told:  # until its queue is full
+                notifier.alive()
+        reader = threading.Timer(0.2, lambda: [busy.recv(100) for _ in range(3)])
+        reader.start()
+        notifier.ready("open")
+        reader.join()
+        assert not notifier.failed

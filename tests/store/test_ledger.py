@@ -6,7 +6,7 @@ import dataclasses
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import Engine, select
+from sqlalchemy import Engine, select, update
 from sqlalchemy.exc import IntegrityError
 
 from ingestd.dispatch.local import LocalDispatcher
@@ -200,6 +200,26 @@ def test_moments_come_back_in_utc(ledger: Ledger) -> None:
 def test_counts_that_do_not_add_up_are_a_bug() -> None:
     with pytest.raises(AssertionError, match="3 records, but 2 outcomes"):
         Counts(records=3, inserted=2)
+
+
+def test_the_last_success_of_a_source_is_its_newest_completed_delivery(ledger: Ledger) -> None:
+    assert ledger.last_success() == {}
+    moments = [datetime(2026, 1, day, tzinfo=UTC) for day in (1, 2, 3)]
+    for moment, content, state in zip(
+        moments, "abc", (State.COMPLETED, State.COMPLETED_WITH_REJECTS, State.REFUSED), strict=True
+    ):
+        at = dataclasses.replace(ledger, clock=lambda moment=moment: moment)
+        end(at, begun(at, content), state)
+    assert ledger.last_success() == {"nordlead": moments[1]}
+
+
+def test_deliveries_that_wait_for_proof_are_counted(ledger: Ledger) -> None:
+    waiting = [ledger.record(ARRIVAL, landed(content)).delivery_id for content in "abc"][:2]
+    assert ledger.waiting() == 0
+    with writing(ledger.engine) as connection:
+        table = tables.deliveries
+        connection.execute(update(table).where(table.c.id.in_(waiting)).values(state=State.RECEIVED))
+    assert ledger.waiting() == 2
 
 
 def test_the_last_file_of_a_name_is_found(ledger: Ledger) -> None:

@@ -77,7 +77,7 @@ def test_it_is_ready_and_says_what_it_looked_at(daemon: Daemon) -> None:
     assert list(told["checks"]) == [
         "database", "disk", "doors", "supervisor", "receiver", "worker-1", "web", "queue",
     ]  # fmt: skip
-    assert told["checks"]["doors"] == {"ok": True, "told": "folder, ftp, http"}
+    assert told["checks"]["doors"] == {"ok": True, "told": "folder, ftp, http, sftp"}
 
 
 def test_what_the_doors_and_workers_did_is_counted(daemon: Daemon) -> None:
@@ -171,22 +171,6 @@ def test_a_fault_is_told_to_the_log_and_not_to_who_asked(tmp_path: Path) -> None
         (told,) = until(lambda: daemon.events("web_fault"), "the fault")
         assert "Traceback" in told["exception"]
         assert ask(daemon, "/livez").status == 200
-
-
-def test_without_the_database_it_lives_and_is_not_ready_and_still_measures(tmp_path: Path) -> None:
-    with Daemon(tmp_path) as daemon:
-        (daemon.home / "ingestd.db").rename(daemon.home / "away.db")
-        (daemon.home / "ingestd.db").mkdir()
-        answer = ask(daemon, "/readyz")
-        assert answer.status == 503
-        assert answer.json()["checks"]["database"] == {"ok": False, "told": "the database does not answer"}
-        assert ask(daemon, "/livez").status == 200
-        found = series(daemon)
-        assert found["ingestd_store_up",] == 0
-        assert ("ingestd_queue_jobs", "ready") not in found
-        (daemon.home / "ingestd.db").rmdir()
-        (daemon.home / "away.db").rename(daemon.home / "ingestd.db")
-        until(lambda: ask(daemon, "/readyz").status == 200, "it to be ready again")
 
 
 def test_a_port_that_somebody_else_has_is_a_configuration_error(tmp_path: Path) -> None:
