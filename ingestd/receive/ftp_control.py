@@ -6,6 +6,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,6 +21,8 @@ from ingestd.receive.ftp_home import Home, Permissions
 T = TypeVar("T")
 
 _URGENT = {"ABOR", "STAT", "NOOP"}  # obeyed while a transfer runs (RFC 959, 4.1.3)
+_CHEAP = {"NOOP", "USER", "QUIT", "TYPE", "MODE", "STRU", "OPTS", "FEAT", "SYST", "PWD", "ALLO", "PBSZ", "PROT", "ABOR"}
+"""obeyed at once; the others wait for their turn, behind those of other clients"""
 _LONGEST_QUEUE = 64  # commands a client may send ahead
 _LONGEST_LINE = 2048  # bytes
 _MASKED = "***"
@@ -56,6 +59,11 @@ class Control(FTPHandler):  # type: ignore[misc]  # pyftpdlib is untyped
             self.desk.sessions.add(self)
 
     # --- the life of a session
+
+    @property
+    def urgent(self) -> bool:
+        """Asked by the loop: commands are read at once."""
+        return True
 
     @property
     def peer(self) -> str:
@@ -180,6 +188,19 @@ class Control(FTPHandler):  # type: ignore[misc]  # pyftpdlib is untyped
         return channel is not None and channel.file_obj is not None and command[-4:] not in _URGENT
 
     def _obey(self, line: str, command: str, argument: str) -> None:
+        if command in _CHEAP:
+            self._do(line, command, argument)
+            return
+        self._occupied = True
+        self.desk.ioloop.soon(self, partial(self._in_turn, line, command, argument))
+
+    def _in_turn(self, line: str, command: str, argument: str) -> None:
+        self._occupied = False
+        if not self._closed:
+            self._do(line, command, argument)
+            self.go_on()
+
+    def _do(self, line: str, command: str, argument: str) -> None:
         if not line:
             self.respond("500 An empty line, or one that is too long, is no command.")
             self.log_cmd("", "", 500, "")

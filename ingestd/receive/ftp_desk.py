@@ -8,14 +8,15 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import structlog
-from pyftpdlib.ioloop import IOLoop
 
 from ingestd.certificates import Certificate
 from ingestd.receive.ftp_contexts import Contexts
+from ingestd.receive.ftp_loop import FairLoop
 from ingestd.receive.gate import Gate
 from ingestd.receive.landing import Landing
 
@@ -58,7 +59,10 @@ class FtpOptions:
 class Bell:
     """Wakes the loop from other threads. pyftpdlib's loop is not thread-safe and has no such thing itself."""
 
-    def __init__(self, ioloop: Any, on_error: Callable[[Exception], None]) -> None:
+    urgent = True
+
+    def __init__(self, ioloop: FairLoop, on_error: Callable[[Exception], None]) -> None:
+        self._ioloop = ioloop
         self._near, self._far = socket.socketpair()
         self._near.setblocking(False)
         self._far.setblocking(False)
@@ -84,7 +88,7 @@ class Bell:
         return False
 
     def handle_read_event(self) -> None:
-        """Make the calls. The bytes are taken first, so that a later post rings again."""
+        """Have the calls made in their turns. The bytes are taken first, so that a later post rings again."""
         while True:
             try:
                 if len(self._near.recv(4096)) < 4096:
@@ -92,7 +96,7 @@ class Bell:
             except BlockingIOError:
                 break
         for _ in range(len(self._waiting)):
-            self._make(self._waiting.popleft())
+            self._ioloop.soon(self, partial(self._make, self._waiting.popleft()))
 
     def _make(self, call: Callable[[], None]) -> None:
         try:
@@ -130,7 +134,7 @@ class Desk:
         self.gate = gate
         self.homes = Path(os.path.realpath(homes))
         self.audit: Any = audit or structlog.get_logger("ingestd.ftp")
-        self.ioloop: Any = IOLoop()
+        self.ioloop = FairLoop()
         self.sessions: set[Any] = set()
         self.stopping = False
         self._bell = Bell(self.ioloop, lambda problem: self.audit.error("ftp_fault", exc_info=problem))

@@ -203,6 +203,11 @@ class SecureSession(Protected, Session):
 
     # --- the control connection
 
+    @property
+    def urgent(self) -> bool:
+        """A handshake costs more than a command."""
+        return not self._ssl_accepting
+
     def welcome(self) -> None:
         """Say that commands can come; to an implicit client when it can read it."""
         if self.implicit:
