@@ -78,18 +78,20 @@ def offers_tls(place: Place) -> bool:
         return control.recv(4096).startswith(b"234")
 
 
-def send_together(place: Place, file: Path, names: list[str], *, tls: bool) -> float:
+def send_together(place: Place, file: Path, names: list[str], *, tls: bool, announces: bool = False) -> float:
     """A curl for each name, all at once, each sends the file; seconds from the first start to the last end."""
     with ThreadPoolExecutor(len(names)) as pool:
         begun = time.perf_counter()
-        for done in [pool.submit(_curl, place, file, name, tls=tls) for name in names]:
+        for done in [pool.submit(_curl, place, file, name, tls=tls, announces=announces) for name in names]:
             done.result()
         return time.perf_counter() - begun
 
 
-def _curl(place: Place, file: Path, name: str, *, tls: bool) -> None:
+def _curl(place: Place, file: Path, name: str, *, tls: bool, announces: bool) -> None:
     target = f"ftp://{place.host}:{place.port}/{place.folder}/{name}"
     command = ["curl", "--silent", "--show-error", "--user", f"{place.login}:{place.password}"]
+    if announces:
+        command += ["--quote", f"ALLO {file.stat().st_size}"]
     command += ["--ssl-reqd", "--insecure"] if tls else []
     command += ["--upload-file", str(file), target]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_SECONDS)

@@ -44,7 +44,8 @@ def measure(crowds: list[int], rounds: int) -> None:
     print(
         f"\nUploads of {SIZE / 2**20:.1f} MiB a client, in turns; the median of {rounds} rounds, of {MANY} clients one."
     )
-    print("The client is curl. ingestd: with SHA-256, fsync and ledger before 226. vsftpd: without.\n")
+    print("The client is curl. ingestd: with SHA-256, fsync and ledger before 226. vsftpd: without.")
+    print("With ALLO the client says how large the file is, as lftp does; else its end is looked at for 50 ms.\n")
     with tempfile.TemporaryDirectory(prefix="ingestd-bench-") as made, ExitStack() as stack:
         folder = Path(made)
         folder.chmod(0o755)  # vsftpd's sessions run as another user
@@ -56,6 +57,7 @@ def measure(crowds: list[int], rounds: int) -> None:
         stack.callback(theirs.stop)
         print(f"{'':<8} {'clients':>7} {'ingestd':>12} {'vsftpd':>12} {'ratio':>8}   ingestd's processor a file")
         _rows("FTP", (ours, theirs), file, crowds, rounds)
+        _rows("FTP+ALLO", (ours, theirs), file, crowds, rounds)
         if clients.offers_tls(ours.place):
             _rows("FTPS", (ours, theirs), file, crowds, rounds)
         else:
@@ -67,18 +69,18 @@ def _rows(name: str, pair: tuple[Receiver, Vsftpd], file: Path, crowds: list[int
         rates = Rates(), Rates()
         for number in range((rounds if count < MANY else 1) + 1):
             names = [f"{name}-{count}-{number}-{client}.csv" for client in range(count)]
-            _round(pair[0], file, names, rates[0] if number else None, tls=name == "FTPS")
-            _round(pair[1], file, names, rates[1] if number else None, tls=name == "FTPS")
+            _round(pair[0], file, names, rates[0] if number else None, way=name)
+            _round(pair[1], file, names, rates[1] if number else None, way=name)
         mine, bare = (rate.megabytes(count) for rate in rates)
         spent = f"{statistics.median(rates[0].processor) / count * 1000:6.0f} ms"  # vsftpd's processes come and go
         print(f"{name:<8} {count:>7} {mine:>7.0f} MB/s {bare:>7.0f} MB/s {mine / bare:>6.2f} x  {spent}", flush=True)
 
 
-def _round(server: Receiver | Vsftpd, file: Path, names: list[str], rate: Rates | None, *, tls: bool) -> None:
+def _round(server: Receiver | Vsftpd, file: Path, names: list[str], rate: Rates | None, *, way: str) -> None:
     """One server's turn. The first one of a row, without `rate`, warms up and is not counted."""
     os.sync()  # what an earlier turn left to be written would be this one's burden
     before = clients.cpu_seconds(server.pid)
-    seconds = clients.send_together(server.place, file, names, tls=tls)
+    seconds = clients.send_together(server.place, file, names, tls=way == "FTPS", announces=way == "FTP+ALLO")
     if rate is not None:
         rate.seconds.append(seconds)
         rate.processor.append(clients.cpu_seconds(server.pid) - before)

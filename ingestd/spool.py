@@ -14,25 +14,29 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import hashlib
 import itertools
 import os
 import re
 import secrets
 import stat
 from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 import structlog
 
+from ingestd.digest import Digest
 from ingestd.errors import IngestdError
 
 log = structlog.get_logger()
 
 RESERVE_BYTES = 64 * 1024 * 1024
 """bytes kept free on the file system, so that the store can still write its rows when the spool is full"""
+
+HASHING_THREADS = 2
+"""that hash large files while others go on receiving"""
 
 _KEY = re.compile(r"\d{4}/\d{2}/\d{2}/[0-9a-f]{32}")
 _CHUNK = 1024 * 1024
@@ -104,9 +108,10 @@ class Incoming:
         self._descriptor = descriptor
         self._path = path
         self._limit = limit
-        self._hash = hashlib.sha256()
+        self._hash = Digest(spool.hashing)
         self._look_at = _LOOK_EVERY
         self._kept = False
+        self._early: Future[None] | None = None
         self._pieces: list[tuple[int, int]] | None = None  # of a file that does not come in order: [from, to)
 
     @property
@@ -159,11 +164,15 @@ class Incoming:
     def digest(self) -> str:
         """The SHA-256 of what was written so far, in hexadecimal."""
         if self._pieces is not None:
-            self._hash, at = hashlib.sha256(), 0
+            self._hash, at = Digest(self._spool.hashing), 0
             while chunk := os.pread(self._descriptor, _CHUNK, at):
                 self._hash.update(chunk)
                 at += len(chunk)
         return self._hash.hexdigest()
+
+    def sync_early(self, threads: Executor) -> None:
+        """Have a thread begin to make the bytes durable while it is still being decided whether they are kept."""
+        self._early = threads.submit(os.fsync, self._descriptor)
 
     def commit(self) -> Landed:
         """Make the bytes durable under a new key. The lock is held until `close`, due after the ledger's row.
@@ -172,6 +181,8 @@ class Incoming:
         """
         self.check_whole()
         sha256 = self.digest()
+        if self._early is not None:
+            self._early.result()  # the kernel tells of a failed write only once, so its answer is not thrown away
         os.fsync(self._descriptor)
         key = self._spool.new_key()
         target = self._spool.path(key)
@@ -224,6 +235,7 @@ class Spool:
         self._orphans = root / "orphans"
         self._reserve = reserve_bytes
         self._clock = clock
+        self.hashing: Executor = ThreadPoolExecutor(HASHING_THREADS, "hashing")
         for folder in (self._temporary, self._deliveries):
             folder.mkdir(parents=True, exist_ok=True)
 

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "ingestd"
 
 FLOORS = (
     ("errors", "model"),
-    ("settings", "schemas", "journal", "receipts", "control_total", "metrics", "roster"),
+    ("settings", "schemas", "journal", "receipts", "control_total", "digest", "metrics", "roster"),
     ("spool",),
     ("store",),
     ("accounts", "throttle", "host_keys", "certificates"),

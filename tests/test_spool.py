@@ -9,6 +9,7 @@ import random
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
 
@@ -27,6 +28,25 @@ def spool(tmp_path: Path) -> Spool:
 
 def everything(spool_root: Path) -> list[Path]:
     return [path for path in spool_root.rglob("*") if path.is_file()]
+
+
+def test_a_write_that_failed_early_is_not_committed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The kernel tells it to whoever asks first, and says ok to the next one."""
+    answers = [OSError(errno.EIO, "broken disk"), None]
+
+    def fsync(_descriptor: int) -> None:
+        if answer := answers.pop(0):
+            raise answer
+
+    incoming = Spool(tmp_path, reserve_bytes=0).open(limit=100)
+    incoming.write(b"rows")
+    with ThreadPoolExecutor(1) as threads, monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", fsync)
+        incoming.sync_early(threads)
+        with pytest.raises(OSError, match="broken disk"):
+            incoming.commit()
+    incoming.close()
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_committed_bytes_are_found_under_their_key(spool: Spool) -> None:

@@ -109,7 +109,9 @@ class DataChannel(DTPHandler):  # type: ignore[misc]  # pyftpdlib is untyped
             self.file_obj.prove("size announced by ALLO")
             self._keep()
         elif evidence := self.evidence():
-            self.call_later(self.cmd_channel.desk.options.settle_seconds, self._settled, evidence)
+            desk = self.cmd_channel.desk
+            self.file_obj.incoming.sync_early(desk.landings)
+            self.call_later(desk.options.settle_seconds, self._settled, evidence)
         else:
             self._finish(f"426 {self.broken}; nothing was kept.", "upload_cut")
 
