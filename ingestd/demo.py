@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import ftplib
-import io
 import json
 import os
 import shutil
@@ -18,17 +15,17 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import asyncssh
 from rich.console import Console
 from rich.table import Table
 
-from ingestd import samples
+from ingestd import samples, senders
 from ingestd.errors import Misconfigured, Unavailable
 from ingestd.house import House, open_house, prepare_store
 from ingestd.ingest import donotcall
 from ingestd.ingest.poollog import PoolLog
 from ingestd.printing import table_of
 from ingestd.receipts import receipt
+from ingestd.receive.companions import kind_of
 from ingestd.schemas import read as read_schema
 from ingestd.store import pools
 from ingestd.store.engine import reading
@@ -52,8 +49,8 @@ def run(config: Path, home: Path | None, *, once: bool) -> None:
         with _daemon(config, place) as process:
             doors = _doors(house, process)
             _show_doors(doors)
-            _send_all(doors, sent)
-            _wait_for_ends(house, len(sent), process)
+            _send_all(doors, house.places.keys, sent)
+            _wait_for_ends(house, sum(kind_of(sample.name) is None for sample in sent), process)
             show(house)
             _show_addresses(doors, place)
             if not once:
@@ -122,62 +119,15 @@ def _import_do_not_call(house: House) -> None:
     )
 
 
-def _send_all(doors: dict[str, Any], sent: list[samples.Sample]) -> None:
+def _send_all(doors: dict[str, Any], keys: Path, sent: list[samples.Sample]) -> None:
     for sample in sent:
-        if sample.door == "ftp":
-            answer = _by_ftp(doors["ftp"], sample)
-        elif sample.door == "sftp":
-            answer = asyncio.run(_by_sftp(doors["sftp"], sample))
-        else:
-            answer = _by_folder(Path(doors["folder"]["path"]), sample)
-        console.print(
-            f"  {sample.source:<10} → {sample.door:<6} {sample.name:<30} {len(sample.data):>9,} bytes   {answer}"
-        )
+        answer = _shortened(senders.send(doors, keys, sample), 60)
+        sent_as = f"{sample.source:<10} → {sample.door:<6} {sample.name:<30}"
+        console.print(f"  {sent_as} {len(sample.data):>9,} bytes   {answer}")
 
 
-def _by_ftp(door: dict[str, Any], sample: samples.Sample) -> str:
-    with ftplib.FTP() as client:  # noqa: S321 - the door that is shown
-        client.connect(door["host"], door["port"], timeout=PATIENCE_SECONDS)
-        client.login(sample.source, f"{sample.source}-demo")
-        answer = client.storbinary(f"STOR upload/{sample.name}", io.BytesIO(sample.data))
-    return answer.split(", sha256")[0]
-
-
-class _Known(asyncssh.SSHClient):
-    """Trusts the host key whose fingerprint the daemon has told, as a partner does with the one the operator sent."""
-
-    def __init__(self, fingerprint: str) -> None:
-        self._fingerprint = fingerprint
-
-    def validate_host_public_key(self, host: str, addr: str, port: int, key: asyncssh.SSHKey) -> bool:  # noqa: ARG002
-        """True for the one key."""
-        return key.get_fingerprint() == self._fingerprint
-
-
-async def _by_sftp(door: dict[str, Any], sample: samples.Sample) -> str:
-    connection = asyncssh.connect(
-        door["host"],
-        door["port"],
-        config=None,
-        client_factory=lambda: _Known(door["fingerprint"]),
-        known_hosts=([], [], []),
-        client_keys=None,
-        agent_path=None,
-        username=sample.source,
-        password=f"{sample.source}-demo",
-    )
-    async with connection as client, client.start_sftp_client() as sftp:
-        async with sftp.open(f"upload/{sample.name}", "wb") as file:
-            await file.write(sample.data)
-        return f"closed, and kept: {(await sftp.stat(f'upload/{sample.name}')).size} bytes"
-
-
-def _by_folder(root: Path, sample: samples.Sample) -> str:
-    """Written beside and moved in, as a careful partner does."""
-    partial = root / sample.source / f"{sample.name}.part"
-    partial.write_bytes(sample.data)
-    partial.rename(root / sample.source / sample.name)
-    return "moved in"
+def _shortened(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def _wait_for_ends(house: House, wanted: int, process: subprocess.Popen[bytes]) -> None:
@@ -203,11 +153,15 @@ def show(house: House) -> None:
     """Deliveries, pools with owners, and the rejects with reasons."""
     ended = list(reversed(house.ledger.latest(limit=50)))
     console.print()
-    table = _table("Deliveries", "id", "source", "file", "state", "records", "loaded", "rejected", "duplicate", "why")
+    table = _table(
+        "Deliveries", "id", "source", "file", "complete", "state", "records", "loaded", "rejected", "duplicate", "why"
+    )
     for each in ended:
         counts = each.counts
         numbers = (f"{number:,}" for number in (counts.records, counts.loaded, counts.rejected, counts.duplicate))
-        table.add_row(str(each.id), each.source, each.name, each.state, *numbers, each.reason)
+        table.add_row(
+            str(each.id), each.source, each.name, each.completeness, each.state, *numbers, _shortened(each.reason, 60)
+        )
     console.print(table)
     _show_pools(house)
     dirty = next(each for each in ended if each.name == "nordlead-corrections.csv")
@@ -234,7 +188,7 @@ def _show_pools(house: House) -> None:
 def _show_rejects(log: PoolLog, name: str) -> None:
     table = _table(f"Every problem of {name}", "line", "code", "column", "what is wrong", "what to do")
     for row in log.problems().sort("row", maintain_order=True).iter_rows(named=True):
-        message = row["message"] if len(row["message"]) < 90 else row["message"][:87] + "…"
+        message = _shortened(row["message"], 88)
         table.add_row(str(row["line_start"]), row["code"], row["column"], message, row["suggestion"])
     console.print(table)
 
@@ -242,9 +196,9 @@ def _show_rejects(log: PoolLog, name: str) -> None:
 def _show_addresses(doors: dict[str, Any], home: Path) -> None:
     ftp = doors["ftp"]
     console.print("Try it yourself, from another terminal:", style="bold")
-    console.print(
-        f"  curl -T leads.csv ftp://nordlead:nordlead-demo@{ftp['host']}:{ftp['port']}/upload/", soft_wrap=True
-    )
+    target = f"ftp://nordlead:nordlead-demo@{ftp['host']}:{ftp['port']}/upload/"
+    trusted = senders.certificate(home / "keys")
+    console.print(f"  curl --ssl-reqd --cacert {trusted} -T leads.csv {target}", soft_wrap=True)
     if http := doors.get("http"):
         console.print(f"  curl http://{http['host']}:{http['port']}/metrics", soft_wrap=True)
     sftp = doors["sftp"]

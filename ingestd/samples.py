@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import hashlib
 import io
 import random
 from collections.abc import Callable, Iterator
@@ -73,7 +74,7 @@ class Sample:
     name: str
     source: str
     door: str
-    """`ftp` or `folder`"""
+    """`ftp`, `ftps`, `sftp` or `folder`"""
     data: bytes
 
 
@@ -90,10 +91,14 @@ def write_all(folder: Path, *, clean_rows: int = 10_000) -> list[Path]:
 
 def every(*, clean_rows: int = 10_000) -> Iterator[Sample]:
     """The samples in the order in which the demo sends them."""
-    yield Sample(name="nordlead-2026-11.csv", source="nordlead", door="ftp", data=clean(clean_rows))
+    yield Sample(name="nordlead-2026-11.csv", source="nordlead", door="ftps", data=clean(clean_rows))
     packed = gzip.compress(clean(2_000, start=2_000_000), mtime=0)
-    yield Sample(name="nordlead-2026-11-extra.csv.gz", source="nordlead", door="ftp", data=packed)
+    yield Sample(name="nordlead-2026-11-extra.csv.gz", source="nordlead", door="ftps", data=packed)
     yield Sample(name="nordlead-corrections.csv", source="nordlead", door="ftp", data=dirty())
+    whole = clean(500, start=50_000)
+    digest = hashlib.sha256(whole).hexdigest().encode()
+    yield Sample(name="nordlead-cut.csv.sha256", source="nordlead", door="ftp", data=digest)
+    yield Sample(name="nordlead-cut.csv", source="nordlead", door="ftp", data=whole[: len(whole) // 2])
     yield Sample(name="Kundenliste_November.csv", source="stadtwerk", door="sftp", data=german(1_500))
     yield Sample(name="fibre_DK-AAR_2026-11.xlsx", source="fibreweb", door="folder", data=workbook(400))
     yield Sample(name="logo.csv", source="stadtwerk", door="ftp", data=picture())

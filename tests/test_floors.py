@@ -35,6 +35,7 @@ FLOORS = (
         "foreground",
         "checks",
         "samples",
+        "senders",
         "demo",
         "reference",
         "printing",

@@ -41,7 +41,7 @@ def test_names_and_sources_are_what_the_demo_sends() -> None:
     found = list(samples.every(clean_rows=10))
     assert len({sample.name for sample in found}) == len(found)
     assert {sample.source for sample in found} == {"nordlead", "stadtwerk", "fibreweb"}
-    assert {sample.door for sample in found} == {"ftp", "sftp", "folder"}
+    assert {sample.door for sample in found} == {"ftp", "ftps", "sftp", "folder"}
 
 
 def test_write_all_writes_what_every_makes(tmp_path: Path) -> None:

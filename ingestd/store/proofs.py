@@ -118,11 +118,18 @@ class Proofs:
         return {**fresh, "state": State.QUEUED, "epoch": delivery.epoch + 1, "attempts": 0, "queued_at": moment}
 
     def refuse(self, delivery: Delivery, why: Rejected) -> bool:
-        """Ends a delivery that is not whole; False when it has moved on since it was read, perhaps to its end.
+        """Ends a delivery that is not proven; False when it has moved on since it was read, perhaps to its end.
 
         The companion stays unused: the file may be sent again and then fit.
         """
-        ended = {"state": State.REFUSED, "stage": "", "epoch": delivery.epoch + 1, "finished_at": self.clock()}
+        doubted = {"completeness": Completeness.ASSUMED, "evidence": f"{delivery.evidence}; but {why.message}"}
+        ended = {
+            "state": State.REFUSED,
+            "stage": "",
+            "epoch": delivery.epoch + 1,
+            "finished_at": self.clock(),
+            **doubted,
+        }
         with writing(self.engine) as connection:
             if delivery.state not in _OPEN or not _unmoved(connection, delivery):
                 return False

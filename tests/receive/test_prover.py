@@ -121,6 +121,8 @@ def test_a_file_that_is_not_what_its_companion_says_is_refused_with_both_values(
     assert WRONG in why.message
     assert (office.known().state, office.known().reason_code) == (State.REFUSED, "digest_mismatch")
     assert office.known().reason == why.message
+    assert office.known().completeness is Completeness.ASSUMED
+    assert office.known().evidence == f"told by the test; but {why.message}"
 
 
 def test_a_companion_that_does_not_fit_refuses_the_file_that_came_before(office: Office) -> None:
