@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, OperationalError
 from sqlalchemy.pool import QueuePool
 
 from ingestd.errors import Misconfigured, Unavailable
@@ -43,6 +43,7 @@ def _sqlite(url: str) -> Engine:
     arguments = {"timeout": BUSY_SECONDS, "isolation_level": None, "check_same_thread": False}
     engine = create_engine(url, connect_args=arguments, poolclass=QueuePool, pool_size=4, max_overflow=-1)
     event.listen(engine, "connect", _configure)
+    event.listen(engine, "checkout", _check_file)
     event.listen(engine, "begin", _begin)
     # SQLite lets writers wait by sleeping and asking again, longer each time, so eight threads of one process spent
     # half their time asleep. Behind a lock the next one goes on at once; SQLite's own way is left for other processes.
@@ -58,6 +59,21 @@ def _configure(connection: sqlite3.Connection, _record: Any) -> None:
         "wal_autocheckpoint=4000",  # pages
     ):
         connection.execute(f"PRAGMA {pragma}")
+
+
+def _check_file(connection: sqlite3.Connection, record: Any, _proxy: Any) -> None:
+    """A file that was moved away or replaced is written to as long as it is open, and what it takes is lost."""
+    if record.info.setdefault("file", _file(connection)) != _file(connection):
+        raise DisconnectionError("the database's file was moved away or replaced")
+
+
+def _file(connection: sqlite3.Connection) -> tuple[int, int] | None:
+    path = connection.execute("PRAGMA database_list").fetchone()[2]
+    try:
+        status = Path(path).stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino
 
 
 def _begin(connection: Connection) -> None:

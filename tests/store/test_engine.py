@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
+import pytest
 from sqlalchemy import Connection, Engine, insert, select, update
 
-from ingestd.store.engine import reading, writing
-from ingestd.store.tables import lead_numbers
+from ingestd.errors import Unavailable
+from ingestd.store.engine import open_engine, reading, sqlite_url, writing
+from ingestd.store.migrations import upgrade
+from ingestd.store.tables import lead_numbers, projects
 
 
 def synced(connection: Connection) -> bool:
@@ -15,6 +19,16 @@ def synced(connection: Connection) -> bool:
     if connection.dialect.name == "postgresql":
         return bool(connection.exec_driver_sql("SHOW synchronous_commit").scalar() == "on")
     return bool(connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2)
+
+
+def test_a_database_file_that_is_gone_takes_nothing(tmp_path: Path) -> None:
+    """Open connections would still write to it, and a receipt would be lost with it."""
+    opened = open_engine(sqlite_url(tmp_path))
+    upgrade(opened)
+    (tmp_path / "ingestd.db").rename(tmp_path / "moved.db")
+    with pytest.raises(Unavailable), writing(opened) as connection:
+        connection.execute(insert(projects).values(code="X", name="lost"))
+    opened.dispose()
 
 
 def test_a_commit_waits_for_the_disk_also_after_one_that_did_not(engine: Engine) -> None:
