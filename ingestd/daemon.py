@@ -295,6 +295,7 @@ def _told(event: str) -> Iterator[None]:
 @contextlib.contextmanager
 def opened(config: Path, home: Path) -> Iterator[Daemon]:
     """A daemon that holds its home's lock, with a migrated store and every job of an earlier life given back."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to reload; by default it ends a process
     config, home = config.resolve(), home.resolve()
     notifier, sockets = notify.here(), activation.here()
     house = open_house(config, home)

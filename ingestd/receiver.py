@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import resource
 import threading
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -41,6 +42,8 @@ DESCRIPTORS = 65_536
 
 SOURCES_SECONDS = 1.0
 """Between two looks whether other sources were applied to the store."""
+SWEEP_SECONDS = 10.0
+"""Between two looks at the files that wait for a proof: companions and files find each other without it."""
 STORE_SECONDS = 90.0
 """What one such look may take: a store that is busy answers after a minute at the latest."""
 LOOP_SECONDS = 2.0
@@ -101,9 +104,12 @@ def receive(house: House, pipes: Pipes, metrics: Metrics) -> None:
             doors["folder"] = _open_folder(house, wiring.feeds.sources, landing, stack, wiring)
         beat = wiring.pulse.loop("sources", allowance=STORE_SECONDS)
         say_ready(pipes, doors, wiring.pulse)
+        swept = 0.0
         while not stopped.wait(SOURCES_SECONDS):
             wiring.feeds.look()
-            _sweep(prover)
+            if time.monotonic() - swept >= SWEEP_SECONDS:
+                _sweep(prover)
+                swept = time.monotonic()
             beat()
         wiring.pulse.loops.clear()  # doors that wait for their last transfers are not stuck
 

@@ -73,6 +73,8 @@ class Recorded:
     """The delivery that has the same source and name with other bytes."""
     held: bool = False
     """True when the delivery is not queued yet: a companion speaks about it, or one is demanded."""
+    proved: bool = False
+    """True for a duplicate that proves the delivery, which was waiting for that."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -38,6 +38,8 @@ class ThrottleRules:
 class _Failures:
     count: int = 0
     last: float = 0.0
+    delay: float = 0.0
+    """seconds that the last answer was held back"""
 
 
 class Throttle:
@@ -83,12 +85,28 @@ class Throttle:
                 seconds = self._banned(("login", login))
         return f"too many wrong passwords; try again in {_told(seconds)}" if seconds else ""
 
+    def too_soon(self, address: str, login: str) -> float:
+        """Seconds for which no password from an address is looked at: its last wrong one has not been answered yet.
+
+        So that guessing in many sessions at once is no quicker than in one. Where the login has come in from before it
+        does not wait: neighbours must not hold it up.
+        """
+        place = network(address)
+        with self._lock:
+            known = self._failures.get(("address", place))
+            if known is None or (place, login) in self._trusted:
+                return 0.0
+            return max(0.0, known.last + known.delay - self._clock())
+
     def failed(self, address: str, login: str) -> float:
         """Note a wrong password; returns the seconds to wait before it is answered."""
         with self._lock:
-            counts = [self._count(key) for key in (("address", network(address)), ("login", login))]
-        delay: float = self._rules.delay_seconds * 2 ** min(max(counts) - 1, 30)
-        return min(self._rules.longest_delay_seconds, delay)
+            noted = [self._note(key) for key in (("address", network(address)), ("login", login))]
+            doubled: float = self._rules.delay_seconds * 2 ** min(max(each.count for each in noted) - 1, 30)
+            delay = min(self._rules.longest_delay_seconds, doubled)
+            for each in noted:
+                each.delay = delay
+        return delay
 
     def succeeded(self, address: str, login: str) -> None:
         """Forget the failures of a login that came in, and remember where it came in from.
@@ -105,13 +123,13 @@ class Throttle:
         with self._lock:
             return sum(self._banned(key) > 0 for key in list(self._failures))
 
-    def _count(self, key: tuple[str, str]) -> int:
+    def _note(self, key: tuple[str, str]) -> _Failures:
         now = self._clock()
         known = self._failures.get(key)
         fresh = known is None or now - known.last > self._rules.ban_seconds
         failures = _Failures(count=1 if fresh or known is None else known.count + 1, last=now)
         _remember(self._failures, key, failures)
-        return failures.count
+        return failures
 
     def _banned(self, key: tuple[str, str]) -> float:
         """Seconds that the ban lasts; 0 when there is none."""

@@ -194,3 +194,34 @@ def test_a_pinned_dialect_reaches_the_reader(example: Configuration) -> None:
     stadtwerk = next(source for source in example.sources.source if source.name == "stadtwerk")
     hints = stadtwerk.hints()
     assert (hints.encoding, hints.delimiter, hints.quote) == ("cp1252", ";", None)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        ("PASSIVE_PORTS", "[5002, 5000]", "5002, is above the last one, 5000"),
+        ("PASSIVE_PORTS", "[70000, 70010]", "65535"),
+        ("MASQUERADE", "hello", "no IPv4 address"),
+        ("MASQUERADE", "2001:db8::1", "no IPv4 address"),
+    ],
+)
+def test_ftp_settings_that_cannot_work(monkeypatch: pytest.MonkeyPatch, variable: str, value: str, told: str) -> None:
+    monkeypatch.setenv(f"INGESTD_FTP__{variable}", value)
+    with pytest.raises(Misconfigured, match=told):
+        settings.read(CONFIG)
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    """A reload must not end the daemon for it."""
+    shutil.copytree(CONFIG, tmp_path / "config")
+    (tmp_path / "config" / "sources.toml").unlink()
+    (tmp_path / "config" / "sources.toml").mkdir()
+    with pytest.raises(Misconfigured, match="cannot be read: Is a directory"):
+        settings.read(tmp_path / "config")
+
+
+def test_a_file_without_any_source_is_more_likely_half_saved(tmp_path: Path) -> None:
+    shutil.copytree(CONFIG, tmp_path / "config")
+    (tmp_path / "config" / "sources.toml").write_text("")
+    with pytest.raises(Misconfigured, match="source"):
+        settings.read(tmp_path / "config")

@@ -78,3 +78,19 @@ def test_the_memory_is_bounded() -> None:
     for number in range(throttle._LONGEST_MEMORY + 10):
         throttled.failed(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", "acme")
     assert len(throttled._failures) == throttle._LONGEST_MEMORY
+
+
+def test_guesses_in_many_sessions_are_no_quicker_than_in_one() -> None:
+    """Until the last wrong one of an address is answered, none is looked at; a partner that is known there goes on."""
+    clock = Clock()
+    throttled = Throttle(ThrottleRules(delay_seconds=2.0), clock=clock)
+    throttled.succeeded("198.51.100.7", "acme")
+    assert throttled.too_soon("192.0.2.1", "acme") == 0.0
+    assert throttled.failed("192.0.2.1", "bravo") == 2.0
+    assert throttled.too_soon("192.0.2.1", "acme") == 2.0
+    assert throttled.too_soon("192.0.2.9", "bravo") == 0.0
+    throttled.failed("198.51.100.7", "charlie")
+    assert throttled.too_soon("198.51.100.7", "acme") == 0.0
+    assert throttled.too_soon("198.51.100.7", "charlie") == 2.0
+    clock.now = 2.0
+    assert throttled.too_soon("192.0.2.1", "acme") == 0.0

@@ -37,6 +37,9 @@ SUFFIXES = {
 LARGEST = 1024 * 1024
 """bytes of a companion that is read; a list of the digests of ten thousand files is smaller"""
 
+_MOST_DIGITS = 9
+"""of a count: more records than any file may have; stores keep it as an integer"""
+
 _COMPANION = re.compile(r"(.+)(\.(?:done|ok|sha256|md5|count))", re.IGNORECASE | re.ASCII | re.DOTALL)
 _DIGITS = {Kind.SHA256: 64, Kind.MD5: 32}  # hexadecimal
 
@@ -82,7 +85,10 @@ def _count(text: str, name: str) -> str:
     found = _NUMBER.search(text.replace(name, " "))
     if found is None:
         raise _unreadable(name, "has no whole number in it")
-    return re.sub(r"[.,']", "", found[0]).lstrip("0") or "0"
+    count = re.sub(r"[.,']", "", found[0]).lstrip("0") or "0"
+    if len(count) > _MOST_DIGITS:
+        raise _unreadable(name, "gives a number that no file has records")
+    return count
 
 
 def _digest(kind: Kind, text: str, name: str) -> str:

@@ -82,7 +82,7 @@ class DropFolder:
         self._audit: Any = audit or structlog.get_logger("ingestd.folder")
         self._taking = Taking(landing, _custody(options, memory), self._audit)
         self._taken = Taken()
-        self._digests = Digests()
+        self._digests = Digests(beat)
         self._seen: dict[Path, Observation] = {}
         self._told: set[tuple[str, Path]] = set()
         self._watching = False

@@ -22,7 +22,9 @@ _CHUNK = 1024 * 1024  # bytes
 class Digests:
     """Whether files are what their companions say; each is read once, until one of the two changes."""
 
-    def __init__(self) -> None:
+    def __init__(self, beat: Callable[[], None]) -> None:
+        """`beat` is called for every piece that is read."""
+        self._beat = beat
         self._known: dict[Path, tuple[tuple[Mark, ...], bool]] = {}
 
     def fits(self, file: Found, companions: Sequence[Found]) -> bool:
@@ -30,15 +32,21 @@ class Digests:
         marks = (file.mark, *(companion.mark for companion in companions))
         known = self._known.get(file.path)
         if known is None or known[0] != marks:
-            known = self._known[file.path] = (marks, all(_fits(file, companion) for companion in companions))
+            known = self._known[file.path] = (marks, self._fit(file, companions))
         return known[1]
 
     def forget_all_but(self, present: Collection[Path]) -> None:
         """Forget the files that have gone."""
         self._known = {path: known for path, known in self._known.items() if path in present}
 
+    def _fit(self, file: Found, companions: Sequence[Found]) -> bool:
+        """A file that is too large is refused whatever it says; to read it would only take time."""
+        if file.status.st_size > file.options.limit:
+            return True
+        return all(_fits(file, companion, self._beat) for companion in companions)
 
-def _fits(file: Found, companion: Found) -> bool:
+
+def _fits(file: Found, companion: Found, beat: Callable[[], None]) -> bool:
     assert companion.kind is not None
     # What the sender has chosen; nothing else is guarded by it.
     digest = hashlib.sha256() if companion.kind is Kind.SHA256 else hashlib.md5(usedforsecurity=False)
@@ -48,6 +56,7 @@ def _fits(file: Found, companion: Found) -> bool:
         with _opened(file) as reader:
             while chunk := reader.read(_CHUNK):
                 digest.update(chunk)
+                beat()
     except (OSError, Rejected):  # told when they are taken
         return False
     return digest.hexdigest() == said

@@ -32,6 +32,8 @@ class Gate:
         """Look at a password: slow, so not on a loop. Raises Unavailable when logins cannot be looked up."""
         if banned := self.throttle.refusal(address, login):
             return Refused(reason="banned", banned=banned)
+        if wait := self.throttle.too_soon(address, login):
+            return Refused(reason="too soon after a wrong password", delay=wait)
         account = self.accounts.find(login)
         if not self.passwords.verify(account, password) or account is None:
             return self.failed(login, address=address, reason="wrong login or password")

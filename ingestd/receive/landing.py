@@ -42,12 +42,12 @@ class Receipt:
     """What companions have to do with it."""
 
     def __str__(self) -> str:
-        kept = f"{self.size} bytes, sha256 {self.sha256}"
+        kept, told = f"{self.size} bytes, sha256 {self.sha256}", f"; {self.told}" if self.told else ""
         if self.delivery_id is None:
             return f"companion received: {self.told}"
         if self.duplicate_of is not None:
-            return f"duplicate of delivery {self.duplicate_of}: {kept}"
-        return f"delivery {self.delivery_id} received: {kept}{f'; {self.told}' if self.told else ''}"
+            return f"duplicate of delivery {self.duplicate_of}: {kept}{told}"
+        return f"delivery {self.delivery_id} received: {kept}{told}"
 
 
 class Landing:
@@ -91,14 +91,14 @@ class Landing:
             incoming.close()
         if recorded.duplicate_of is not None:
             self._spool.discard(landed.key)
-        elif not recorded.held:
+        if recorded.proved or (recorded.duplicate_of is None and not recorded.held):
             self._ring()
         return Receipt(
             delivery_id=recorded.delivery_id,
             size=landed.size,
             sha256=landed.sha256,
             duplicate_of=recorded.duplicate_of,
-            told=self._settled(arrival) if recorded.held else "",
+            told=self._told(arrival, recorded),
         )
 
     def _accept_companion(self, incoming: Incoming, arrival: Arrival, about: str, kind: Kind) -> Receipt:
@@ -111,6 +111,11 @@ class Landing:
             return Receipt(delivery_id=None, size=incoming.size, sha256=incoming.digest(), told=told)
         finally:
             incoming.close()
+
+    def _told(self, arrival: Arrival, recorded: Recorded) -> str:
+        if recorded.proved:
+            return f"that proves it: {arrival.evidence}"
+        return self._settled(arrival) if recorded.held else ""
 
     def _settled(self, arrival: Arrival) -> str:
         """What companions say about a file that was held; it is recorded, so the sweep can settle it as well."""

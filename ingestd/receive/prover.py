@@ -24,6 +24,7 @@ from ingestd.store.proofs import REVIVABLE, Companion, Proofs
 log = structlog.get_logger()
 
 _CHUNK = 1024 * 1024
+_WAITS = "it waits for"
 _LOADED = (State.COMPLETED, State.COMPLETED_WITH_REJECTS)
 
 
@@ -141,6 +142,7 @@ class Prover:
         self._rules = rules
         self._ring = ring
         self._clock = clock
+        self._told: set[int] = set()
 
     def holds(self, arrival: Arrival) -> bool:
         """True when a file that came so may not be loaded before a companion proves it."""
@@ -172,7 +174,7 @@ class Prover:
         judgement = judge(delivery, said, self._rules(delivery.source), md5)
         if judgement is None:
             waits = delivery.state is State.RECEIVED
-            return f"it waits for {delivery.name}.sha256, .md5, .done or .count" if waits else ""
+            return f"{_WAITS} {delivery.name}.sha256, .md5, .done or .count" if waits else ""
         if isinstance(judgement, Rejected):
             return self._refused(delivery, judgement)
         nothing_new = all(each.delivery_id is not None for each in said) and delivery.state is not State.RECEIVED
@@ -211,19 +213,37 @@ class Prover:
 
     def sweep(self) -> None:
         """Settle what a crash left, refuse what has waited too long, forget companions whose file never came."""
-        for delivery in self._proofs.waiting():
-            try:
-                if self._late(delivery):
-                    self._proofs.refuse(delivery, _missing(delivery, self._rules(delivery.source).wait))
-                else:
-                    self.settle(delivery.source, delivery.folder, delivery.name)
-            except Rejected as why:
-                log.info("delivery_refused_late", delivery=delivery.id, source=delivery.source, reason=why.message)
         now = self._clock()
-        late = [each for each in self._proofs.unused() if now - each.received_at > self._rules(each.source).wait]
-        if late:
-            self._give_up(late)
-            self._proofs.forget(late)
+        spoken_of = {(each.source, each.folder, each.name) for each in self._proofs.unused()}
+        for delivery in self._proofs.waiting():
+            late = now - delivery.received_at > self._rules(delivery.source).wait
+            if late or place_of(delivery) in spoken_of or not self._waits(delivery):
+                self._attempt(delivery, late=late)
+        late_companions = [
+            each for each in self._proofs.unused() if now - each.received_at > self._rules(each.source).wait
+        ]
+        if late_companions:
+            self._give_up(late_companions)
+            self._proofs.forget(late_companions)
+
+    def _waits(self, delivery: Delivery) -> bool:
+        """Whether a file without companions has to wait at all: what its source demands may have changed."""
+        return judge(delivery, (), self._rules(delivery.source), str) is None
+
+    def _attempt(self, delivery: Delivery, *, late: bool) -> None:
+        """One delivery that meets a fault must not hold up the others, nor end the doors."""
+        try:
+            told = self.settle(delivery.source, delivery.folder, delivery.name)
+            if late and told.startswith(_WAITS):
+                self._proofs.refuse(delivery, _missing(delivery, self._rules(delivery.source).wait))
+        except Rejected as why:
+            log.info("delivery_refused_late", delivery=delivery.id, source=delivery.source, reason=why.message)
+        except Exception:
+            if delivery.id not in self._told:
+                self._told.add(delivery.id)
+                log.exception("proof_fault", delivery=delivery.id, source=delivery.source)
+        else:
+            self._told.discard(delivery.id)
 
     def _give_up(self, late: Sequence[Companion]) -> None:
         """No other file has come: so these spoke of the one that had been loaded, and it is not what they say."""
@@ -233,12 +253,6 @@ class Prover:
                 reason = f"{companion.file} says {companion.value}, which came after it was loaded and does not fit"
                 self._proofs.note(delivery, f"{delivery.evidence}; {reason}")
                 log.warning("delivery_disproved", delivery=delivery.id, source=delivery.source, reason=reason)
-
-    def _late(self, delivery: Delivery) -> bool:
-        rules = self._rules(delivery.source)
-        md5 = functools.cache(lambda: self._md5(delivery))
-        waits = judge(delivery, concerning(delivery, self._proofs.of(delivery), md5), rules, md5) is None
-        return waits and self._clock() - delivery.received_at > rules.wait
 
     def _md5(self, delivery: Delivery) -> str:
         digest = hashlib.md5(usedforsecurity=False)
@@ -256,6 +270,11 @@ def _changes(delivery: Delivery, judgement: Proven) -> bool:
     if delivery.reason_code == "control_total_mismatch":
         return judgement.expected_records != delivery.expected_records
     return True
+
+
+def place_of(delivery: Delivery) -> tuple[str, str, str]:
+    """Under what a companion speaks of a delivery; capitals of a campaign's folder do not count."""
+    return delivery.source, delivery.folder.lower(), delivery.name
 
 
 def _missing(delivery: Delivery, waited: timedelta) -> Rejected:

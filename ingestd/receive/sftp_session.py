@@ -157,6 +157,10 @@ class SshSession(asyncssh.SSHServer):
     def auth_completed(self) -> None:
         """The client has proven who it is."""
         assert self._checked is not None, "asyncssh comes here only after one of the two checks above"
+        if self.desk.gate.accounts.find(self._checked.login) != self._checked:
+            self.audit("login_refused", login=self._checked.login, reason="the login has changed meanwhile")
+            self.dismiss("your login has changed; log in again")
+            return
         self.account = self._checked
         self.desk.gate.throttle.succeeded(self.peer, self.account.login)
         self.touch()

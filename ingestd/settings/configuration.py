@@ -47,6 +47,8 @@ def _file(path: Path, part: type[Part]) -> Part:
         values = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as missing:
         raise Misconfigured(str(path), "file", "is missing") from missing
+    except OSError as problem:
+        raise Misconfigured(str(path), "file", f"cannot be read: {problem.strerror}") from problem
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
         raise Misconfigured(str(path), "syntax", str(problem)) from problem
     try:

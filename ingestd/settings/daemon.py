@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from ipaddress import IPv4Address
+from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from ingestd.settings.frozen import Frozen
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+
+
+def _ascending(ports: tuple[int, int]) -> tuple[int, int]:
+    if ports[0] > ports[1]:
+        raise ValueError(f"the first port, {ports[0]}, is above the last one, {ports[1]}")
+    return ports
+
+
+def _ipv4(address: str) -> str:
+    try:
+        return str(IPv4Address(address))
+    except ValueError as problem:
+        raise ValueError("is no IPv4 address; clients with IPv6 need none") from problem
 
 
 class StoreSettings(Frozen):
@@ -28,8 +44,12 @@ class FtpSettings(Frozen):
     tls: Literal["off", "offered", "required"] = Field(
         "offered", description="`required` refuses logins and data in the clear; `off` is for trusted networks only"
     )
-    passive_ports: tuple[int, int] | None = Field(None, description="first and last port for data connections")
-    masquerade: str | None = Field(None, description="IPv4 address told to clients behind a NAT")
+    passive_ports: Annotated[tuple[Port, Port], AfterValidator(_ascending)] | None = Field(
+        None, description="first and last port for data connections"
+    )
+    masquerade: Annotated[str, AfterValidator(_ipv4)] | None = Field(
+        None, description="IPv4 address told to clients behind a NAT"
+    )
     max_connections: int = Field(1100, ge=1, description="sessions at once")
     idle_seconds: int = Field(300, ge=1, description="seconds without a command after which a session is closed")
     transfer_seconds: int = Field(60, ge=1, description="seconds without a byte after which a transfer is cut off")

@@ -138,7 +138,8 @@ class Source(Frozen):
 class Sources(Frozen):
     """`config/sources.toml`."""
 
-    source: tuple[Source, ...] = ()
+    source: Annotated[tuple[Source, ...], Field(min_length=1)]
+    """At least one: an empty file is more likely half saved than meant, and would shut every partner out."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Sources:

@@ -57,6 +57,8 @@ class Ledger:
             previous = None if duplicate_of else _earlier_version(connection, arrival)
             held = duplicate_of is None and (hold or (heed and _spoken_of(connection, arrival)))
             queued = duplicate_of is None and not held
+            proved = duplicate_of is not None and self._prove(connection, duplicate_of, arrival)
+            held = held or (duplicate_of is not None and _waits(connection, duplicate_of))
             moment = self.clock()
             values = {
                 **dataclasses.asdict(arrival),
@@ -75,7 +77,22 @@ class Ledger:
             delivery_id: int = inserted[0]
             if queued:
                 self.submit(connection, delivery_id)
-        return Recorded(delivery_id=delivery_id, duplicate_of=duplicate_of, previous_version=previous, held=held)
+        return Recorded(
+            delivery_id=delivery_id, duplicate_of=duplicate_of, previous_version=previous, held=held, proved=proved
+        )
+
+    def _prove(self, connection: Connection, delivery_id: int, again: Arrival) -> bool:
+        """The same file has come again in a way that proves it: what waited for a proof is let into the queue."""
+        if again.completeness is not Completeness.PROVEN:
+            return False
+        waiting = update(deliveries).where(deliveries.c.id == delivery_id, deliveries.c.state == State.RECEIVED)
+        evidence = f"{again.evidence}, when it came again by {again.protocol}"
+        known = {"completeness": Completeness.PROVEN, "evidence": evidence}
+        queued = {"state": State.QUEUED, "queued_at": self.clock()}
+        if connection.execute(waiting.values({**known, **queued})).rowcount == 0:
+            return False
+        self.submit(connection, delivery_id)
+        return True
 
     def known_spool_key(self, key: str) -> bool:
         """Whether a delivery names this file of the spool."""
@@ -189,7 +206,8 @@ class Ledger:
         Another campaign's folder is another place: one list may be meant for two campaigns.
         """
         table = deliveries.c
-        place = (table.source == delivery.source, table.folder == delivery.folder, table.id < delivery.id)
+        folder = func.lower(table.folder) == delivery.folder.lower()
+        place = (table.source == delivery.source, folder, table.id < delivery.id)
         earlier = (table.sha256 == delivery.sha256, *place, table.state.in_(_LOADED_OR_WILL_BE))
         with reading(self.engine) as connection:
             return connection.scalar(select(deliveries.c.id).where(*earlier).order_by(deliveries.c.id).limit(1))
@@ -258,9 +276,9 @@ def _mine(delivery: Delivery) -> tuple[Any, ...]:
 
 
 def _same_name(place: Arrival | Delivery) -> tuple[Any, ...]:
-    """The folder counts: it names the campaign, and one file may be meant for two campaigns."""
+    """The folder counts, not its capitals: it names the campaign, and one file may be meant for two campaigns."""
     table = deliveries.c
-    return table.source == place.source, table.folder == place.folder, table.name == place.name
+    return table.source == place.source, func.lower(table.folder) == place.folder.lower(), table.name == place.name
 
 
 def _same_file(connection: Connection, place: Arrival | Delivery, sha256: str) -> int | None:
@@ -271,10 +289,15 @@ def _same_file(connection: Connection, place: Arrival | Delivery, sha256: str) -
     return connection.scalar(select(table.id).where(*same, *alive).order_by(table.id).limit(1))
 
 
+def _waits(connection: Connection, delivery_id: int) -> bool:
+    """Whether a delivery is not queued yet."""
+    return connection.scalar(select(deliveries.c.state).where(deliveries.c.id == delivery_id)) == State.RECEIVED
+
+
 def _spoken_of(connection: Connection, arrival: Arrival) -> bool:
     """Whether a companion has come before its file."""
     table = companions.c
-    about = (table.source == arrival.source, table.folder == arrival.folder, table.name == arrival.name)
+    about = (table.source == arrival.source, table.folder == arrival.folder.lower(), table.name == arrival.name)
     return connection.scalar(select(table.id).where(*about, table.delivery_id.is_(None)).limit(1)) is not None
 
 

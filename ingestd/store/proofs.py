@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, delete, insert, select, update
+from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 
 from ingestd.errors import Rejected
 from ingestd.model import Completeness, Delivery, State
@@ -57,7 +57,7 @@ class Proofs:
 
     def keep(self, *, source: str, folder: str, name: str, kind: str, value: str, file: str) -> None:
         """Notes what a companion says about the file `name`; a new one takes the place of one that nothing used yet."""
-        about = {"source": source, "folder": folder, "name": name, "kind": kind}
+        about = {"source": source, "folder": folder.lower(), "name": name, "kind": kind}
         with writing(self.engine) as connection:
             # The same lock as `Ledger.record` takes: either it sees this companion, or we see its delivery.
             connection.execute(select(sources.c.id).where(sources.c.name == source).with_for_update())
@@ -69,8 +69,8 @@ class Proofs:
     def concerned(self, *, source: str, folder: str, name: str) -> Delivery | None:
         """The newest delivery of a name, which a companion speaks of; None when it has not come yet."""
         table = deliveries.c
-        about = (table.source == source, table.folder == folder, table.name == name, table.state != State.DUPLICATE)
-        query = select(deliveries).where(*about).order_by(table.id.desc()).limit(1)
+        about = (table.source == source, func.lower(table.folder) == folder.lower(), table.name == name)
+        query = select(deliveries).where(*about, table.state != State.DUPLICATE).order_by(table.id.desc()).limit(1)
         with reading(self.engine) as connection:
             row = connection.execute(query).mappings().one_or_none()
         return None if row is None else delivery_of(row)
@@ -78,7 +78,7 @@ class Proofs:
     def of(self, delivery: Delivery) -> list[Companion]:
         """What was said about a delivery, and what waits for a file of its name; of each kind the last."""
         table = companions.c
-        about = (table.source == delivery.source, table.folder == delivery.folder, table.name == delivery.name)
+        about = (table.source == delivery.source, table.folder == delivery.folder.lower(), table.name == delivery.name)
         mine = table.delivery_id.is_(None) | (table.delivery_id == delivery.id)
         query = select(*_SAID).where(*about, mine).order_by(table.id)
         with reading(self.engine) as connection:

@@ -131,7 +131,7 @@ def test_a_count_without_a_number_is_told(text: str) -> None:
         parse(Kind.COUNT, text.encode(), "x.csv")
 
 
-@given(st.integers(0, 10**40), st.sampled_from(["{}", "{}\n", "rows: {}", "{} records in x.csv"]))
+@given(st.integers(0, 10**9 - 1), st.sampled_from(["{}", "{}\n", "rows: {}", "{} records in x.csv"]))
 def test_every_count_is_read_as_it_was_written(number: int, form: str) -> None:
     assert parse(Kind.COUNT, form.format(number).encode(), "x.csv") == str(number)
 

@@ -73,7 +73,9 @@ def test_a_slow_writer_who_pauses_is_not_refused(
     """And the digest of what lies there is computed once, not at every look."""
     computed: list[str] = []
     fits = folder_beside._fits
-    monkeypatch.setattr(folder_beside, "_fits", lambda file, said: computed.append(file.name) or fits(file, said))
+    monkeypatch.setattr(
+        folder_beside, "_fits", lambda file, said, beat: computed.append(file.name) or fits(file, said, beat)
+    )
     folder = make()
     (drop / "x.csv.sha256").write_bytes(SHA256)
     with (drop / "x.csv").open("ab", buffering=0) as writer:
@@ -85,6 +87,18 @@ def test_a_slow_writer_who_pauses_is_not_refused(
     assert quiet_scan(folder, clock) == 1
     assert [landed.size for _, landed in ledger.rows] == [4]
     assert computed == ["x.csv"] * 2
+
+
+def test_a_file_that_is_too_large_is_refused_unread(
+    make: Make, drop: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sparse one of many gigabytes would hold up the scan for minutes."""
+    monkeypatch.setattr(folder_beside, "_fits", lambda *_: pytest.fail("it was read"))
+    (drop / "x.csv.sha256").write_bytes(SHA256)
+    with (drop / "x.csv").open("wb") as file:
+        file.truncate(1 << 40)
+    assert quiet_scan(make(), clock) == 0
+    assert "larger than" in (drop / "rejected" / "x.csv.reason.txt").read_text()
 
 
 def test_a_file_that_stays_wrong_is_taken_and_judged_by_the_landing(

@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
+from structlog.testing import capture_logs
 
 from ingestd.dispatch.local import LocalDispatcher
 from ingestd.errors import Rejected, Unavailable
@@ -49,10 +50,10 @@ class Office:
     def now(self) -> datetime:
         return datetime.now(UTC) + self.late
 
-    def send(self, name: str, content: bytes = CONTENT, *, proven: bool = False) -> Receipt:
+    def send(self, name: str, content: bytes = CONTENT, *, proven: bool = False, folder: str = "") -> Receipt:
         completeness = Completeness.PROVEN if proven else Completeness.ASSUMED
         arrival = Arrival(
-            source="nordlead", login="nordlead", peer="192.0.2.1", protocol="ftp", name=name,
+            source="nordlead", login="nordlead", peer="192.0.2.1", protocol="ftp", name=name, folder=folder,
             completeness=completeness, evidence="told by the test",
         )  # fmt: skip
         with closing(self.landing.open(LIMIT)) as incoming:
@@ -262,6 +263,64 @@ def test_a_landing_without_prover_heeds_no_companions(office: Office) -> None:
     office.landing = Landing(office.landing._spool, office.ledger, office.rings)
     office.send("x.csv")
     assert office.known().state is State.QUEUED
+
+
+def test_the_same_file_by_a_door_that_proves_it_is_not_only_a_duplicate(strict: Office) -> None:
+    """What waited is let into the queue; what waits on is told."""
+    strict.send("x.csv")
+    assert "duplicate of delivery 1" in str(again := strict.send("x.csv"))
+    assert "it waits for" in str(again)
+    rings = strict.rings.count
+    assert str(strict.send("x.csv", proven=True)).endswith("that proves it: told by the test")
+    assert (strict.known().state, strict.known().completeness) == (State.QUEUED, Completeness.PROVEN)
+    assert "came again by ftp" in strict.known().evidence
+    assert strict.rings.count == rings + 1
+    assert str(strict.send("x.csv", proven=True)).startswith("duplicate of delivery 1")
+    assert strict.rings.count == rings + 1
+
+
+@pytest.mark.parametrize("count", ["1" * 10, "9" * 30, "20261124103000", "1" * 5_000])
+def test_a_count_that_no_file_has_is_refused_and_hurts_nobody(strict: Office, count: str) -> None:
+    assert strict.refused("x.csv.count", count.encode()).code == "companion_unreadable"
+    strict.send("x.csv")
+    strict.prover.sweep()
+    assert strict.known().state is State.RECEIVED
+
+
+def test_one_delivery_that_meets_a_fault_does_not_hold_up_the_others(
+    strict: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its bytes cannot be read, or something else that nobody foresaw; it is told once."""
+    strict.send("a.csv")
+    strict.send("b.csv")
+    strict.late = timedelta(hours=25)
+    settle = strict.prover.settle
+
+    def faulty(source: str, folder: str, name: str) -> str:
+        if name == "a.csv":
+            raise OverflowError("nobody foresaw it")
+        return settle(source, folder, name)
+
+    monkeypatch.setattr(strict.prover, "settle", faulty)
+    with capture_logs() as lines:
+        strict.prover.sweep()
+        strict.prover.sweep()
+    assert strict.known("b.csv").state is State.REFUSED
+    assert strict.known("a.csv").state is State.RECEIVED
+    assert [line["event"] for line in lines] == ["proof_fault"]
+
+
+def test_a_file_waits_no_longer_when_nothing_is_demanded_any_more(strict: Office) -> None:
+    strict.send("x.csv")
+    strict.rules = ProofRules()
+    strict.prover.sweep()
+    assert strict.known().state is State.QUEUED
+
+
+def test_capitals_of_a_campaigns_folder_do_not_count(office: Office) -> None:
+    office.send("x.csv.sha256", SHA256.encode(), folder="DK-Fibre")
+    assert "proven" in str(office.send("x.csv", folder="dk-fibre"))
+    assert str(office.send("x.csv", folder="DK-FIBRE")).startswith("duplicate of delivery 1")
 
 
 def test_companions_are_forgotten_when_their_file_never_comes(office: Office) -> None:

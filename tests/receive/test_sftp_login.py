@@ -63,6 +63,29 @@ def test_a_password_lets_in(sftp: SftpClient, audited: list[Any]) -> None:
     )  # fmt: skip
 
 
+class Revoking(Passwords):
+    """While a password is being looked at, its login is taken away."""
+
+    def __init__(self, accounts: InMemoryAccounts) -> None:
+        super().__init__(CHEAP)
+        self._accounts = accounts
+
+    def verify(self, account: Any, password: str) -> bool:
+        good = super().verify(account, password)
+        self._accounts.replace([])
+        return good
+
+
+def test_a_login_that_is_taken_away_while_it_is_checked_does_not_get_in(
+    open_sftp: Callable[..., SftpDoor], gate: Gate, accounts: InMemoryAccounts, audited: list[Any]
+) -> None:
+    door = open_sftp(gate=replace(gate, passwords=Revoking(accounts)))
+    with pytest.raises((asyncssh.Error, OSError)), SftpClient(door) as client:
+        client.do("realpath", ".")
+    wait_for(lambda: "sftp_session_end" in events(audited))
+    assert "sftp_login" not in events(audited)
+
+
 @pytest.mark.parametrize("login", ["acme", "keyonly"])
 def test_a_key_lets_in(
     sftp_door: SftpDoor,
