@@ -75,7 +75,11 @@ class SftpClient(SshClient):
 
     def __init__(self, door: SftpDoor | tuple[str, int], login: str = "acme", **options: Any) -> None:
         super().__init__(door, login, **options)
-        self.client = self.run(self.connection.start_sftp_client(path_encoding=None))
+        try:
+            self.client = self.run(self.connection.start_sftp_client(path_encoding=None))
+        except BaseException:
+            self.close()
+            raise
 
     def do(self, operation: str, *arguments: Any, **options: Any) -> Any:
         """`do("rename", a, b)` calls `rename`; texts become bytes, as they are sent."""
