@@ -47,15 +47,22 @@ def glance(number: str, region: str | None) -> str | None:
         return None
     digits = number.translate(_SEPARATORS)
     if number[0] == "+":
-        code = _code(digits[:3])
-        return None if code is None else _valid(digits[len(str(code)) :], metadata.main(code))
+        return _called(digits)
     if region is None:
         return None
     rules = metadata.home(region)
-    # An international prefix, or the calling code without one: both may also belong to the number.
-    if digits.startswith(str(rules.code)) or (rules.abroad is not None and _start(rules.abroad).match(digits)):
-        return None
-    return _valid(digits, rules)
+    if rules.abroad is not None and _start(rules.abroad).match(digits):
+        # Of a prefix with carrier codes, or before a 0, it takes more to say where it ends.
+        rest = digits.removeprefix(rules.abroad) if rules.abroad.isdigit() else "0"
+        return None if rest.startswith("0") else _called(rest)
+    # The calling code without a prefix may also be the beginning of the number.
+    return None if digits.startswith(str(rules.code)) else _valid(digits, rules)
+
+
+def _called(digits: str) -> str | None:
+    """E.164 from the digits after a plus or an international prefix."""
+    code = _code(digits[:3])
+    return None if code is None else _valid(digits[len(str(code)) :], metadata.main(code))
 
 
 def _valid(digits: str, rules: Numbering) -> str | None:
