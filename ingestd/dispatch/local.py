@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, Connection, Engine, and_, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Engine, and_, bindparam, delete, func, insert, or_, select, update
 
 from ingestd.errors import Unavailable
 from ingestd.model import State
@@ -26,6 +26,25 @@ Handler = Callable[[int], None]
 LONGEST_PAUSE = timedelta(minutes=5)
 _UNENDED = [State.QUEUED, State.RUNNING]
 """A delivery that is only received waits for the proof that it is whole, and needs no job before that."""
+
+
+_IT = jobs.c.delivery_id == bindparam("delivery")
+_MINE = and_(_IT, or_(jobs.c.worker == bindparam("taker"), jobs.c.worker.is_(None)))
+"""A job that was given to another worker meanwhile is not touched."""
+
+# Built once, which for a small delivery is half of what they cost.
+_READY = (
+    select(jobs.c.delivery_id)
+    .where(jobs.c.state == "ready", jobs.c.not_before <= bindparam("moment"))
+    .order_by(jobs.c.not_before, jobs.c.delivery_id)
+    .limit(1)
+)
+_READY_LOCKED = _READY.with_for_update(skip_locked=True)
+_TAKE = update(jobs).where(_IT).values(state="running", worker=bindparam("taker"))
+_ITS_DELIVERY_UNENDED = select(deliveries.c.id).where(
+    deliveries.c.id == bindparam("delivery"), deliveries.c.state.in_(_UNENDED)
+)
+_REMOVE = delete(jobs).where(_MINE)
 
 
 class Stop(Protocol):
@@ -93,20 +112,14 @@ class LocalDispatcher:
         return {"ready": ready, "running": found.get("running", (0, None))[0], "oldest_seconds": waiting}
 
     def _claim(self) -> int | None:
-        ready = (
-            select(jobs.c.delivery_id)
-            .where(jobs.c.state == "ready", jobs.c.not_before <= self.clock())
-            .order_by(jobs.c.not_before, jobs.c.delivery_id)
-            .limit(1)
-        )
+        moment = {"moment": self.clock()}
         with reading(self.engine) as connection:  # looking does not make other writers wait
-            if connection.scalar(ready) is None:
+            if connection.scalar(_READY, moment) is None:
                 return None
         with writing(self.engine, forgettable=True) as connection:  # a job that nobody has is given out again
-            delivery_id = connection.scalar(ready.with_for_update(skip_locked=True))
+            delivery_id: int | None = connection.scalar(_READY_LOCKED, moment)
             if delivery_id is not None:
-                taken = update(jobs).where(jobs.c.delivery_id == delivery_id)
-                connection.execute(taken.values(state="running", worker=self.worker))
+                connection.execute(_TAKE, {"delivery": delivery_id, "taker": self.worker})
         return delivery_id
 
     def _handle(self, handler: Handler, delivery_id: int) -> None:
@@ -119,21 +132,16 @@ class LocalDispatcher:
 
     def done(self, delivery_id: int) -> None:
         """Removes the job, unless the delivery was queued once more since it ended: then the job is its new one."""
-        mine = self._mine(delivery_id)
-        unended = select(deliveries.c.id).where(deliveries.c.id == delivery_id, deliveries.c.state.in_(_UNENDED))
+        mine = {"delivery": delivery_id, "taker": self.worker}
         with writing(self.engine, forgettable=True) as connection:  # a job whose delivery has ended is found done again
-            if connection.scalar(unended) is None:
-                connection.execute(delete(jobs).where(mine))
+            if connection.scalar(_ITS_DELIVERY_UNENDED, {"delivery": delivery_id}) is None:
+                connection.execute(_REMOVE, mine)
             else:
-                connection.execute(update(jobs).where(mine).values(state="ready", worker=None))
+                connection.execute(update(jobs).where(_MINE).values(state="ready", worker=None), mine)
 
     def _postpone(self, delivery_id: int) -> None:
         with writing(self.engine) as connection:
             epoch = connection.scalar(select(deliveries.c.epoch).where(deliveries.c.id == delivery_id)) or 1
             pause = min(self.retry * 2 ** min(epoch - 1, 10), LONGEST_PAUSE)
-            again = update(jobs).where(self._mine(delivery_id))
-            connection.execute(again.values(state="ready", worker=None, not_before=self.clock() + pause))
-
-    def _mine(self, delivery_id: int) -> ColumnElement[bool]:
-        """A job that was given to another worker meanwhile is not touched."""
-        return and_(jobs.c.delivery_id == delivery_id, or_(jobs.c.worker == self.worker, jobs.c.worker.is_(None)))
+            again = update(jobs).where(_MINE).values(state="ready", worker=None, not_before=self.clock() + pause)
+            connection.execute(again, {"delivery": delivery_id, "taker": self.worker})

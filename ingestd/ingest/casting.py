@@ -52,9 +52,14 @@ def dates(text: pl.Series, order: str) -> pl.Series:
         if _all_read(text, result):
             break
         # The gate stands before the parser, which would take "12-11-10" for a day of the year 12.
-        gated = _where(text, text.str.contains(gate)).str.slice(0, 10 if "00:00" in gate else None)
-        result = _either(result, gated.str.to_date(form, strict=False))
+        through = text.str.contains(gate)
+        if through.any():  # most files write all their dates in one way
+            result = _either(result, _day(_where(text, through), gate, form))
     return _where(result, result.dt.year().is_between(*_YEARS))
+
+
+def _day(gated: pl.Series, gate: str, form: str) -> pl.Series:
+    return gated.str.slice(0, 10 if "00:00" in gate else None).str.to_date(form, strict=False)
 
 
 def instants(text: pl.Series, order: str, timezone: str) -> pl.Series:
@@ -69,7 +74,10 @@ def instants(text: pl.Series, order: str, timezone: str) -> pl.Series:
         for time_gate, time_form in _TIMES:
             if _all_read(text, result):
                 break
-            gated = _where(local, local.str.contains(gate.rstrip("$") + time_gate)).str.replace("T", " ", literal=True)
+            through = local.str.contains(gate.rstrip("$") + time_gate)
+            if not through.any():
+                continue
+            gated = _where(local, through).str.replace("T", " ", literal=True)
             naive = gated.str.to_datetime(f"{form} {time_form}", time_unit="us", strict=False)
             wall = naive.dt.replace_time_zone(timezone, ambiguous="earliest", non_existent="null")
             result = _either(result, wall.dt.convert_time_zone("UTC"))
@@ -79,6 +87,8 @@ def instants(text: pl.Series, order: str, timezone: str) -> pl.Series:
 def countries(text: pl.Series, codes: Mapping[str, str]) -> pl.Series:
     """ISO 3166-1 alpha-2 codes; `codes` has them by header key."""
     known = {name: codes.get(header_key(name)) for name in text.unique() if name is not None}
+    if all(name == code for name, code in known.items()):
+        return text
     return text.replace_strict(known, default=None, return_dtype=pl.String)
 
 
@@ -95,8 +105,12 @@ def _all_read(text: pl.Series, result: pl.Series) -> bool:
 
 
 def _where(values: pl.Series, mask: pl.Series) -> pl.Series:
+    if mask.all(ignore_nulls=False):
+        return values
     return values.zip_with(mask.fill_null(value=False), pl.Series([None], dtype=values.dtype))
 
 
 def _either(first: pl.Series, second: pl.Series) -> pl.Series:
+    if first.null_count() == first.len():
+        return second
     return first.zip_with(first.is_not_null(), second)

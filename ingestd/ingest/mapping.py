@@ -38,7 +38,7 @@ def apply(sheet: Sheet, schema: Schema, saved: Mapping[str, str]) -> Mapped:
     # By name and not by pl.col, which takes a header such as "^phone$" for a pattern.
     texts = pl.DataFrame([sheet.cells[header].alias(field) for field, header in columns.items()])
     plain = texts.with_columns(pl.all().str.strip_chars())
-    changed = (texts != plain).sum().row(0)
+    changed = [int((texts[field] != plain[field]).sum()) for field in texts.columns]
     return Mapped(
         columns=columns,
         ignored=tuple(header for header in sheet.header if header not in columns.values()),

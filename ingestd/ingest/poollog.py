@@ -1,8 +1,8 @@
 """The pool log: the fate of every record of a delivery, in file order (READING.md, "What the pool log holds").
 
-It is written once, compressed and columnar, under `<delivery>/<epoch>`, and made durable before the loading
-transaction commits; the downloads are rendered from it. Cells that a spreadsheet would run as a formula are quoted
-in the operator's CSV files; the rejected records are returned as the bytes that came.
+It is written once, compressed and columnar (Arrow IPC streams), under `<delivery>/<epoch>`, and made durable before the
+loading transaction commits; the downloads are rendered from it. Cells that a spreadsheet would run as a formula are
+quoted in the operator's CSV files; the rejected records are returned as the bytes that came.
 """
 
 from __future__ import annotations
@@ -32,6 +32,9 @@ ERROR_COLUMNS = (
     "row", "line_start", "stage", "code", "severity", "column", "field", "value", "message", "suggestion",
 )  # fmt: skip
 KINDS = ("full", "errors", "rejected", "original", "summary")
+
+ROWS, PROBLEMS = "rows.arrows", "problems.arrows"
+"""Streams and not Parquet: as small, written in half the time, and for a small file in a tenth."""
 
 CHUNK = 5_000
 """Rows rendered at once (WEB.md: one row at a time took 45 s for 300,000 rows, chunks 1.2 s)."""
@@ -77,17 +80,34 @@ class PoolLog:
         return facts
 
     def rows(self) -> pl.DataFrame:
-        """`row, line_start, line_end, outcome, lead_id, owner, owner_kind, ownership_code, phone_as_read, phone`."""
-        return pl.read_parquet(self.folder / "rows.parquet")
+        """`row, line_start, line_end, outcome, lead_id, owner, owner_kind, ownership_code, phone_as_read, phone`.
+
+        Raises Unavailable when there are not as many as were written: a stream may end early without an error.
+        """
+        rows = pl.read_ipc_stream(self.folder / ROWS)
+        expected = self.summary["rows"]
+        if rows.height != expected:
+            raise Unavailable(f"the pool log {self.folder} is damaged: {rows.height} of {expected} rows are left")
+        return rows
 
     def problems(self) -> pl.DataFrame:
-        """The table of problems with `line_start`."""
-        return pl.read_parquet(self.folder / "problems.parquet")
+        """The table of problems with `line_start`; raises Unavailable when it is not whole."""
+        expected = sum(group["count"] for group in self.summary["errors"])
+        if not expected:
+            return problems.empty().with_columns(pl.lit(None, dtype=pl.UInt32).alias("line_start"))
+        found = pl.read_ipc_stream(self.folder / PROBLEMS)
+        if found.height != expected:
+            raise Unavailable(f"the pool log {self.folder} is damaged: {found.height} of {expected} problems are left")
+        return found
 
     def full(self, *, as_json: bool = False) -> Iterator[bytes]:
         """Every record in file order, in pieces of CSV or of JSON lines."""
-        rows = self.rows().join(_told(self.problems()), on="row", how="left", maintain_order="left")
-        told = rows.with_columns(pl.col("errors").fill_null("")).select(ROW_COLUMNS)
+        rows = self.rows()
+        if self.summary["errors"]:
+            joined = rows.join(_told(self.problems()), on="row", how="left", maintain_order="left")
+            told = joined.with_columns(pl.col("errors").fill_null("")).select(ROW_COLUMNS)
+        else:
+            told = rows.with_columns(pl.lit("").alias("errors")).select(ROW_COLUMNS)
         return _json_lines(told) if as_json else _csv(told)
 
     def errors(self, *, as_json: bool = False) -> Iterator[bytes]:
@@ -106,24 +126,29 @@ def write(
 ) -> PoolLog:
     """Writes a new log and makes it durable; `rows` has an outcome for every record. Raises Unavailable."""
     assert rows.height == origin.records.height
-    placed = found.join(rows.select("row", "line_start"), on="row", how="left", validate="m:1", maintain_order="left")
-    refused = rows.filter(pl.col("outcome") == Outcome.REJECTED)
+    refused = rows["row"].filter(rows["outcome"] == str(Outcome.REJECTED))
     with _kept(folder):
-        rows.write_parquet(folder / "rows.parquet", compression="zstd", compression_level=1)
-        placed.write_parquet(folder / "problems.parquet", compression="zstd", compression_level=1)
+        rows.write_ipc_stream(folder / ROWS, compression="zstd")
+        if not found.is_empty():
+            _placed(found, rows).write_ipc_stream(folder / PROBLEMS, compression="zstd")
         if not refused.is_empty():
-            (folder / "rejected.bin").write_bytes(_original_bytes(origin, refused["row"]))
-        return _seal(folder, {**header, "errors": _grouped(found)})
+            (folder / "rejected.bin").write_bytes(_original_bytes(origin, refused))
+        return _seal(folder, {**header, "rows": rows.height, "errors": _grouped(found)})
 
 
 def write_refusal(folder: Path, *, header: Mapping[str, Any]) -> PoolLog:
     """The log of a file that was refused as a whole: its header says why; there are no records. Raises Unavailable."""
     empty = {name: pl.String for name in ROW_COLUMNS if name not in ("row", "errors")}
-    placed = problems.empty().with_columns(pl.lit(None, dtype=pl.UInt32).alias("line_start"))
+    rows = pl.DataFrame(schema={"row": pl.UInt32, **empty})
     with _kept(folder):
-        pl.DataFrame(schema={"row": pl.UInt32, **empty}).write_parquet(folder / "rows.parquet")
-        placed.write_parquet(folder / "problems.parquet")
-        return _seal(folder, {**header, "errors": []})
+        rows.write_ipc_stream(folder / ROWS, compression="zstd")
+        return _seal(folder, {**header, "rows": 0, "errors": []})
+
+
+def _placed(found: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
+    """The problems with the lines on which their records start."""
+    lines = rows.select("row", "line_start")
+    return found.join(lines, on="row", how="left", validate="m:1", maintain_order="left")
 
 
 def outcomes(origin: Origin, ended: pl.DataFrame, rejected: pl.Series) -> pl.DataFrame:
@@ -179,6 +204,8 @@ def _all(rows: pl.Series, outcome: Outcome) -> pl.DataFrame:
 
 def _grouped(found: pl.DataFrame) -> list[dict[str, Any]]:
     """Problems by code and column: count, first example and what to do, the most frequent first."""
+    if found.is_empty():
+        return []
     groups = found.group_by("stage", "code", "severity", "column", maintain_order=True).agg(
         pl.len().alias("count"), pl.first("row").alias("first_row"), pl.first("message"), pl.first("suggestion")
     )
@@ -208,7 +235,7 @@ def _kept(folder: Path) -> Iterator[None]:
 
 
 def _seal(folder: Path, header: Mapping[str, Any]) -> PoolLog:
-    (folder / "header.json").write_text(json.dumps(header, ensure_ascii=False, indent=1), encoding="utf-8")
+    (folder / "header.json").write_text(json.dumps(header, ensure_ascii=False), encoding="utf-8")
     for path in (*folder.iterdir(), folder, folder.parent, folder.parent.parent):
         descriptor = os.open(path, os.O_RDONLY)
         try:
@@ -220,7 +247,7 @@ def _seal(folder: Path, header: Mapping[str, Any]) -> PoolLog:
 
 def _csv(frame: pl.DataFrame) -> Iterator[bytes]:
     """RFC 4180 in UTF-8, safe to open in a spreadsheet, in pieces of CHUNK rows."""
-    safe = frame.with_columns(_defused(name) for name, kind in frame.schema.items() if kind == pl.String)
+    safe = frame.with_columns(_defused(column) for column in frame.get_columns() if column.dtype == pl.String)
     line = io.StringIO()
     csv.writer(line).writerow(frame.columns)
     yield line.getvalue().encode()
@@ -233,8 +260,11 @@ def _json_lines(frame: pl.DataFrame) -> Iterator[bytes]:
         yield piece.write_ndjson().encode()
 
 
-def _defused(name: str) -> pl.Expr:
+def _defused(text: pl.Series) -> pl.Series:
     """The text of a column, with an apostrophe before whatever a spreadsheet would run (OWASP, CSV injection)."""
-    text = pl.col(name)
-    runs = text.str.contains(_FORMULA) & ~text.str.contains(_HARMLESS)
-    return pl.when(runs).then(pl.concat_str(pl.lit("'"), text)).otherwise(text).alias(name)
+    runs = text.str.contains(_FORMULA)
+    if runs.any():
+        runs &= ~text.str.contains(_HARMLESS)
+    if not runs.any():
+        return text
+    return pl.select(pl.when(runs).then(pl.concat_str(pl.lit("'"), text)).otherwise(text).alias(text.name)).to_series()

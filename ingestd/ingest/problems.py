@@ -54,6 +54,8 @@ def found(  # noqa: PLR0913 - one argument a column of the table, all by name
 
     Texts are literal strings; an expression is evaluated over `rows`, so a message may name the record's own value.
     """
+    if rows.is_empty():  # mostly; for a small file all these empty tables took longer than its loading
+        return empty()
     return rows.select(
         pl.col("row").cast(pl.UInt32),
         pl.lit(str(stage)).alias("stage"),

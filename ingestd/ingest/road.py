@@ -152,7 +152,7 @@ class Trip:
             source = organisation.source(connection, self.delivery.source)
             if source is None:
                 raise Rejected("source_unknown", f"the source {self.delivery.source!r} is not active any more")
-            same_content_as = self.road.ledger.same_content(self.delivery)
+            same_content_as = self.road.ledger.same_content(connection, self.delivery)
             if same_content_as is not None and source.same_content == "refuse":
                 raise _same_content(same_content_as)
             code = _campaign_code(source, self.delivery.folder)

@@ -43,8 +43,10 @@ def screen(connection: Connection, frame: pl.DataFrame, campaign: CampaignRules,
     """Decides over records that passed every check; `column` is the header of the phone, for the messages."""
     seen = loading.fence(connection, campaign.id)
     # What is no number cannot be on a list or be the number of another lead.
-    unusable = frame.filter("invalid_phone").with_columns(pl.lit(INVALID_PHONE).alias("status"))
-    usable = frame if unusable.is_empty() else frame.filter(~pl.col("invalid_phone"))
+    usable, unusable = frame, frame.clear()
+    if frame["invalid_phone"].any():
+        usable, unusable = frame.filter(~pl.col("invalid_phone")), frame.filter("invalid_phone")
+    unusable = unusable.with_columns(pl.lit(INVALID_PHONE).alias("status"))
     marked, refused, found = _do_not_call(connection, usable, campaign, column)
     screened = _duplicates(connection, marked, campaign, column)
     result = Screened(
@@ -80,7 +82,10 @@ def _duplicates(connection: Connection, marked: pl.DataFrame, campaign: Campaign
         return _Sorted(new=marked, updates=none, settled=nothing, problems=problems.empty())
     new, repeated, told = _repeated_in_file(marked, column)
     settled, found, updates = [_settled(repeated, Outcome.DUPLICATE)], [told], none
-    known = _known(new, _there(connection, new, campaign))
+    there = _there(connection, new, campaign)
+    if there.is_empty():
+        return _Sorted(new=new, updates=none, settled=settled[0], problems=told)
+    known = _known(new, there)
     if not known.is_empty():  # a join copies every column of every record
         new = new.join(known.select("phone"), on="phone", how="anti", maintain_order="left")
     if campaign.on_duplicate == "update":

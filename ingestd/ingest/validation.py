@@ -74,19 +74,17 @@ def check(frame: pl.DataFrame, columns: Mapping[str, str], rules: Rules) -> Chec
         values, wrong = _typed(field, frame, read.get("country"), rules, columns[field.name])
         read[field.name] = values
         found += wrong
-    typed = frame.select("row").with_columns(read[name].alias(name) for name in columns)
-    invalid = _invalid_phone(frame, typed, rules)
-    typed = typed.with_columns(invalid)
+    invalid = _invalid_phone(frame["phone"], read["phone"], rules)
+    typed = pl.DataFrame([frame["row"], *(read[name].alias(name) for name in columns), invalid])
     if rules.invalid_phone_closes:
         typed = typed.with_columns(pl.when("invalid_phone").then(frame["phone"]).otherwise("phone").alias("phone"))
     found.append(_judge(frame, typed, fields, columns, rules))
     return Checked(frame=typed, problems=problems.gather(found))
 
 
-def _invalid_phone(frame: pl.DataFrame, typed: pl.DataFrame, rules: Rules) -> pl.Series:
-    given, read = frame["phone"].is_not_null(), typed["phone"].is_not_null()
-    closes = pl.lit(rules.invalid_phone_closes, dtype=pl.Boolean)
-    return pl.select((pl.lit(given & ~read) & closes).alias("invalid_phone")).to_series()
+def _invalid_phone(text: pl.Series, read: pl.Series, rules: Rules) -> pl.Series:
+    closes = pl.Series([rules.invalid_phone_closes])
+    return (text.is_not_null() & read.is_null() & closes).alias("invalid_phone")
 
 
 def _typed(
@@ -130,6 +128,8 @@ def _phones(
 ) -> tuple[pl.Series, list[pl.DataFrame]]:
     regions = rules.region if countries is None else countries.fill_null(rules.region)
     read = phones.normalise(frame[field.name], regions)
+    if read["reason"].null_count() == read["extension"].null_count() == read.height:
+        return read["e164"], []
     judged = frame.select("row", pl.col(field.name).alias("text")).with_columns(read)
     lenient = field.name == "phone" and rules.invalid_phone_closes
     found = [
@@ -186,7 +186,7 @@ def _judge(
     if _spotless(typed, fields, rules):
         return problems.empty()
     try:
-        _pandera(fields, rules).validate(typed, lazy=True)
+        _pandera(typed, fields, rules).validate(typed, lazy=True)
     except SchemaErrors as failed:
         cases = failed.failure_cases
     else:
@@ -224,13 +224,13 @@ def _spotless(typed: pl.DataFrame, fields: list[LeadField], rules: Rules) -> boo
     """True when every field has its type and every record keeps every rule."""
     if any(typed.schema[field.name] != _type(field) for field in fields):
         return False
-    country = _country(fields, rules)
+    country = _country(typed, rules)
     kept = [_keeps(field, rule, rules, country).all() for field in fields for rule in _rules(field)]
     return not kept or bool(typed.select(pl.all_horizontal(kept)).item())
 
 
-def _pandera(fields: list[LeadField], rules: Rules) -> Any:
-    country = _country(fields, rules)
+def _pandera(typed: pl.DataFrame, fields: list[LeadField], rules: Rules) -> Any:
+    country = _country(typed, rules)
     columns = {
         field.name: pa.Column(
             _type(field),
@@ -248,13 +248,24 @@ def _type(field: LeadField) -> Any:
     return _POLARS_TYPES.get(field.type, pl.String)
 
 
-def _country(fields: list[LeadField], rules: Rules) -> pl.Expr:
-    """The country of a record; without one it counts to the campaign's."""
-    given = any(field.name == "country" for field in fields)
-    return pl.col("country").fill_null(rules.region) if given else pl.lit(rules.region)
+@dataclass(frozen=True, kw_only=True)
+class _Country:
+    """The country of each record."""
+
+    value: pl.Expr
+    present: frozenset[str]
+    """Every country that a record of the frame has: the postcodes of the others need no rule."""
 
 
-def _check(field: LeadField, rule: str, rules: Rules, country: pl.Expr) -> Any:
+def _country(typed: pl.DataFrame, rules: Rules) -> _Country:
+    """Without a country of its own a record counts to the campaign's."""
+    if "country" not in typed.columns:
+        return _Country(value=pl.lit(rules.region), present=frozenset([rules.region]))
+    given = typed["country"].fill_null(rules.region)
+    return _Country(value=pl.col("country").fill_null(rules.region), present=frozenset(given.unique()))
+
+
+def _check(field: LeadField, rule: str, rules: Rules, country: _Country) -> Any:
     return pa.Check(partial(_kept, rule=_keeps(field, rule, rules, country)), error=_code(field, rule))
 
 
@@ -262,7 +273,7 @@ def _kept(data: PolarsData, rule: pl.Expr) -> pl.LazyFrame:
     return data.lazyframe.select(rule)
 
 
-def _keeps(field: LeadField, rule: str, rules: Rules, country: pl.Expr) -> pl.Expr:
+def _keeps(field: LeadField, rule: str, rules: Rules, country: _Country) -> pl.Expr:
     """True where a record keeps a rule of a field; an absent value keeps all but `required`."""
     value = pl.col(field.name)
     if rule == "required":
@@ -293,12 +304,12 @@ def _day(text: int | str | None, absent: date, rules: Rules) -> date:
     return rules.today if text == "today" else date.fromisoformat(str(text))
 
 
-def _postcode(value: pl.Expr, country: pl.Expr, rules: Rules) -> pl.Expr:
+def _postcode(value: pl.Expr, country: _Country, rules: Rules) -> pl.Expr:
     """True where a postcode has its country's form."""
     good = pl.lit(value=True)
     for code, entry in rules.schema.countries.items():
-        if entry.postcode is not None:
-            good = pl.when(country == code).then(value.str.contains(f"^(?:{entry.postcode})$")).otherwise(good)
+        if entry.postcode is not None and code in country.present:
+            good = pl.when(country.value == code).then(value.str.contains(f"^(?:{entry.postcode})$")).otherwise(good)
     return good
 
 

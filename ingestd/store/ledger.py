@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, bindparam, func, insert, select, update
 from sqlalchemy.sql import Select
 
 from ingestd.errors import Rejected, Unavailable
@@ -24,7 +24,27 @@ Clock = Callable[[], datetime]
 Submit = Callable[[Connection, int], None]
 
 _COUNTED = ("records", *Outcome)
+_TAKEN = ("epoch", "attempts", "state", "started_at")
 _LOADED_OR_WILL_BE = [state for state in State if state not in (State.REFUSED, State.FAILED, State.CANCELLED)]
+
+
+# Built once: of what a small delivery costs in the store, building its statements anew was a third.
+_IT = deliveries.c.id == bindparam("delivery")
+_GET = select(deliveries).where(_IT)
+_GET_LOCKED = _GET.with_for_update()
+_TAKE = update(deliveries).where(_IT).values({name: bindparam(f"its_{name}") for name in _TAKEN})
+_SAME_CONTENT = (
+    select(deliveries.c.id)
+    .where(
+        deliveries.c.sha256 == bindparam("sha256"),
+        deliveries.c.source == bindparam("source"),
+        func.lower(deliveries.c.folder) == bindparam("folder"),
+        deliveries.c.id < bindparam("before"),
+        deliveries.c.state.in_(_LOADED_OR_WILL_BE),
+    )
+    .order_by(deliveries.c.id)
+    .limit(1)
+)
 
 
 class Fenced(Unavailable):
@@ -105,7 +125,7 @@ class Ledger:
         That is so when it has ended already, and when it was attempted too often: then it ends here, as a dead letter.
         """
         with writing(self.engine) as connection:
-            delivery = _one(connection, select(deliveries).where(deliveries.c.id == delivery_id).with_for_update())
+            delivery = _one(connection, delivery_id)
             if delivery.state.final:
                 return None
             if delivery.attempts >= max_attempts:
@@ -117,7 +137,8 @@ class Ledger:
                 "state": State.RUNNING,
                 "started_at": self.clock(),
             }
-            connection.execute(update(deliveries).where(deliveries.c.id == delivery_id).values(taken))
+            its = {f"its_{name}": value for name, value in taken.items()}
+            connection.execute(_TAKE, {"delivery": delivery_id, **its})
         return dataclasses.replace(delivery, **taken)  # type: ignore[arg-type]
 
     def _bury(self, connection: Connection, delivery: Delivery) -> None:
@@ -163,7 +184,9 @@ class Ledger:
 
     def get(self, delivery_id: int) -> Delivery | None:
         """One delivery by its number."""
-        return self._find(deliveries.c.id == delivery_id)
+        with reading(self.engine) as connection:
+            found = connection.execute(_GET, {"delivery": delivery_id}).mappings().one_or_none()
+        return None if found is None else delivery_of(found)
 
     def of_pool(self, pool_id: int) -> Delivery | None:
         """The delivery that became a pool."""
@@ -200,17 +223,13 @@ class Ledger:
             found = connection.execute(latest.group_by(deliveries.c.source)).all()
         return {source: moment for source, moment in found if moment is not None}
 
-    def same_content(self, delivery: Delivery) -> int | None:
+    def same_content(self, connection: Connection, delivery: Delivery) -> int | None:
         """The first delivery before this one that its source sent with the same bytes under another name, if any.
 
         Another campaign's folder is another place: one list may be meant for two campaigns.
         """
-        table = deliveries.c
-        folder = func.lower(table.folder) == delivery.folder.lower()
-        place = (table.source == delivery.source, folder, table.id < delivery.id)
-        earlier = (table.sha256 == delivery.sha256, *place, table.state.in_(_LOADED_OR_WILL_BE))
-        with reading(self.engine) as connection:
-            return connection.scalar(select(deliveries.c.id).where(*earlier).order_by(deliveries.c.id).limit(1))
+        place = {"source": delivery.source, "folder": delivery.folder.lower(), "before": delivery.id}
+        return connection.scalar(_SAME_CONTENT, {"sha256": delivery.sha256, **place})
 
     def published(self, delivery: Delivery) -> None:
         """Notes that the results lie where the partner finds them, unless the delivery was taken up again meanwhile."""
@@ -222,7 +241,7 @@ class Ledger:
     def retry(self, delivery_id: int) -> Delivery:
         """Queues a refused or failed delivery once more; raises Rejected when it ended in any other way."""
         with writing(self.engine) as connection:
-            delivery = _one(connection, select(deliveries).where(deliveries.c.id == delivery_id).with_for_update())
+            delivery = _one(connection, delivery_id)
             if delivery.state not in (State.REFUSED, State.FAILED, State.CANCELLED):
                 raise Rejected("not_retryable", f"delivery {delivery_id} is {delivery.state}; nothing to retry")
             since = _same_file(connection, delivery, delivery.sha256)
@@ -307,8 +326,9 @@ def _earlier_version(connection: Connection, arrival: Arrival) -> int | None:
     return connection.scalar(select(table.id).where(*earlier).order_by(table.id.desc()).limit(1))
 
 
-def _one(connection: Connection, query: Select[Any]) -> Delivery:
-    return delivery_of(connection.execute(query).mappings().one())
+def _one(connection: Connection, delivery_id: int) -> Delivery:
+    """A delivery that nobody else changes before this transaction ends."""
+    return delivery_of(connection.execute(_GET_LOCKED, {"delivery": delivery_id}).mappings().one())
 
 
 def delivery_of(row: RowMapping) -> Delivery:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
-from sqlalchemy import Column, Connection, Date, Engine, String, Table, bindparam, func, select, text, update
+from sqlalchemy import Column, Connection, Date, Engine, Integer, String, Table, bindparam, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -25,6 +25,24 @@ LEAD_COLUMNS = tuple(column.name for column in leads.columns)
 
 BATCH = 2_000
 """Rows handed to a driver at once: enough to make the call cheap, few enough to stay in the processor's cache."""
+
+
+# Built once: building them for each small delivery cost more than running them.
+_NEXT_NUMBER = select(lead_numbers.c.next).with_for_update()
+_MOVE_NUMBERS = update(lead_numbers).values(next=bindparam("following"))
+_IT = campaigns.c.id == bindparam("campaign")
+_LOADS = select(campaigns.c.load_sequence).where(_IT)
+_NEXT_LOAD = (
+    update(campaigns)
+    .where(_IT, campaigns.c.load_sequence == bindparam("seen"))
+    .values(load_sequence=bindparam("following"))
+)
+_LISTS = select(do_not_call_sequence.c.value)
+_LISTS_LOCKED = _LISTS.with_for_update(read=True)
+_ANY_LEAD = select(leads.c.id).where(leads.c.campaign_id == bindparam("campaign")).limit(1)
+_ANY_LISTED = (
+    select(do_not_call.c.phone).where(do_not_call.c.campaign_id.in_((0, bindparam("campaign", type_=Integer)))).limit(1)
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,33 +58,30 @@ def reserve_numbers(engine: Engine, count: int) -> int:
     """Takes a block of `count` lead numbers for good and returns its first; unused ones stay gaps."""
     # Forgotten only together with the load that uses the numbers: logs are written in the order of commits.
     with writing(engine, forgettable=True) as connection:
-        query = select(lead_numbers.c.next).with_for_update()
-        first: int | None = connection.scalar(query)
+        first: int | None = connection.scalar(_NEXT_NUMBER)
         if first is None:  # the very first load; two may find that at once
             connection.execute(_unless_there(connection, lead_numbers).values(id=1, next=1))
-            first = connection.scalar(query)
+            first = connection.scalar(_NEXT_NUMBER)
             assert first is not None
-        connection.execute(update(lead_numbers).values(next=first + count))
+        connection.execute(_MOVE_NUMBERS, {"following": first + count})
     return first
 
 
 def fence(connection: Connection, campaign_id: int) -> Fence:
     """What a screening that starts now is screened against."""
-    loads = connection.scalar(select(campaigns.c.load_sequence).where(campaigns.c.id == campaign_id))
+    loads = connection.scalar(_LOADS, {"campaign": campaign_id})
     return Fence(campaign_id=campaign_id, load_sequence=loads or 0, do_not_call_sequence=_list_sequence(connection))
 
 
 def pass_fence(connection: Connection, seen: Fence) -> bool:
     """In the loading transaction: True when nothing was loaded or listed since; then later loads wait for this one."""
-    table = campaigns.c
-    mine = update(campaigns).where(table.id == seen.campaign_id, table.load_sequence == seen.load_sequence)
-    moved = connection.execute(mine.values(load_sequence=seen.load_sequence + 1))
+    mine = {"campaign": seen.campaign_id, "seen": seen.load_sequence, "following": seen.load_sequence + 1}
+    moved = connection.execute(_NEXT_LOAD, mine)
     return moved.rowcount == 1 and _list_sequence(connection, lock=True) == seen.do_not_call_sequence
 
 
 def _list_sequence(connection: Connection, *, lock: bool = False) -> int:
-    query = select(do_not_call_sequence.c.value)
-    return connection.scalar(query.with_for_update(read=True) if lock else query) or 0
+    return connection.scalar(_LISTS_LOCKED if lock else _LISTS) or 0
 
 
 def insert_leads(connection: Connection, frame: pl.DataFrame) -> None:
@@ -94,24 +109,23 @@ def update_leads(connection: Connection, frame: pl.DataFrame, campaign_id: int) 
 def existing(connection: Connection, campaign_id: int, phones: pl.Series, columns: tuple[str, ...]) -> pl.DataFrame:
     """The leads of a campaign that have one of `phones`: `phone`, `id`, `columns`; of several, the oldest."""
     wanted = [leads.c[name] for name in ("phone", "id", *columns)]
-    if connection.scalar(select(leads.c.id).where(leads.c.campaign_id == campaign_id).limit(1)) is None:
+    if connection.scalar(_ANY_LEAD, {"campaign": campaign_id}) is None:
         phones = phones.clear()  # the first file of a campaign has nothing to be compared with
     names = ", ".join(f"leads.{column.name}" for column in wanted)
     # Names of our own columns, never of a partner's: nothing here comes from a file.
     query = f"SELECT {names} FROM {{wanted}} JOIN leads ON leads.campaign_id = :campaign AND leads.phone = wanted.value"  # noqa: S608
     found = _probe(connection, query, wanted, phones, campaign_id)
     frame = pl.DataFrame(found, schema={column.name: _polars_type(column) for column in wanted}, orient="row")
+    if frame.is_empty():
+        return frame
     return frame.sort("id").unique("phone", keep="first", maintain_order=True)
 
 
 def listed(connection: Connection, campaign_id: int, phones: pl.Series) -> pl.DataFrame:
     """Which of `phones` nobody may call: `phone`, `global_list` (True when the global list has it)."""
     wanted = [do_not_call.c.phone, do_not_call.c.campaign_id]
-    if (
-        connection.scalar(select(do_not_call.c.phone).where(do_not_call.c.campaign_id.in_((0, campaign_id))).limit(1))
-        is None
-    ):
-        phones = phones.clear()
+    if connection.scalar(_ANY_LISTED, {"campaign": campaign_id}) is None:
+        return pl.DataFrame(schema={"phone": pl.String, "global_list": pl.Boolean})
     query = (
         "SELECT d.phone, d.campaign_id FROM {wanted} JOIN do_not_call d "
         "ON d.phone = wanted.value AND d.campaign_id IN (0, :campaign)"

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import Connection, Table, func, insert, select, update
@@ -55,7 +56,13 @@ def version(connection: Connection, kind: str) -> int:
 def source(connection: Connection, name: str) -> Source | None:
     """A source as its worker needs it; None when it does not exist or is no longer active."""
     found = connection.scalar(select(sources.c.definition).where(sources.c.name == name, sources.c.active))
-    return None if found is None else Source.model_validate_json(found)
+    return None if found is None else _source(found)
+
+
+@lru_cache(maxsize=1024)
+def _source(definition: str) -> Source:
+    """The same text is not parsed again; a source is frozen."""
+    return Source.model_validate_json(definition)
 
 
 def all_sources(connection: Connection) -> list[Source]:

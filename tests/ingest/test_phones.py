@@ -11,21 +11,33 @@ from phonenumbers import PhoneMetadata
 
 from bench import phones as bench
 from ingestd.ingest import phones
-from ingestd.ingest.phones import metadata, plain, reference
+from ingestd.ingest.phones import metadata, plain, reference, singly
 
 REGIONS = sorted(phonenumbers.SUPPORTED_REGIONS)
 
 
-@pytest.fixture(params=[1, 100], ids=["all fast", "small groups slow"])
-def worthwhile(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Tests have few numbers a region, which would all go to libphonenumber: the first parameter prevents that."""
-    monkeypatch.setattr(plain, "WORTHWHILE", request.param)
+ONE_AT_A_TIME, SMALL_GROUPS_SLOW, ALL_FAST = (10**9, 100), (0, 100), (0, 1)
+"""The ways of a number, as `phones.FEW` and `plain.WORTHWHILE`: tests have few numbers, and fewer a region."""
+
+
+@pytest.fixture(
+    params=[ONE_AT_A_TIME, SMALL_GROUPS_SLOW, ALL_FAST], ids=["one at a time", "small groups slow", "all fast"]
+)
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each way that a number can go."""
+    go(request.param, monkeypatch)
 
 
 @pytest.fixture
 def all_fast(monkeypatch: pytest.MonkeyPatch) -> None:
     """Even one number of a region is decided by its expressions."""
-    monkeypatch.setattr(plain, "WORTHWHILE", 1)
+    go(ALL_FAST, monkeypatch)
+
+
+def go(way: tuple[int, int], patch: pytest.MonkeyPatch) -> None:
+    """Sends all numbers one way."""
+    patch.setattr(phones, "FEW", way[0])
+    patch.setattr(plain, "WORTHWHILE", way[1])
 
 
 def one(number: str | None, region: str | None) -> tuple[str | None, str | None, str | None]:
@@ -109,7 +121,7 @@ VALID = [
 
 
 @pytest.mark.parametrize(("region", "number", "e164"), VALID)
-def test_tricky_countries(region: str | None, number: str, e164: str | None, worthwhile: None) -> None:
+def test_tricky_countries(region: str | None, number: str, e164: str | None, way: None) -> None:
     """Each line says what a person meant; libphonenumber must think so, too, or the table is wrong."""
     answer = one(number, region)
     assert answer == bench.definition(number, region)
@@ -140,7 +152,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("region", "number", "reason"), REFUSED)
-def test_refused_numbers_say_why(region: str | None, number: str, reason: str, worthwhile: None) -> None:
+def test_refused_numbers_say_why(region: str | None, number: str, reason: str, way: None) -> None:
     """Every reason is one of the stable codes, and there is no number beside it."""
     assert reason in reference.REASONS
     assert one(number, region) == (None, reason, None)
@@ -152,13 +164,13 @@ def test_an_extension_is_told(typed: str) -> None:
     assert one(typed, "DK") == ("+4520123456", None, "12")
 
 
-def test_absent_numbers_give_neither_number_nor_reason() -> None:
+def test_absent_numbers_give_neither_number_nor_reason(way: None) -> None:
     """Null and the empty cell are not mistakes."""
     assert one(None, "DK") == (None, None, None)
     assert one("", "DK") == (None, None, None)
 
 
-def test_one_region_for_all_and_order_kept() -> None:
+def test_one_region_for_all_and_order_kept(way: None) -> None:
     """The answers stand where the numbers stood."""
     answer = phones.normalise(pl.Series(["x", None, "20123456", "+46 70 123 45 67", "", "12 34"] * 100), "DK")
     assert answer.schema == phones.SCHEMA
@@ -167,13 +179,13 @@ def test_one_region_for_all_and_order_kept() -> None:
 
 
 @pytest.mark.parametrize("regions", ["DK", pl.Series([], dtype=pl.String)])
-def test_no_numbers(regions: pl.Series | str) -> None:
+def test_no_numbers(regions: pl.Series | str, way: None) -> None:
     """A file of no records is a table of no lines."""
     answer = phones.normalise(pl.Series([], dtype=pl.String), regions)
     assert (answer.height, answer.schema) == (0, phones.SCHEMA)
 
 
-def test_as_many_regions_as_numbers() -> None:
+def test_as_many_regions_as_numbers(way: None) -> None:
     """A wrong length is a bug of the caller, and is not stretched."""
     with pytest.raises(AssertionError, match="2 numbers, but 1 regions"):
         phones.normalise(pl.Series(["1", "2"]), pl.Series(["DK"]))
@@ -184,6 +196,12 @@ def test_clean_numbers_never_ask_libphonenumber() -> None:
     clean, dirty = bench.clean(3_000, 3), bench.dirty(3_000, 3)
     assert bench.slow_share(clean["number"], clean["region"]) == (0, 0)
     assert bench.slow_share(dirty["number"], dirty["region"])[0] < 3_000 * 0.03
+
+
+def test_most_clean_numbers_need_one_glance() -> None:
+    """Looking at one after the other pays only while few of them ask libphonenumber, ten times as slow."""
+    seen = [singly.glance(number, region) for number, region in bench.clean(3_000, 3).iter_rows()]
+    assert sum(each is not None for each in seen) > 3_000 * 0.75
 
 
 def test_every_expression_compiles(all_fast: None) -> None:
@@ -199,8 +217,10 @@ def test_every_expression_compiles(all_fast: None) -> None:
             assert digits.str.contains(pattern).len() == 18
 
 
-def test_agrees_on_generated_numbers_of_every_region(all_fast: None) -> None:
+@pytest.mark.parametrize("way", [ALL_FAST, ONE_AT_A_TIME], ids=["all fast", "one at a time"])
+def test_agrees_on_generated_numbers_of_every_region(way: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
     """The same comparison as `python -m bench.phones --agree`, which runs it on millions."""
+    go(way, monkeypatch)
     assert bench.differences(bench.generate(100_000, seed=20_26)).rows(named=True) == []
 
 
@@ -242,8 +262,9 @@ def test_agrees_on_numbers_made_from_the_rules(lines: list[tuple[str, str]]) -> 
 
 
 def assert_agreement(lines: list[tuple[str, str]] | list[tuple[str, str | None]]) -> None:
-    """All lines the fast way and by the definition; hypothesis refuses fixtures of a function, hence the patch."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plain, "WORTHWHILE", 1)
-        sample = pl.DataFrame(lines, schema={"number": pl.String, "region": pl.String}, orient="row")
-        assert bench.differences(sample).rows(named=True) == []
+    """All lines both ways and by the definition; hypothesis refuses fixtures of a function, hence the patch."""
+    sample = pl.DataFrame(lines, schema={"number": pl.String, "region": pl.String}, orient="row")
+    for way in (ALL_FAST, ONE_AT_A_TIME):
+        with pytest.MonkeyPatch.context() as patch:
+            go(way, patch)
+            assert bench.differences(sample).rows(named=True) == []

@@ -188,6 +188,18 @@ def test_a_log_is_never_overwritten(tmp_path: Path) -> None:
     assert parsed(first.full())[0]["outcome"] == "inserted"
 
 
+def test_a_log_that_lost_rows_or_problems_is_not_shown(tmp_path: Path) -> None:
+    """A stream that was cut between two batches reads without an error."""
+    origin = origin_of()
+    log = written(tmp_path, origin, rows_of(origin, row1="rejected"), found((1, "x")))
+    log.rows().head(2).write_ipc_stream(log.folder / poollog.ROWS)
+    with pytest.raises(Unavailable, match="2 of 5 rows are left"):
+        next(log.full())
+    log.problems().clear().write_ipc_stream(log.folder / poollog.PROBLEMS)
+    with pytest.raises(Unavailable, match="0 of 1 problems are left"):
+        next(log.errors())
+
+
 def test_outcomes_put_every_record_in_its_place() -> None:
     origin = origin_of()
     kinds = {"row": pl.UInt32, "outcome": pl.String, "lead_id": pl.Int64}

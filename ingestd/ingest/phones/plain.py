@@ -62,8 +62,6 @@ class _Local:
 
 def lines(numbers: pl.Series, regions: pl.Series | str) -> pl.DataFrame:
     """`row, number, region`: `row` counts from 0, `region` is null unless libphonenumber knows it."""
-    if isinstance(regions, pl.Series):
-        assert regions.len() == numbers.len(), f"{numbers.len()} numbers, but {regions.len()} regions"
     given = regions.cast(pl.String) if isinstance(regions, pl.Series) else pl.lit(regions, pl.String)
     frame = pl.DataFrame({"number": numbers.cast(pl.String)}).with_row_index("row")
     return frame.with_columns(region=given.cast(_REGIONS, strict=False))
@@ -77,14 +75,9 @@ def decide(typed: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     called = chain(_by_code(after_plus, answers, plus=True), _by_code(abroad, answers, plus=False))
     for rules, numbers in _by_rules(chain(called, *map(_at_home, local)), answers):
         _judge(numbers, rules, answers)
-    decided = pl.concat([undecided(), *answers.decided])
+    decided = pl.concat([pl.DataFrame(schema=_DECIDED), *answers.decided])
     rows = pl.concat([pl.Series("row", [], pl.UInt32), *answers.unsure])
     return decided, typed[rows]  # `row` is the position in `typed`
-
-
-def undecided() -> pl.DataFrame:
-    """What `decide` gives when it has decided nothing."""
-    return pl.DataFrame(schema=_DECIDED)
 
 
 def _dialled(typed: pl.DataFrame, answers: _Answers) -> tuple[pl.DataFrame, pl.DataFrame]:

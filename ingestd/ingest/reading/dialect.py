@@ -105,6 +105,8 @@ def _quotes(sample: bytes, hints: DialectHints) -> tuple[bytes, ...]:
 
 def _openings(sample: bytes, quote: bytes) -> int:
     """How many fields start with the quote, whatever the separator."""
+    if quote not in sample:
+        return 0
     return len(re.findall(rb"(?:^|[\r\n,;\t|] ?)" + quote, sample))
 
 

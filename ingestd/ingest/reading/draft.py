@@ -96,7 +96,7 @@ def _gathered(found: list[pl.DataFrame]) -> pl.DataFrame:
 
 def _empty(cells: pl.DataFrame, rows: pl.Series) -> Numbers:
     """Records whose cells are all empty. Column by column: hardly any record is left after the first ones."""
-    left = pl.arange(cells.height, dtype=pl.UInt32, eager=True)
+    left = pl.Series(np.arange(cells.height, dtype=np.uint32))
     for name in cells.columns:
         column = cells[name] if len(left) == cells.height else cells[name].gather(left)
         left = left.filter(column.str.strip_chars(" \t") == "")
@@ -115,7 +115,9 @@ def _found(
     severity: Severity = Severity.ERROR,
 ) -> pl.DataFrame:
     """One problem for each of `rows`, with the line on which its record starts."""
-    places = records[rows - 1] if len(rows) else records.clear()
+    if not len(rows):
+        return problems.empty()
+    places = records[rows - 1]
     said = pl.format("Line {}: {}", pl.col("line_start"), pl.lit(message))
     return problems.found(
         places, stage=Stage.STRUCTURE, code=code, message=said, suggestion=suggestion, severity=severity

@@ -64,7 +64,7 @@ def candidates(reader: Reader, limit: int) -> list[Candidate]:
 
 def blank(record: Record) -> bool:
     """Nothing but spaces: an empty line, or only empty fields."""
-    return record.fault is None and not any(cell.strip(b" \t") for cell in record.cells)
+    return record.fault is None and not b"".join(record.cells).strip(b" \t")
 
 
 def usual_width(records: Sequence[Record]) -> int:
