@@ -1,7 +1,8 @@
-"""A thousand files of 100 rows by FTP, through a whole daemon with one worker, until each is an active pool."""
+"""A thousand files of 100 rows by FTP, through a whole daemon, until each is an active pool."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 import statistics
@@ -44,30 +45,37 @@ class Through:
     """of each file, seconds from the 226 that its client read until it had ended"""
     stages: dict[str, float]
     """stage of the road → median seconds"""
+    workers: int
+    """loading processes"""
 
 
-def measure(crowds: list[int], *, postgres: bool) -> None:
-    """Prints the table. A thousand files are sample enough: every row is one run."""
+def measure(crowds: list[int], workers: list[int], *, postgres: bool) -> None:
+    """Prints the table, by so many clients and loading processes. A thousand files are sample enough: a row is a run.
+
+    Without `workers` there are as many as an example of the configuration has.
+    """
     every = {f"small-{number:04}.csv": samples.clean(ROWS, start=number * ROWS) for number in range(FILES)}
-    print(f"\n{FILES:,} files ({ALONE} of one client) of {ROWS} rows by FTP to active pools; one worker.")
+    print(f"\n{FILES:,} files ({ALONE} of one client) of {ROWS} rows by FTP to active pools.")
     print("Waits are from `received` to `ended` in the ledger; in brackets from the client's own 226.\n")
-    print(f"{'':<11} {'clients':>7} {'to 226':>12} {'to Active':>14} {'p50':>8} {'p95':>8} {'p99':>8}")
+    heads = f"{'':<11} {'workers':>7} {'clients':>7} {'to 226':>12} {'to Active':>14}"
+    print(heads + f" {'p50':>8} {'p95':>8} {'p99':>8}")
     with tempfile.TemporaryDirectory(prefix="ingestd-bench-") as made, ExitStack() as stack:
         folder = Path(made)
         folder.chmod(0o755)
         server = stack.enter_context(postgres_server(folder)) if postgres else None
         for name in ("SQLite", "PostgreSQL") if server else ("SQLite",):
-            for crowd in crowds if name == "SQLite" else crowds[-1:]:
+            for count, crowd in itertools.product(workers or [0], crowds if name == "SQLite" else crowds[-1:]):
                 files = every if crowd > 1 else dict(list(every.items())[:ALONE])
                 url = "" if server is None or name == "SQLite" else server.new_database()
-                home = folder / f"{name}-{crowd}"
-                _show(name, crowd, _run(home, files, crowd, url))
+                home = folder / f"{name}-{crowd}-{count}"
+                environment = {"INGESTD_STORE__URL": url, "INGESTD_WORKER__PROCESSES": str(count or "")}
+                _show(name, crowd, _run(home, files, crowd, environment))
                 shutil.rmtree(home)
 
 
 def _show(name: str, crowd: int, run: Through) -> None:
     count = len(run.ledger)
-    told = f"{name:<11} {crowd:>7} {count / run.sent:>4.0f} files/s {count / run.active:>6.0f} files/s"
+    told = f"{name:<11} {run.workers:>7} {crowd:>7} {count / run.sent:>4.0f} files/s {count / run.active:>6.0f} files/s"
     told += "".join(f" {_share(run.ledger, percent):>6.2f} s" for percent in (50, 95, 99))
     told += f"   ({_share(run.client, 95):.2f} s at p95)"
     late = _share(run.ledger, 95) > GOAL_SECONDS
@@ -75,16 +83,16 @@ def _show(name: str, crowd: int, run: Through) -> None:
     missed = [f"under {GOAL_RATE} files/s"] * slow + [f"p95 over {GOAL_SECONDS:.0f} s"] * late
     print(told + (f"   goal missed: {', '.join(missed)}" if missed else ""), flush=True)
     stages = "   ".join(f"{stage} {seconds * 1000:.1f}" for stage, seconds in run.stages.items())
-    print(f"{'':<19} ms a file: {stages}", flush=True)
+    print(f"{'':<27} ms a file: {stages}", flush=True)
 
 
 def _share(values: list[float], percent: int) -> float:
     return sorted(values)[max(0, len(values) * percent // 100 - 1)]
 
 
-def _run(folder: Path, files: dict[str, bytes], crowd: int, url: str) -> Through:
+def _run(folder: Path, files: dict[str, bytes], crowd: int, environment: dict[str, str]) -> Through:
     folder.mkdir()
-    with Daemon(folder, INGESTD_STORE__URL=url, INGESTD_FOLDER__ENABLED="false") as daemon:
+    with Daemon(folder, INGESTD_FOLDER__ENABLED="false", **environment) as daemon:
         door = daemon.doors["ftp"]
         place = Place(host=door["host"], port=door["port"], login=LOGIN, password=PASSWORD)
         answered, begun = _send(place, files, crowd)
@@ -140,5 +148,6 @@ def _through(daemon: Daemon, answered: dict[str, float], begun: float, sent: flo
         active=max(ended.values()).timestamp() - begun,
         ledger=[(row.finished_at - row.received_at).total_seconds() for row in found],
         client=[ended[name].timestamp() - moment for name, moment in answered.items()],
+        workers=len(daemon.children("worker")),
         stages={stage: statistics.median(each[stage] for each in timings) for stage in timings[0]},
     )

@@ -144,14 +144,23 @@ class Daemon:
             doorbell=self.doorbell[0] if child.role == "worker" else self.doorbell[1],
             lock=self.lock.descriptor,
             sockets={door: self.sockets[door] for door in mine if door in self.sockets},
-            environment=self._environment(),
+            environment=self._environment(child.role),
         )
         child.start(handed, time.monotonic())
 
-    def _environment(self) -> dict[str, str]:
+    def _environment(self, role: str) -> dict[str, str]:
         """A door that is opened again keeps the port it had, also when that was any free one."""
         ports = {f"INGESTD_{_PORTS[door]}": str(place["port"]) for door, place in self.doors.items() if "port" in place}
-        return {**os.environ, **ports, FOLDER_VARIABLE: str(self.house.places.metrics)}
+        threads = {"POLARS_MAX_THREADS": str(self._threads())} if role == "worker" else {}
+        return {**threads, **os.environ, **ports, FOLDER_VARIABLE: str(self.house.places.metrics)}
+
+    def _threads(self) -> int:
+        """The workers share the processors: more threads than these take a third more time for a small file.
+
+        An operator's own POLARS_MAX_THREADS counts.
+        """
+        workers = sum(child.role == "worker" for child in self.children)
+        return max(1, len(os.sched_getaffinity(0)) // workers)
 
     # --- hearing and watching
 

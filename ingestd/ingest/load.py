@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import polars as pl
 
 from ingestd.store import loading
-from ingestd.store.tables import leads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +42,12 @@ def number(new: pl.DataFrame, first: int) -> pl.DataFrame:
 def lead_frame(new: pl.DataFrame, target: Target) -> pl.DataFrame:
     """The numbered new records as rows of the table of leads."""
     status = pl.col("status").replace_strict(dict(target.statuses), return_dtype=pl.Int32)
-    given = new.with_columns(
-        pl.lit(target.campaign_id, dtype=pl.Int64).alias("campaign_id"),
-        pl.lit(target.pool_id, dtype=pl.Int64).alias("pool_id"),
-        status.alias("status_id"),
-    )
-    absent = {column.name: pl.lit(None) for column in leads.columns if column.name not in given.columns}
-    return given.with_columns(**absent).select(loading.LEAD_COLUMNS)
+    absent = {name: pl.lit(None) for name in loading.LEAD_COLUMNS}
+    given = {name: pl.col(name) for name in new.columns}
+    added = {
+        "campaign_id": pl.lit(target.campaign_id, dtype=pl.Int64),
+        "pool_id": pl.lit(target.pool_id, dtype=pl.Int64),
+        "status_id": status,
+    }
+    columns = absent | given | added
+    return new.select(columns[name].alias(name) for name in loading.LEAD_COLUMNS)

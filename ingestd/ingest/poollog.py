@@ -14,6 +14,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +74,9 @@ class PoolLog:
 
     folder: Path
 
-    @property
+    @cached_property
     def summary(self) -> dict[str, Any]:
-        """The header: delivery, text facts, mapping, versions, counts."""
+        """The header: delivery, text facts, mapping, versions, counts. A log never changes."""
         facts: dict[str, Any] = json.loads((self.folder / "header.json").read_text(encoding="utf-8"))
         return facts
 
@@ -157,8 +158,9 @@ def outcomes(origin: Origin, ended: pl.DataFrame, rejected: pl.Series) -> pl.Dat
     `ended` has `row`, `outcome`, `lead_id` of the records that reached screening, `rejected` the rows that did not;
     both together with the discarded rows are every record once, or AssertionError is raised.
     """
-    gone = pl.concat([_all(rejected, Outcome.REJECTED), _all(origin.discarded, Outcome.DISCARDED)])
-    every = pl.concat([ended.select("row", "outcome", "lead_id"), gone]).sort("row")
+    gone = {Outcome.REJECTED: rejected, Outcome.DISCARDED: origin.discarded}
+    others = [_all(rows, outcome) for outcome, rows in gone.items() if not rows.is_empty()]
+    every = pl.concat([ended.select("row", "outcome", "lead_id"), *others]).sort("row")
     assert every["row"].equals(origin.records["row"]), "a record has no end, or two"
     places: pl.DataFrame = origin.records.select("row", "line_start", "line_end")
     return places.hstack(every.select("outcome", "lead_id"))
@@ -172,6 +174,8 @@ def count(rows: pl.DataFrame) -> Counts:
 
 def rejected_rows(found: pl.DataFrame) -> pl.Series:
     """The rows that have at least one error."""
+    if found.is_empty():
+        return found["row"]
     return found.filter(pl.col("severity") == Severity.ERROR)["row"].unique().sort()
 
 
