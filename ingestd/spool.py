@@ -193,8 +193,10 @@ class Incoming:
         return Landed(key=key, size=self.size, sha256=sha256)
 
     def park(self, target: Path) -> None:
-        """Give the file away, as it is, to a place outside the spool; not durable, replaces what is there."""
+        """Give the file away, as it is, to a place outside the spool; durable, and replaces what is there."""
         self.check_whole()
+        os.fsync(self._descriptor)
+        _make_folder(target.parent)
         try:
             self._path.rename(target)
         except OSError as problem:
@@ -203,6 +205,7 @@ class Incoming:
             _copy(self._path, target)
             self._path.unlink()
         self._kept = True
+        _sync_folder(target.parent)
         self.close()
 
     def close(self) -> None:
@@ -417,12 +420,14 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy to another file system, appearing there in one step."""
+    """Copy to another file system, appearing there in one step and with bytes that are durable."""
     partial = target.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
         with source.open("rb") as reader, partial.open("xb") as writer:
             while chunk := reader.read(_CHUNK):
                 writer.write(chunk)
+            writer.flush()
+            os.fsync(writer.fileno())
         partial.rename(target)
     except BaseException:
         partial.unlink(missing_ok=True)

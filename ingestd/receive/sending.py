@@ -63,7 +63,6 @@ class Sending:
         try:
             if self.park_at is None:
                 return landing.accept(self.incoming, self.sender.arrival(self.place, self.completeness, self.evidence))
-            self.park_at.parent.mkdir(exist_ok=True)
             self.incoming.park(self.park_at)
             return None
         finally:
