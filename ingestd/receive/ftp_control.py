@@ -242,7 +242,14 @@ class Control(FTPHandler):  # type: ignore[misc]  # pyftpdlib is untyped
     def offload(self, pool: Any, work: Callable[[], T], then: Callable[[Future[T]], None]) -> None:
         """Do slow work in a thread; commands wait, the loop does not."""
         self._occupied = True
-        self.desk.offload(pool, work, then)
+        self.desk.offload(pool, work, partial(self._with_outcome, then))
+
+    def _with_outcome(self, then: Callable[[Future[T]], None], done: Future[T]) -> None:
+        try:
+            then(done)
+        except Exception as problem:  # noqa: BLE001 - without an answer the session would hang
+            self.audit("fault", where=self._asked[0], exc_info=problem)
+            self.answer("451 Something broke on our side; try again later.")
 
     def answer(self, reply: str) -> None:
         """The reply to a command that was offloaded."""

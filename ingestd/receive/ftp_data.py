@@ -144,6 +144,13 @@ class DataChannel(DTPHandler):  # type: ignore[misc]  # pyftpdlib is untyped
 
     def _kept(self, sending: Upload, done: Future[Receipt | None]) -> None:
         """Back on the loop. The client may be gone; the delivery is there all the same."""
+        try:
+            self._answer(sending, done)
+        except Exception as problem:  # noqa: BLE001 - without an answer the session would hang
+            self.audit("upload_fault", sending, exc_info=problem)
+            self._finish(refusal(problem), "upload_refused", sending)
+
+    def _answer(self, sending: Upload, done: Future[Receipt | None]) -> None:
         problem = done.exception()
         if problem is not None:
             if is_bug(problem):
