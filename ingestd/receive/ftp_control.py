@@ -15,6 +15,8 @@ from ingestd.receive import names
 from ingestd.receive.ftp_flow import Flow
 from ingestd.receive.ftp_home import Home, Permissions
 from ingestd.receive.ftp_patience import Patience
+from ingestd.receive.strangers import GIVES_WAY
+from ingestd.throttle import network
 
 T = TypeVar("T")
 
@@ -47,10 +49,12 @@ class Control(Flow):
         self._asked = ("", "")
         self._held: deque[tuple[str, str, str]] = deque()
         self._patience = Patience()
-        self._began = time.monotonic()
+        self.since = time.monotonic()
         super().__init__(connection, server, ioloop=ioloop)
         self._current_type = "i"
+        self.place = ""
         if self.connected:
+            self.place = network(self.remote_ip)
             self.desk.sessions.add(self)
 
     # --- the life of a session
@@ -98,6 +102,12 @@ class Control(Flow):
         """Asked by the listener when there are enough sessions."""
         self.turn_away("there are too many sessions now; try again later")
 
+    def give_way(self) -> None:
+        """End a session that is not logged in, at once: another one waits for its place."""
+        self.audit("session_refused", reason=GIVES_WAY)
+        self.respond(f"421 {GIVES_WAY}.")
+        self.close()
+
     def close(self) -> None:
         """End the session; what it was sending is dropped by its data channel."""
         if self._closed:
@@ -107,7 +117,7 @@ class Control(Flow):
         if self._let_in:
             self._let_in = False
             self.desk.gate.throttle.leave(self.remote_ip)
-            seconds = round(time.monotonic() - self._began, 3)
+            seconds = round(time.monotonic() - self.since, 3)
             self._tell_untold()
             self.audit("session_end", received=self.received, sent=self.sent, seconds=seconds)
 
