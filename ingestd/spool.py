@@ -111,6 +111,8 @@ class Incoming:
         self._hash = Digest(spool.hashing)
         self._look_at = _LOOK_EVERY
         self._kept = False
+        self.on_close: Callable[[], None] = lambda: None
+        """called once, when nothing is open any more"""
         self._early: Future[None] | None = None
         self._pieces: list[tuple[int, int]] | None = None  # of a file that does not come in order: [from, to)
 
@@ -216,6 +218,7 @@ class Incoming:
         if not self._kept:
             self._path.unlink(missing_ok=True)
         os.close(descriptor)
+        self.on_close()
 
     abort = close
 

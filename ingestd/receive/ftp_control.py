@@ -15,6 +15,7 @@ from ingestd.receive import names
 from ingestd.receive.ftp_flow import Flow
 from ingestd.receive.ftp_home import Home, Permissions
 from ingestd.receive.ftp_patience import Patience
+from ingestd.receive.open_files import scarce
 from ingestd.receive.strangers import GIVES_WAY
 from ingestd.throttle import network
 
@@ -76,7 +77,9 @@ class Control(Flow):
 
     def handle(self) -> None:
         """Greet the client, or say why it may not come in."""
-        if reason := self.desk.gate.throttle.enter(self.remote_ip):
+        if scarce(self._fileno):
+            self.handle_max_cons()
+        elif reason := self.desk.gate.throttle.enter(self.remote_ip):
             self.turn_away(reason)
         else:
             self._let_in = True

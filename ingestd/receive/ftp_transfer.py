@@ -15,6 +15,7 @@ from ingestd.receive.ftp_control import Control
 from ingestd.receive.ftp_data import Upload, refusal
 from ingestd.receive.home import NotAllowed, Place, upload_place
 from ingestd.receive.landing import Receipt
+from ingestd.receive.open_files import TooManyOpen
 from ingestd.receive.sending import Looks, Sender, is_bug, land_parked
 from ingestd.spool import fingerprint
 
@@ -61,13 +62,13 @@ class TransferCommands(Control):
             self._expect(self._sending(path, announced))
         except NotAllowed as problem:
             self.respond(f"550 {problem}.")
-        except OSError as problem:
+        except (TooManyOpen, OSError) as problem:
             self.respond(refusal(problem))
 
     def _sending(self, path: str, announced: int | None) -> Upload:
         place = upload_place(self.fs.fs2ftp(path))
         return Upload(
-            incoming=self.desk.landing.open(self._account().limit),
+            incoming=self.desk.gate.open_files.incoming(self.desk.landing, self._account()),
             place=place,
             sender=self._sender(),
             park_at=Path(path) if place.partial else None,

@@ -12,6 +12,7 @@ from ingestd.errors import Rejected, Unavailable
 from ingestd.model import Arrival, Completeness
 from ingestd.receive.home import Place
 from ingestd.receive.landing import Landing, Receipt
+from ingestd.receive.open_files import TooManyOpen
 from ingestd.spool import Changed, Gap, Incoming, fingerprint
 
 Looks = tuple[int, int, int, int]
@@ -107,15 +108,17 @@ def why_not_kept(problem: BaseException) -> str:
     code = problem.errno if isinstance(problem, OSError) else None
     if isinstance(problem, Rejected):
         return f"{problem.message}; {problem.suggestion}" if problem.suggestion else problem.message
+    if isinstance(problem, TooManyOpen):
+        return str(problem)
     if isinstance(problem, Gap):
         return f"{problem}: the file is not whole; nothing was kept, send the whole file again"
     if isinstance(problem, OSError) and code in (errno.EFBIG, errno.EINVAL):
         return f"the file is {problem.strerror}; nothing was kept"
     if code in (errno.ENOSPC, errno.EDQUOT):
         return "there is no room for the file now; nothing was kept, send it again later"
-    if isinstance(problem, Unavailable):
-        return "deliveries cannot be recorded now; send the file again later"
-    return "the file could not be kept; send it again later"
+    unavailable = isinstance(problem, Unavailable)
+    what = "deliveries cannot be recorded now; send the file" if unavailable else "the file could not be kept; send it"
+    return f"{what} again later"
 
 
 def is_bug(problem: BaseException) -> bool:

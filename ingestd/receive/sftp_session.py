@@ -13,11 +13,13 @@ from ingestd.accounts import Account
 from ingestd.receive import names
 from ingestd.receive.gate import Refused
 from ingestd.receive.home import PartnerHome
+from ingestd.receive.open_files import scarce
 from ingestd.receive.sftp_channel import Channel
 from ingestd.receive.sftp_desk import Desk, plain_address
 from ingestd.receive.strangers import GIVES_WAY, who_gives_way
 from ingestd.throttle import network
 
+_FULL = "too many sessions; try again later"
 _MOST_KEYS = 20  # public keys that one connection may offer; agents hold a few
 _MOST_CHANNELS = 10  # of one connection, as OpenSSH's MaxSessions
 
@@ -45,7 +47,7 @@ class SshSession(asyncssh.SSHServer):
         self.peer = plain_address(str(conn.get_extra_info("peername", ("",))[0]))
         self.place = network(self.peer)
         self.since = self._active = asyncio.get_running_loop().time()
-        if reason := self._refusal():
+        if reason := self._refusal(conn.get_extra_info("socket").fileno()):
             self.audit("session_refused", reason=reason)
             # Later, because asyncssh sends the line that begins every SSH connection only after this call.
             asyncio.get_running_loop().call_soon(self.dismiss, reason)
@@ -54,15 +56,17 @@ class SshSession(asyncssh.SSHServer):
             self.desk.sessions.add(self)
             self.audit("session")
 
-    def _refusal(self) -> str:
+    def _refusal(self, descriptor: int) -> str:
         if self.desk.stopping:
             return "the server is shutting down"
         places = self.desk.options.max_connections
         if len(self.desk.sessions) >= places:
             stranger = who_gives_way(self.desk.sessions, places)
             if stranger is None:
-                return "too many sessions; try again later"
+                return _FULL
             stranger.give_way()
+        if scarce(descriptor):
+            return _FULL
         return self.desk.gate.throttle.enter(self.peer)
 
     def connection_lost(self, exc: Exception | None) -> None:
