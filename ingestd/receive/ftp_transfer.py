@@ -72,6 +72,7 @@ class TransferCommands(Control):
             place=place,
             sender=self._sender(),
             park_at=Path(path) if place.partial else None,
+            home=self.fs.home.root,
             announced=announced,
         )
 

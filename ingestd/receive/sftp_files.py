@@ -123,6 +123,7 @@ class Files(asyncssh.SFTPServer):
             place=place,
             sender=self._sender,
             park_at=real if place.partial else None,
+            home=self._home.root,
         )
 
     def _check_flags(self, place: Place, real: Path, pflags: int) -> None:
