@@ -24,7 +24,7 @@ FOLDER_VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 _CLIENT_EVENTS = (
     "session", "session_end", "session_refused", "tls_failed", "login", "login_refused", "login_fault",
     "upload_landed", "upload_refused", "upload_cut", "upload_parked", "upload_fault", "download", "data_refused",
-    "command", "command_refused", "fault", "cannot_accept", "open",
+    "command", "command_refused", "commands_refused", "flood", "fault", "cannot_accept", "open",
 )  # fmt: skip
 _FOLDER_EVENTS = (
     "landed", "rejected", "companion", "waits_for_proof", "ignored", "cannot_take", "cannot_look", "store_away",

@@ -113,6 +113,8 @@ class Incoming:
         self._hash = Digest(spool.hashing)
         self._look_at = _LOOK_EVERY
         self._kept = False
+        self.on_close: Callable[[], None] = lambda: None
+        """called once, when nothing is open any more"""
         self._early: Future[None] | None = None
         self._pieces: list[tuple[int, int]] | None = None  # of a file that does not come in order: [from, to)
 
@@ -195,8 +197,10 @@ class Incoming:
         return Landed(key=key, size=self.size, sha256=sha256)
 
     def park(self, target: Path) -> None:
-        """Give the file away, as it is, to a place outside the spool; not durable, replaces what is there."""
+        """Give the file away, as it is, to a place outside the spool; durable, and replaces what is there."""
         self.check_whole()
+        os.fsync(self._descriptor)
+        _make_folder(target.parent)
         try:
             self._path.rename(target)
         except OSError as problem:
@@ -205,6 +209,7 @@ class Incoming:
             _copy(self._path, target)
             self._path.unlink()
         self._kept = True
+        _sync_folder(target.parent)
         self.close()
 
     def close(self) -> None:
@@ -215,6 +220,7 @@ class Incoming:
         if not self._kept:
             self._path.unlink(missing_ok=True)
         os.close(descriptor)
+        self.on_close()
 
     abort = close
 
@@ -419,12 +425,14 @@ def _sync_folder(folder: Path) -> None:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy to another file system, appearing there in one step."""
+    """Copy to another file system, appearing there in one step and with bytes that are durable."""
     partial = target.with_name(f".{secrets.token_hex(8)}.tmp")
     try:
         with source.open("rb") as reader, partial.open("xb") as writer:
             while chunk := reader.read(_CHUNK):
                 writer.write(chunk)
+            writer.flush()
+            os.fsync(writer.fileno())
         partial.rename(target)
     except BaseException:
         partial.unlink(missing_ok=True)

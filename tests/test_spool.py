@@ -62,14 +62,20 @@ def test_committed_bytes_are_found_under_their_key(spool: Spool) -> None:
 
 def test_file_and_folder_are_synced_around_the_rename(spool: Spool, monkeypatch: pytest.MonkeyPatch) -> None:
     """The order is: content, new folders, rename, the folder of the name."""
+    steps = watched(monkeypatch)
+    spool.open(limit=100).commit()
+    assert steps == ["file", "dir", "dir", "dir", "rename", "dir"]
+
+
+def watched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What is synced and renamed from now on, in order."""
     steps: list[str] = []
     sync, rename = os.fsync, Path.rename
     monkeypatch.setattr(
         os, "fsync", lambda fd: (steps.append("dir" if Path(f"/proc/self/fd/{fd}").is_dir() else "file"), sync(fd))
     )
     monkeypatch.setattr(Path, "rename", lambda self, target: (steps.append("rename"), rename(self, target)))
-    spool.open(limit=100).commit()
-    assert steps == ["file", "dir", "dir", "dir", "rename", "dir"]
+    return steps
 
 
 def test_closing_without_commit_leaves_nothing(spool: Spool, tmp_path: Path) -> None:
@@ -185,6 +191,16 @@ def test_parking_gives_the_file_away(spool: Spool, tmp_path: Path) -> None:
     assert everything(tmp_path / "spool") == []
 
 
+def test_a_parked_file_survives_a_power_cut(spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its sender is told that it is kept; also the campaign's folder, when it is new."""
+    steps = watched(monkeypatch)
+    spool.open(limit=10).park(tmp_path / "x.part")
+    assert steps == ["file", "rename", "dir"]
+    steps.clear()
+    spool.open(limit=10).park(tmp_path / "DK-FIBRE" / "x.part")
+    assert steps == ["file", "dir", "rename", "dir"]
+
+
 def test_parking_on_another_file_system_copies(spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Homes may be on another disk than the spool."""
     rename = Path.rename
@@ -197,7 +213,9 @@ def test_parking_on_another_file_system_copies(spool: Spool, tmp_path: Path, mon
     monkeypatch.setattr(Path, "rename", across)
     incoming = spool.open(limit=10)
     incoming.write(b"x")
+    steps = watched(monkeypatch)
     incoming.park(tmp_path / "x.part")
+    assert steps == ["file", "rename", "file", "rename", "dir"], "the copy is synced too"
     assert (tmp_path / "x.part").read_bytes() == b"x"
     assert everything(tmp_path) == [tmp_path / "x.part"]
 

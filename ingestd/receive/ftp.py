@@ -21,6 +21,7 @@ from ingestd.receive.ftp_tls import SecureSession, TlsDataChannel
 from ingestd.receive.gate import Gate
 from ingestd.receive.landing import Landing
 from ingestd.receive.sockets import BACKLOG, open_socket
+from ingestd.receive.strangers import who_gives_way
 
 __all__ = ["FtpDoor", "FtpOptions"]
 
@@ -32,7 +33,13 @@ class Listener(FTPServer):  # type: ignore[misc]  # pyftpdlib is untyped
     """A listening socket. Unlike pyftpdlib's it counts sessions, not sockets, and a fault does not close it."""
 
     def _accept_new_cons(self) -> bool:
-        return bool(len(self.handler.desk.sessions) <= self.max_cons)
+        sessions = self.handler.desk.sessions
+        if len(sessions) <= self.max_cons:
+            return True
+        if (stranger := who_gives_way(sessions, self.max_cons)) is None:
+            return False
+        stranger.give_way()
+        return True
 
     def handle_accept(self) -> None:
         """Take a connection; without a free descriptor wait a moment instead of spinning."""

@@ -10,13 +10,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pyftpdlib.handlers import FTPHandler
-from pyftpdlib.ioloop import AsyncChat
-
 from ingestd.accounts import Account
 from ingestd.receive import names
-from ingestd.receive.ftp_desk import Desk
+from ingestd.receive.ftp_flow import Flow
 from ingestd.receive.ftp_home import Home, Permissions
+from ingestd.receive.ftp_patience import Patience
+from ingestd.receive.open_files import scarce
+from ingestd.receive.strangers import GIVES_WAY
+from ingestd.throttle import network
 
 T = TypeVar("T")
 
@@ -24,21 +25,18 @@ _URGENT = {"ABOR", "STAT", "NOOP"}  # obeyed while a transfer runs (RFC 959, 4.1
 _CHEAP = {"NOOP", "USER", "QUIT", "TYPE", "MODE", "STRU", "OPTS", "FEAT", "SYST", "PWD", "ALLO", "PBSZ", "PROT", "ABOR"}
 """obeyed at once; the others wait for their turn, behind those of other clients"""
 _LONGEST_QUEUE = 64  # commands a client may send ahead
-_LONGEST_LINE = 2048  # bytes
 _MASKED = "***"
 _CONTROLS = dict.fromkeys((*range(32), *range(127, 160)), "?")
 
 
-class Control(FTPHandler):  # type: ignore[misc]  # pyftpdlib is untyped
+class Control(Flow):
     """What every session has, whatever it does. Each door makes its own subclass, with its desk and its limits."""
 
-    desk: Desk
     data_channel: Any
     _in_dtp_queue: Any
     _out_dtp_queue: Any
     _dtp_acceptor: Any
     _dtp_connector: Any
-    _in_buffer: list[bytes]
     authorizer = Permissions()
     abstracted_fs = Home
     unicode_errors = "surrogateescape"  # "replace" makes two Latin-1 names one, "strict" wedges the session
@@ -49,13 +47,15 @@ class Control(FTPHandler):  # type: ignore[misc]  # pyftpdlib is untyped
         self._let_in = False
         self._occupied = False
         self._unwanted = ""
-        self._too_long = False
         self._asked = ("", "")
         self._held: deque[tuple[str, str, str]] = deque()
-        self._began = time.monotonic()
+        self._patience = Patience()
+        self.since = time.monotonic()
         super().__init__(connection, server, ioloop=ioloop)
         self._current_type = "i"
+        self.place = ""
         if self.connected:
+            self.place = network(self.remote_ip)
             self.desk.sessions.add(self)
 
     # --- the life of a session
@@ -77,7 +77,9 @@ class Control(FTPHandler):  # type: ignore[misc]  # pyftpdlib is untyped
 
     def handle(self) -> None:
         """Greet the client, or say why it may not come in."""
-        if reason := self.desk.gate.throttle.enter(self.remote_ip):
+        if scarce(self._fileno):
+            self.handle_max_cons()
+        elif reason := self.desk.gate.throttle.enter(self.remote_ip):
             self.turn_away(reason)
         else:
             self._let_in = True
@@ -103,6 +105,12 @@ class Control(FTPHandler):  # type: ignore[misc]  # pyftpdlib is untyped
         """Asked by the listener when there are enough sessions."""
         self.turn_away("there are too many sessions now; try again later")
 
+    def give_way(self) -> None:
+        """End a session that is not logged in, at once: another one waits for its place."""
+        self.audit("session_refused", reason=GIVES_WAY)
+        self.respond(f"421 {GIVES_WAY}.")
+        self.close()
+
     def close(self) -> None:
         """End the session; what it was sending is dropped by its data channel."""
         if self._closed:
@@ -112,7 +120,8 @@ class Control(FTPHandler):  # type: ignore[misc]  # pyftpdlib is untyped
         if self._let_in:
             self._let_in = False
             self.desk.gate.throttle.leave(self.remote_ip)
-            seconds = round(time.monotonic() - self._began, 3)
+            seconds = round(time.monotonic() - self.since, 3)
+            self._tell_untold()
             self.audit("session_end", received=self.received, sent=self.sent, seconds=seconds)
 
     @property
@@ -143,26 +152,6 @@ class Control(FTPHandler):  # type: ignore[misc]  # pyftpdlib is untyped
         self._in_dtp_queue = self._out_dtp_queue = None
 
     # --- commands in order
-
-    def collect_incoming_data(self, data: bytes) -> None:
-        """Gather a line. pyftpdlib takes what is left of one that is too long for the next command."""
-        self._too_long = self._too_long or len(data) + sum(map(len, self._in_buffer)) > _LONGEST_LINE
-        if self._too_long:
-            self._in_buffer.clear()
-        else:
-            self._in_buffer.append(data)
-
-    def found_terminator(self) -> None:
-        """Obey a line, unless the session was ended by the one before."""
-        if self._closed or self._closing:
-            self._in_buffer.clear()
-            return
-        if not self._too_long:
-            super().found_terminator()
-            return
-        self._too_long = False
-        self._in_buffer.clear()
-        self.pre_process_command("", "", "")
 
     def pre_process_command(self, line: str, command: str, argument: str) -> None:
         """Obey a command, or keep it until the one before it is answered. pyftpdlib would answer out of order."""
@@ -201,6 +190,15 @@ class Control(FTPHandler):  # type: ignore[misc]  # pyftpdlib is untyped
             self.go_on()
 
     def _do(self, line: str, command: str, argument: str) -> None:
+        self._patience.asked(logged_in=self.account is not None)
+        self._do_it(line, command, argument)
+        if (reason := self._patience.lost) and not (self._closed or self._closing):
+            self._held.clear()
+            self.audit("flood", reason=reason)
+            self.respond(f"421 {reason}.")
+            self.close_when_done()
+
+    def _do_it(self, line: str, command: str, argument: str) -> None:
         if not line:
             self.respond("500 An empty line, or one that is too long, is no command.")
             self.log_cmd("", "", 500, "")
@@ -242,7 +240,14 @@ class Control(FTPHandler):  # type: ignore[misc]  # pyftpdlib is untyped
     def offload(self, pool: Any, work: Callable[[], T], then: Callable[[Future[T]], None]) -> None:
         """Do slow work in a thread; commands wait, the loop does not."""
         self._occupied = True
-        self.desk.offload(pool, work, then)
+        self.desk.offload(pool, work, partial(self._with_outcome, then))
+
+    def _with_outcome(self, then: Callable[[Future[T]], None], done: Future[T]) -> None:
+        try:
+            then(done)
+        except Exception as problem:  # noqa: BLE001 - without an answer the session would hang
+            self.audit("fault", where=self._asked[0], exc_info=problem)
+            self.answer("451 Something broke on our side; try again later.")
 
     def answer(self, reply: str) -> None:
         """The reply to a command that was offloaded."""
@@ -254,11 +259,8 @@ class Control(FTPHandler):  # type: ignore[misc]  # pyftpdlib is untyped
 
     def respond(self, resp: str, logfun: Any = None) -> None:
         """Send the last line of a reply. A name in it must not end it early."""
+        self._patience.answered(resp[:3])
         super().respond(resp.translate(_CONTROLS), **({} if logfun is None else {"logfun": logfun}))
-
-    def push(self, text: str) -> None:
-        """Send a reply. pyftpdlib's own cannot send back the names it read with `surrogateescape`."""
-        AsyncChat.push(self, text.encode(self.encoding, self.unicode_errors))
 
     # --- audit
 
@@ -272,12 +274,20 @@ class Control(FTPHandler):  # type: ignore[misc]  # pyftpdlib is untyped
     def log_cmd(self, command: str, argument: str, code: int, reply: str) -> None:
         """Called for every answered command; the argument of PASS or of an unknown command may be a password."""
         event = "command_refused" if code >= 400 else "command"
+        if code >= 400:
+            if not self._patience.tells():
+                return
+            self._tell_untold()
         known = self.proto_cmds.get(command)
         if known is None or command in ("PASS", "USER"):
             self.audit(event, command=command if known else "unknown", argument=_MASKED, code=code)
             return
         path = self.fs.fs2ftp(argument) if self.fs is not None and known["perm"] and argument else argument
         self.audit(event, command=command, argument=names.label(path), code=code, reply=names.label(reply))
+
+    def _tell_untold(self) -> None:
+        if untold := self._patience.forget_untold():
+            self.audit("commands_refused", count=untold)
 
     def on_file_sent(self, file: str) -> None:
         """A result was fetched."""

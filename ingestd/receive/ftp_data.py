@@ -18,6 +18,7 @@ from pyftpdlib.log import logger as quiet
 
 from ingestd.errors import Rejected
 from ingestd.receive.landing import Receipt
+from ingestd.receive.open_files import TooManyOpen
 from ingestd.receive.sending import Sending, is_bug, why_not_kept
 
 _ESTABLISHED, _CLOSE_WAIT = 1, 8  # tcpi_state in <netinet/tcp.h>
@@ -52,10 +53,12 @@ class Upload(Sending):
 
 
 def refusal(problem: BaseException) -> str:
-    """The reply to a file that was not kept: 550 and 552 theirs, 452 no room, 451 try again (RFC 959, 4.2.2)."""
+    """The reply to a file that was not kept: 450, 550 and 552 theirs, 452 no room, 451 try again (RFC 959, 4.2.2)."""
     code = problem.errno if isinstance(problem, OSError) else None
     if isinstance(problem, Rejected):
         number = 550
+    elif isinstance(problem, TooManyOpen):
+        number = 450
     elif code == errno.EFBIG:
         number = 552
     else:
@@ -144,6 +147,13 @@ class DataChannel(DTPHandler):  # type: ignore[misc]  # pyftpdlib is untyped
 
     def _kept(self, sending: Upload, done: Future[Receipt | None]) -> None:
         """Back on the loop. The client may be gone; the delivery is there all the same."""
+        try:
+            self._answer(sending, done)
+        except Exception as problem:  # noqa: BLE001 - without an answer the session would hang
+            self.audit("upload_fault", sending, exc_info=problem)
+            self._finish(refusal(problem), "upload_refused", sending)
+
+    def _answer(self, sending: Upload, done: Future[Receipt | None]) -> None:
         problem = done.exception()
         if problem is not None:
             if is_bug(problem):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -54,6 +56,15 @@ class Home(AbstractedFS):  # type: ignore[misc]  # pyftpdlib is untyped
         if not Path(path).is_dir():
             raise FilesystemError("No such directory")
         self.cwd = self.fs2ftp(path)
+
+    def stat(self, path: str) -> os.stat_result:
+        """What listings show: neither the owner nor the mode on our disk; as by SFTP."""
+        known = super().stat(path)
+        folder = stat.S_ISDIR(known.st_mode)
+        mode = stat.S_IFMT(known.st_mode) | (0o755 if folder else 0o644)
+        return os.stat_result((mode, known.st_ino, known.st_dev, 1, 0, 0, 0 if folder else known.st_size, *known[7:10]))
+
+    lstat = stat
 
     def get_user_by_uid(self, _uid: int) -> str:
         """Shown in listings: nobody learns the users of this machine."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ from ingestd.receive.ftp_control import Control
 from ingestd.receive.ftp_data import Upload, refusal
 from ingestd.receive.home import NotAllowed, Place, upload_place
 from ingestd.receive.landing import Receipt
-from ingestd.receive.sending import Looks, Sender, land_parked
+from ingestd.receive.open_files import TooManyOpen
+from ingestd.receive.sending import Looks, Sender, is_bug, land_parked
 from ingestd.spool import fingerprint
 
 _NO_CONNECTION = "425 There is no data connection; use PASV or EPSV first."
@@ -60,16 +62,17 @@ class TransferCommands(Control):
             self._expect(self._sending(path, announced))
         except NotAllowed as problem:
             self.respond(f"550 {problem}.")
-        except OSError as problem:
+        except (TooManyOpen, OSError) as problem:
             self.respond(refusal(problem))
 
     def _sending(self, path: str, announced: int | None) -> Upload:
         place = upload_place(self.fs.fs2ftp(path))
         return Upload(
-            incoming=self.desk.landing.open(self._account().limit),
+            incoming=self.desk.gate.open_files.incoming(self.desk.landing, self._account()),
             place=place,
             sender=self._sender(),
             park_at=Path(path) if place.partial else None,
+            home=self.fs.home.root,
             announced=announced,
         )
 
@@ -113,7 +116,9 @@ class TransferCommands(Control):
 
     def parked(self, sending: Upload) -> None:
         """Remember that a file came whole before it was parked, so that its rename is proven too."""
-        if sending.completeness is Completeness.PROVEN and sending.park_at and len(self._proven) < _MOST_PROVEN:
+        if sending.completeness is not Completeness.PROVEN or not sending.park_at or len(self._proven) >= _MOST_PROVEN:
+            return
+        with contextlib.suppress(FileNotFoundError):  # another session was quicker
             looks = fingerprint(sending.park_at.stat())
             self._proven[str(sending.park_at)] = _Proven(looks=looks, evidence=sending.evidence)
 
@@ -163,18 +168,21 @@ class TransferCommands(Control):
     def _proof_of(self, source: Path) -> _Proven | None:
         """By what a parked file is known to be whole, unless another session has parked another one since."""
         proven = self._proven.get(str(source))
-        if proven and source.exists() and fingerprint(source.stat()) != proven.looks:
-            del self._proven[str(source)]
-            return None
+        with contextlib.suppress(FileNotFoundError):  # which is told when it is to be landed
+            if proven and fingerprint(source.stat()) != proven.looks:
+                del self._proven[str(source)]
+                return None
         return proven
 
     def _landed(self, source: Path, arrival: Arrival, done: Future[Receipt]) -> None:
         problem = done.exception()
+        facts = {"name": arrival.name, "folder": arrival.folder, "renamed": True}
         if problem is None:
             self._proven.pop(str(source), None)
+        elif is_bug(problem):
+            self.audit("upload_fault", exc_info=problem, **facts)
         reply = refusal(problem) if problem else f"250 {done.result()}"
-        event = "upload_refused" if problem else "upload_landed"
-        self.audit(event, name=arrival.name, folder=arrival.folder, reply=reply, renamed=True)
+        self.audit("upload_refused" if problem else "upload_landed", reply=reply, **facts)
         self.answer(reply)
 
     # --- data connections

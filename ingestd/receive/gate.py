@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from ingestd.accounts import Account, Accounts, Passwords
+from ingestd.receive.open_files import OpenFiles
 from ingestd.throttle import Throttle
 
 
@@ -27,6 +28,7 @@ class Gate:
     accounts: Accounts
     passwords: Passwords
     throttle: Throttle = field(default_factory=Throttle)
+    open_files: OpenFiles = field(default_factory=OpenFiles)
 
     def check(self, login: str, password: str, *, protocol: str, address: str) -> Account | Refused:
         """Look at a password: slow, so not on a loop. Raises Unavailable when logins cannot be looked up."""

@@ -12,6 +12,8 @@ from ingestd.errors import Rejected, Unavailable
 from ingestd.model import Arrival, Completeness
 from ingestd.receive.home import Place
 from ingestd.receive.landing import Landing, Receipt
+from ingestd.receive.open_files import TooManyOpen
+from ingestd.receive.parked import TooMuchWaits, check_waiting
 from ingestd.spool import Changed, Gap, Incoming, fingerprint
 
 Looks = tuple[int, int, int, int]
@@ -49,6 +51,8 @@ class Sending:
     sender: Sender
     park_at: Path | None = None
     """where to put the file when its name says that a rename will follow"""
+    home: Path = Path()
+    """the home that is in"""
     completeness: Completeness = Completeness.ASSUMED
     evidence: str = ""
     problem: BaseException | None = None
@@ -63,7 +67,7 @@ class Sending:
         try:
             if self.park_at is None:
                 return landing.accept(self.incoming, self.sender.arrival(self.place, self.completeness, self.evidence))
-            self.park_at.parent.mkdir(exist_ok=True)
+            check_waiting(self.home, self.park_at, self.incoming.size, self.sender.account.limit)
             self.incoming.park(self.park_at)
             return None
         finally:
@@ -108,15 +112,17 @@ def why_not_kept(problem: BaseException) -> str:
     code = problem.errno if isinstance(problem, OSError) else None
     if isinstance(problem, Rejected):
         return f"{problem.message}; {problem.suggestion}" if problem.suggestion else problem.message
+    if isinstance(problem, (TooManyOpen, TooMuchWaits)):
+        return str(problem)
     if isinstance(problem, Gap):
         return f"{problem}: the file is not whole; nothing was kept, send the whole file again"
     if isinstance(problem, OSError) and code in (errno.EFBIG, errno.EINVAL):
         return f"the file is {problem.strerror}; nothing was kept"
     if code in (errno.ENOSPC, errno.EDQUOT):
         return "there is no room for the file now; nothing was kept, send it again later"
-    if isinstance(problem, Unavailable):
-        return "deliveries cannot be recorded now; send the file again later"
-    return "the file could not be kept; send it again later"
+    unavailable = isinstance(problem, Unavailable)
+    what = "deliveries cannot be recorded now; send the file" if unavailable else "the file could not be kept; send it"
+    return f"{what} again later"
 
 
 def is_bug(problem: BaseException) -> bool:

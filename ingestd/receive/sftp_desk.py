@@ -47,12 +47,19 @@ class Session(Protocol):
 
     account: Account | None
     """whose login it is; None before the login"""
+    place: str
+    """its network"""
+    since: float
+    """when it began, by the loop's clock"""
 
     def idle(self, now: float) -> float:
         """Seconds without a byte, by the loop's clock; 0 while we are the ones who are slow."""
 
     def transferring(self) -> bool:
         """True while a file is open."""
+
+    def give_way(self) -> None:
+        """End it before its login, for another one."""
 
     def dismiss(self, reason: str) -> None:
         """End it, and tell the client why."""

@@ -43,6 +43,8 @@ class Fetching:
 
     file: IO[bytes]
     path: str
+    give_back: Callable[[], None]
+    """to be called when it is closed"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,10 +119,11 @@ class Files(asyncssh.SFTPServer):
         place, real = upload_place(path), self._home.real(path)
         self._check_flags(place, real, pflags)
         return Sending(
-            incoming=self._desk.landing.open(self._account.limit),
+            incoming=self._desk.gate.open_files.incoming(self._desk.landing, self._account),
             place=place,
             sender=self._sender,
             park_at=real if place.partial else None,
+            home=self._home.root,
         )
 
     def _check_flags(self, place: Place, real: Path, pflags: int) -> None:
@@ -137,7 +140,13 @@ class Files(asyncssh.SFTPServer):
 
     def _fetch(self, raw: bytes) -> Fetching:
         path = self._path(raw)
-        return Fetching(self._home.open(str(self._home.real(path))), path)
+        real = str(self._home.real(path))
+        give_back = self._desk.gate.open_files.take(self._account.source)
+        try:
+            return Fetching(self._home.open(real), path, give_back)
+        except BaseException:
+            give_back()
+            raise
 
     # --- bytes
 
@@ -199,9 +208,12 @@ class Files(asyncssh.SFTPServer):
             self._remember_parked(sending.park_at)
 
     def _drop(self, file: Sending | Fetching) -> None:
+        if file not in self.open_files:
+            return
         self.open_files.discard(file)
         if isinstance(file, Fetching):
             file.file.close()
+            file.give_back()
             return
         if not file.incoming.closed:
             self._tell("upload_cut", file, reason="the connection or the channel ended")

@@ -13,9 +13,13 @@ from ingestd.accounts import Account
 from ingestd.receive import names
 from ingestd.receive.gate import Refused
 from ingestd.receive.home import PartnerHome
+from ingestd.receive.open_files import scarce
 from ingestd.receive.sftp_channel import Channel
 from ingestd.receive.sftp_desk import Desk, plain_address
+from ingestd.receive.strangers import GIVES_WAY, who_gives_way
+from ingestd.throttle import network
 
+_FULL = "too many sessions; try again later"
 _MOST_KEYS = 20  # public keys that one connection may offer; agents hold a few
 _MOST_CHANNELS = 10  # of one connection, as OpenSSH's MaxSessions
 
@@ -26,14 +30,14 @@ class SshSession(asyncssh.SSHServer):
     def __init__(self, desk: Desk) -> None:
         self.desk = desk
         self.account: Account | None = None
-        self.peer = ""
+        self.peer = self.place = ""
         self.channels: set[Channel] = set()
         self._connection: asyncssh.SSHServerConnection | None = None
         self._let_in = False
         self._checked: Account | None = None
         self._passwords = self._keys = 0
         self._method = ""
-        self._active = self._since = 0.0
+        self._active = self.since = 0.0
 
     # --- the life of a connection
 
@@ -41,8 +45,9 @@ class SshSession(asyncssh.SSHServer):
         """Let a client in, or say why it may not come in, before it costs a key exchange."""
         self._connection = conn
         self.peer = plain_address(str(conn.get_extra_info("peername", ("",))[0]))
-        self._since = self._active = asyncio.get_running_loop().time()
-        if reason := self._refusal():
+        self.place = network(self.peer)
+        self.since = self._active = asyncio.get_running_loop().time()
+        if reason := self._refusal(conn.get_extra_info("socket").fileno()):
             self.audit("session_refused", reason=reason)
             # Later, because asyncssh sends the line that begins every SSH connection only after this call.
             asyncio.get_running_loop().call_soon(self.dismiss, reason)
@@ -51,11 +56,17 @@ class SshSession(asyncssh.SSHServer):
             self.desk.sessions.add(self)
             self.audit("session")
 
-    def _refusal(self) -> str:
+    def _refusal(self, descriptor: int) -> str:
         if self.desk.stopping:
             return "the server is shutting down"
-        if len(self.desk.sessions) >= self.desk.options.max_connections:
-            return "too many sessions; try again later"
+        places = self.desk.options.max_connections
+        if len(self.desk.sessions) >= places:
+            stranger = who_gives_way(self.desk.sessions, places)
+            if stranger is None:
+                return _FULL
+            stranger.give_way()
+        if scarce(descriptor):
+            return _FULL
         return self.desk.gate.throttle.enter(self.peer)
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -64,9 +75,15 @@ class SshSession(asyncssh.SSHServer):
             self._let_in = False
             self.desk.sessions.discard(self)
             self.desk.gate.throttle.leave(self.peer)
-            seconds = round(asyncio.get_running_loop().time() - self._since, 3)
+            seconds = round(asyncio.get_running_loop().time() - self.since, 3)
             self.audit("session_end", seconds=seconds, reason=str(exc or ""))
         self._connection = None
+
+    def give_way(self) -> None:
+        """End a connection that is not logged in, at once: another one waits for its place."""
+        self.desk.sessions.discard(self)
+        self.audit("session_refused", reason=GIVES_WAY)
+        self.dismiss(GIVES_WAY)
 
     def dismiss(self, reason: str) -> None:
         """End the connection, and tell the client why."""

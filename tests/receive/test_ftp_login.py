@@ -86,7 +86,7 @@ def test_twenty_logins_at_full_cost_do_not_hold_up_others(open_door: Callable[..
     """Their hashes are made in threads. The bound is generous, for a busy machine; a hash on the loop breaks it."""
     account = Account(login="acme", source="acme", password_hash=hash_password(PASSWORD), limit=LIMIT)
     door = open_door(gate=replace(gate, accounts=InMemoryAccounts([account]), passwords=Passwords()))
-    other = Wire(door)
+    other = Wire(door).log_in()
     logins = [Wire(door) for _ in range(20)]
     for wire in logins:
         wire.say(b"USER acme")

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import asyncssh
 import pytest
 from structlog.testing import capture_logs
 
-from ingestd.receive.parked import KEEP, prune_parked
-from tests.receive.receiving import files_below
+from ingestd.receive import parked
+from ingestd.receive.parked import KEEP, TooMuchWaits, check_waiting, prune_parked
+from ingestd.receive.sftp import SftpDoor
+from tests.receive.ftp_wire import ROWS, Wire
+from tests.receive.receiving import OpenDoor, files_below
+from tests.receive.sftp_client import SftpClient
 
 NOW = datetime(2026, 11, 24, tzinfo=UTC)
 
@@ -64,3 +70,54 @@ def test_links_are_not_followed(tmp_path: Path, linked: str) -> None:
         assert prune_parked(home, KEEP, NOW + KEEP * 2) == 0
     assert outside.exists()
     assert [line["event"] for line in told] == (["parked_not_pruned"] if linked == "upload" else [])
+
+
+def test_so_many_files_may_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In all folders together; what is final, a result or about to be replaced does not count."""
+    monkeypatch.setattr(parked, "MOST", 3)
+    for place in ("x.part", "upload/x.part", "upload/final.csv", "results/y.part"):
+        lay(tmp_path / place, timedelta())
+    check_waiting(tmp_path, tmp_path / "upload/z.part", 1, 100)
+    lay(tmp_path / "upload/C-1/x.part", timedelta())
+    with pytest.raises(TooMuchWaits, match=r"^3 files wait to be renamed; rename or remove what waits first$"):
+        check_waiting(tmp_path, tmp_path / "upload/z.part", 1, 100)
+    check_waiting(tmp_path, tmp_path / "upload/C-1/x.part", 1, 100)
+
+
+def test_so_many_bytes_may_wait(tmp_path: Path) -> None:
+    """Ten times what one file may have; a first file may always wait."""
+    check_waiting(tmp_path, tmp_path / "y.part", 11, 1)
+    lay(tmp_path / "x.part", timedelta()).write_bytes(b"x" * 600)
+    check_waiting(tmp_path, tmp_path / "y.part", 400, 100)
+    with pytest.raises(TooMuchWaits, match=r"^600 bytes wait"):
+        check_waiting(tmp_path, tmp_path / "y.part", 401, 100)
+
+
+def test_links_do_not_count(tmp_path: Path) -> None:
+    """Nor is what they lead to."""
+    outside = lay(tmp_path / "outside" / "x.part", timedelta())
+    outside.write_bytes(b"x" * 600)
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "upload").symlink_to(outside.parent)
+    (home / "x.part").symlink_to(outside)
+    check_waiting(home, home / "y.part", 500, 10)
+
+
+def test_both_doors_refuse_what_is_too_much(
+    door: OpenDoor, open_sftp: Callable[..., SftpDoor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Together; it is no lasting refusal."""
+    monkeypatch.setattr(parked, "MOST", 2)
+    wire = Wire(door).log_in()
+    assert wire.store(b"one.part").startswith(b"226")
+    with SftpClient(open_sftp()) as client:
+        client.send("upload/two.part", ROWS)
+        told = "2 files wait to be renamed; rename or remove what waits first"
+        with pytest.raises(asyncssh.SFTPFailure, match=told):
+            client.send("upload/three.part", ROWS)
+        assert wire.store(b"three.part") == b"452 " + told.encode() + b"."
+        assert wire.store(b"one.part").startswith(b"226"), "it replaces the one that waits"
+        client.do("rename", "upload/two.part", "upload/two.csv")
+        assert wire.store(b"three.part").startswith(b"226")
+    wire.close()
