@@ -30,7 +30,7 @@ from ingestd.receive.gate import Gate
 from ingestd.receive.landing import Landing
 from ingestd.receive.prover import ProofRules, Prover
 from ingestd.receive.sftp import SftpDoor, SftpOptions
-from ingestd.settings import FtpSettings, Source
+from ingestd.settings import FtpSettings, SftpSettings, Source
 from ingestd.store.ledger import now
 from ingestd.store.left_files import LeftFiles
 from ingestd.store.proofs import Proofs
@@ -162,17 +162,19 @@ def _open_ftp(house: House, gate: Gate, landing: Landing, stack: Closing, wiring
         implicit_listening=implicit,
         beat=wiring.pulse.loop("ftp", allowance=LOOP_SECONDS),
     )
-    try:
-        door.start()
-    except OSError as problem:
-        where = f"{settings.host}:{settings.port}"
-        raise Misconfigured(
-            "ingestd.toml", "ftp.port", f"{where} cannot be opened: {problem.strerror or problem}"
-        ) from problem
+    _start(door, "ftp", settings)
     stack.callback(door.stop, house.configuration.daemon.stop.transfer_seconds)
     wiring.feeds.on_change(lambda _: door.dismiss_unknown())
     opened = {"ftp": {**_place(door.address), "tls": settings.tls}}
     return {**opened, "ftps": _place(door.implicit_address)} if door.implicit_address else opened
+
+
+def _start(door: FtpDoor | SftpDoor, section: str, settings: FtpSettings | SftpSettings) -> None:
+    try:
+        door.start()
+    except OSError as problem:
+        told = f"{settings.host}:{settings.port} cannot be opened: {problem.strerror or problem}"
+        raise Misconfigured("ingestd.toml", f"{section}.port", told) from problem
 
 
 def _place(address: tuple[str, int]) -> dict[str, Any]:
@@ -202,15 +204,9 @@ def _open_sftp(house: House, gate: Gate, landing: Landing, stack: Closing, wirin
         listening=wiring.pipes.listening("sftp"),
         beat=wiring.pulse.loop("sftp", allowance=LOOP_SECONDS),
     )
-    try:
-        door.start()
-    except OSError as problem:
-        where = f"{settings.host}:{settings.port}"
-        raise Misconfigured(
-            "ingestd.toml", "sftp.port", f"{where} cannot be opened: {problem.strerror or problem}"
-        ) from problem
-    wiring.feeds.on_change(lambda _: door.dismiss_unknown())
+    _start(door, "sftp", settings)
     stack.callback(door.stop, house.configuration.daemon.stop.transfer_seconds)
+    wiring.feeds.on_change(lambda _: door.dismiss_unknown())
     return {**_place(door.address), "fingerprint": key.fingerprint}
 
 
