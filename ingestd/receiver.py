@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import resource
 import threading
 import time
@@ -103,6 +104,7 @@ def receive(house: House, pipes: Pipes, metrics: Metrics) -> None:
         if house.configuration.daemon.folder.enabled:
             doors["folder"] = _open_folder(house, wiring.feeds.sources, landing, stack, wiring)
         beat = wiring.pulse.loop("sources", allowance=STORE_SECONDS)
+        _forget_garbage()
         say_ready(pipes, doors, wiring.pulse)
         swept = 0.0
         while not stopped.wait(SOURCES_SECONDS):
@@ -112,6 +114,12 @@ def receive(house: House, pipes: Pipes, metrics: Metrics) -> None:
                 swept = time.monotonic()
             beat()
         wiring.pulse.loops.clear()  # doors that wait for their last transfers are not stuck
+
+
+def _forget_garbage() -> None:
+    """What was made so far stays for good. The collector would go through it all now and then, and hold everybody up."""
+    gc.collect()
+    gc.freeze()
 
 
 def _prover(house: House, feeds: Feeds, ring: Callable[[], None]) -> Prover:
