@@ -117,7 +117,7 @@ def receive(house: House, pipes: Pipes, metrics: Metrics) -> None:
 
 
 def _forget_garbage() -> None:
-    """What was made so far stays for good. The collector would go through it all now and then, and hold everybody up."""
+    """What was made so far stays for good. The collector would go through it now and then, and hold everybody up."""
     gc.collect()
     gc.freeze()
 
