@@ -74,32 +74,35 @@ class Ledger:
             # Two receivers that hold the same file look one after the other, so only one finds nothing.
             connection.execute(select(sources.c.id).where(sources.c.name == arrival.source).with_for_update())
             duplicate_of = _same_file(connection, arrival, landed.sha256)
-            previous = None if duplicate_of else _earlier_version(connection, arrival)
-            held = duplicate_of is None and (hold or (heed and _spoken_of(connection, arrival)))
-            queued = duplicate_of is None and not held
-            proved = duplicate_of is not None and self._prove(connection, duplicate_of, arrival)
-            held = held or (duplicate_of is not None and _waits(connection, duplicate_of))
-            moment = self.clock()
-            values = {
-                **dataclasses.asdict(arrival),
-                "size": landed.size,
-                "sha256": landed.sha256,
-                "spool_key": "" if duplicate_of else landed.key,
-                "received_at": moment,
-                "queued_at": moment if queued else None,
-                "finished_at": moment if duplicate_of else None,
-                "state": State.DUPLICATE if duplicate_of else State.QUEUED if queued else State.RECEIVED,
-                "duplicate_of": duplicate_of,
-                "previous_version": previous,
-            }
-            inserted = connection.execute(insert(deliveries).values(values)).inserted_primary_key
-            assert inserted is not None
-            delivery_id: int = inserted[0]
-            if queued:
-                self.submit(connection, delivery_id)
+            if duplicate_of is not None:
+                return self._record_again(connection, arrival, landed, duplicate_of)
+            hold = hold or (heed and _spoken_of(connection, arrival))
+            return self._record_new(connection, arrival, landed, hold=hold)
+
+    def _record_new(self, connection: Connection, arrival: Arrival, landed: Landed, *, hold: bool) -> Recorded:
+        previous = _earlier_version(connection, arrival)
+        state = {"state": State.RECEIVED} if hold else {"state": State.QUEUED, "queued_at": self.clock()}
+        delivery_id = self._insert(connection, arrival, landed, previous_version=previous, **state)
+        if not hold:
+            self.submit(connection, delivery_id)
+        return Recorded(delivery_id=delivery_id, previous_version=previous, held=hold)
+
+    def _record_again(self, connection: Connection, arrival: Arrival, landed: Landed, first: int) -> Recorded:
+        """A duplicate ends as it comes, and its bytes are not kept; but it may prove the first one."""
+        ended = {"state": State.DUPLICATE, "finished_at": self.clock(), "duplicate_of": first, "spool_key": ""}
+        delivery_id = self._insert(connection, arrival, landed, **ended)
+        proved = self._prove(connection, first, arrival)
         return Recorded(
-            delivery_id=delivery_id, duplicate_of=duplicate_of, previous_version=previous, held=held, proved=proved
+            delivery_id=delivery_id, duplicate_of=first, proved=proved, held=not proved and _waits(connection, first)
         )
+
+    def _insert(self, connection: Connection, arrival: Arrival, landed: Landed, **facts: Any) -> int:
+        kept = {"size": landed.size, "sha256": landed.sha256, "spool_key": landed.key, "received_at": self.clock()}
+        values = {**dataclasses.asdict(arrival), **kept, **facts}
+        inserted = connection.execute(insert(deliveries).values(values)).inserted_primary_key
+        assert inserted is not None
+        delivery_id: int = inserted[0]
+        return delivery_id
 
     def _prove(self, connection: Connection, delivery_id: int, again: Arrival) -> bool:
         """The same file has come again in a way that proves it: what waited for a proof is let into the queue."""
