@@ -81,28 +81,22 @@ class Ledger:
 
     def _record_new(self, connection: Connection, arrival: Arrival, landed: Landed, *, hold: bool) -> Recorded:
         previous = _earlier_version(connection, arrival)
-        state = {"state": State.RECEIVED} if hold else {"state": State.QUEUED, "queued_at": self.clock()}
-        delivery_id = self._insert(connection, arrival, landed, previous_version=previous, **state)
+        moment = self.clock()
+        state = {"state": State.RECEIVED} if hold else {"state": State.QUEUED, "queued_at": moment}
+        delivery_id = _insert(connection, arrival, landed, received_at=moment, previous_version=previous, **state)
         if not hold:
             self.submit(connection, delivery_id)
         return Recorded(delivery_id=delivery_id, previous_version=previous, held=hold)
 
     def _record_again(self, connection: Connection, arrival: Arrival, landed: Landed, first: int) -> Recorded:
         """A duplicate ends as it comes, and its bytes are not kept; but it may prove the first one."""
-        ended = {"state": State.DUPLICATE, "finished_at": self.clock(), "duplicate_of": first, "spool_key": ""}
-        delivery_id = self._insert(connection, arrival, landed, **ended)
+        moment = self.clock()
+        ended = {"state": State.DUPLICATE, "finished_at": moment, "duplicate_of": first, "spool_key": ""}
+        delivery_id = _insert(connection, arrival, landed, received_at=moment, **ended)
         proved = self._prove(connection, first, arrival)
         return Recorded(
             delivery_id=delivery_id, duplicate_of=first, proved=proved, held=not proved and _waits(connection, first)
         )
-
-    def _insert(self, connection: Connection, arrival: Arrival, landed: Landed, **facts: Any) -> int:
-        kept = {"size": landed.size, "sha256": landed.sha256, "spool_key": landed.key, "received_at": self.clock()}
-        values = {**dataclasses.asdict(arrival), **kept, **facts}
-        inserted = connection.execute(insert(deliveries).values(values)).inserted_primary_key
-        assert inserted is not None
-        delivery_id: int = inserted[0]
-        return delivery_id
 
     def _prove(self, connection: Connection, delivery_id: int, again: Arrival) -> bool:
         """The same file has come again in a way that proves it: what waited for a proof is let into the queue."""
@@ -309,6 +303,15 @@ def _same_file(connection: Connection, place: Arrival | Delivery, sha256: str) -
     same = (*_same_name(place), table.sha256 == sha256)
     alive = (table.state.in_(_LOADED_OR_WILL_BE), table.state != State.DUPLICATE)
     return connection.scalar(select(table.id).where(*same, *alive).order_by(table.id).limit(1))
+
+
+def _insert(connection: Connection, arrival: Arrival, landed: Landed, **facts: Any) -> int:
+    kept = {"size": landed.size, "sha256": landed.sha256, "spool_key": landed.key}
+    values = {**dataclasses.asdict(arrival), **kept, **facts}
+    inserted = connection.execute(insert(deliveries).values(values)).inserted_primary_key
+    assert inserted is not None
+    delivery_id: int = inserted[0]
+    return delivery_id
 
 
 def _waits(connection: Connection, delivery_id: int) -> bool:
