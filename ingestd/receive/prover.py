@@ -23,7 +23,6 @@ from ingestd.store.proofs import REVIVABLE, Companion, Proofs
 
 log = structlog.get_logger()
 
-_CHUNK = 1024 * 1024
 _WAITS = "it waits for"
 _LOADED = (State.COMPLETED, State.COMPLETED_WITH_REJECTS)
 
@@ -255,14 +254,11 @@ class Prover:
                 log.warning("delivery_disproved", delivery=delivery.id, source=delivery.source, reason=reason)
 
     def _md5(self, delivery: Delivery) -> str:
-        digest = hashlib.md5(usedforsecurity=False)
         try:
             with self._spool.path(delivery.spool_key).open("rb") as file:
-                while chunk := file.read(_CHUNK):
-                    digest.update(chunk)
+                return hashlib.file_digest(file, functools.partial(hashlib.md5, usedforsecurity=False)).hexdigest()
         except OSError as problem:
             raise Unavailable(f"delivery {delivery.id} cannot be read: {problem.strerror}") from problem
-        return digest.hexdigest()
 
 
 def _changes(delivery: Delivery, judgement: Proven) -> bool:
