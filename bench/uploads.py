@@ -45,7 +45,7 @@ def measure(crowds: list[int], rounds: int) -> None:
         f"\nUploads of {SIZE / 2**20:.1f} MiB a client, in turns; the median of {rounds} rounds, of {MANY} clients one."
     )
     print("The client is curl. ingestd: with SHA-256, fsync and ledger before 226. vsftpd: without.")
-    print("With ALLO the client says how large the file is, as lftp does; else its end is looked at for 50 ms.\n")
+    print("With ALLO the client says how large the file is, as lftp does; else its end is looked at for 250 ms.\n")
     with tempfile.TemporaryDirectory(prefix="ingestd-bench-") as made, ExitStack() as stack:
         folder = Path(made)
         folder.chmod(0o755)  # vsftpd's sessions run as another user

@@ -49,10 +49,10 @@ class FtpOptions:
     connect_timeout: float = 30.0
     """seconds in which the client opens the data connection, and in which it agrees on TLS"""
     max_login_attempts: int = 3
-    settle_seconds: float = 0.05
+    settle_seconds: float = 0.25
     """seconds between the end of the data and the look at the control connection
 
-    A look at once showed 9 of 20 killed clients, a look after 50 ms 20 of 20 (RECEIVING.md)."""
+    A look at once showed 9 of 20 killed clients, after 50 ms 20 of 20 (RECEIVING.md); on a busy machine not always."""
     banner: str = "ingestd ready"
 
 
