@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "ingestd"
 
 FLOORS = (
     ("errors", "model"),
-    ("settings", "schemas", "journal", "receipts", "control_total", "digest", "metrics", "roster"),
+    ("settings", "schemas", "journal", "receipts", "control_total", "digest", "metrics", "roster", "node"),
     ("spool",),
     ("store",),
     ("accounts", "throttle", "host_keys", "certificates"),
@@ -21,6 +21,8 @@ FLOORS = (
     (
         "house",
         "pulse",
+        "presence",
+        "overview",
         "pipes",
         "feeds",
         "worker",

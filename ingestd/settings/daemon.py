@@ -32,6 +32,22 @@ class StoreSettings(Frozen):
     url: str = Field("", description="SQLAlchemy URL; empty: SQLite in the home folder")
 
 
+class NodeSettings(Frozen):
+    """`[node]`: this daemon among those that share a store."""
+
+    name: str = Field(
+        "",
+        pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,47})?$",
+        description="its name in `ingestd status`, unlike that of any other that runs; empty: the host's",
+    )
+
+
+class StorageSettings(Frozen):
+    """`[storage]`: where received files and logs are kept."""
+
+    url: str = Field("", description="URL that every node reaches; empty: the home, which no other home can read")
+
+
 class FtpSettings(Frozen):
     """`[ftp]`: the FTP door, with TLS on request (FTPS)."""
 
@@ -166,6 +182,8 @@ class DaemonSettings(BaseSettings):
     )
 
     store: StoreSettings = StoreSettings()
+    node: NodeSettings = NodeSettings()
+    storage: StorageSettings = StorageSettings()
     ftp: FtpSettings = FtpSettings()
     tls: TlsSettings = TlsSettings()
     sftp: SftpSettings = SftpSettings()
