@@ -28,7 +28,7 @@ from ingestd.children import Child, Handed
 from ingestd.errors import EXIT_MISCONFIGURED, Misconfigured, Unavailable
 from ingestd.house import House, Lock, open_house, prepare_store
 from ingestd.metrics import FOLDER_VARIABLE
-from ingestd.node import DOORS, Node, roles_of, switched_off, taker
+from ingestd.node import DOORS, Node, roles_of, switched_off
 from ingestd.notify import Notifier
 from ingestd.reload import reload
 
@@ -135,7 +135,7 @@ class Daemon:
 
     def _give_back(self, child: Child) -> None:
         try:
-            released = self.house.dispatcher.release(taker(self.node.name, child.name))
+            released = self.house.dispatcher.release(child.name)
         except Unavailable as problem:
             # Nothing is lost: the next start of this worker, or of the daemon, gives its jobs back.
             log.warning("jobs_not_released", role=child.name, error=str(problem))

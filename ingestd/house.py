@@ -5,7 +5,6 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
-import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,7 +16,6 @@ from sqlalchemy import Engine, insert, select
 from ingestd import roster, schemas, settings
 from ingestd.dispatch.local import LocalDispatcher
 from ingestd.errors import Misconfigured
-from ingestd.node import own_name, taker
 from ingestd.settings import Configuration
 from ingestd.spool import Spool
 from ingestd.store import organisation
@@ -112,8 +110,7 @@ def open_house(config: Path, home: Path, *, process: str = "", node: int | None 
     _make_home(home)
     engine = open_engine(configuration.daemon.store.url or sqlite_url(home))
     retry = timedelta(seconds=configuration.daemon.worker.retry_seconds)
-    name = own_name(configuration.daemon.node.name, socket.gethostname())
-    dispatcher = LocalDispatcher(engine=engine, worker=taker(name, process), retry=retry)
+    dispatcher = LocalDispatcher(engine=engine, worker=process, retry=retry)
     return House(
         configuration=configuration,
         config=config,

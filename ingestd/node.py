@@ -90,11 +90,6 @@ def own_name(configured: str, host: str) -> str:
     return configured or re.sub(r"[^A-Za-z0-9._-]", "-", host)[:_LONGEST_NAME]
 
 
-def taker(node: str, process: str) -> str:
-    """The name under which a process takes jobs; no other on any node has it."""
-    return f"{node}/{process}"
-
-
 def roles_of(wanted: str | None, settings: DaemonSettings) -> tuple[str, ...]:
     """The roles of a daemon: those named, else all that the configuration has. Raises Misconfigured."""
     enabled = [role for role in ROLES if _enabled(role, settings)]

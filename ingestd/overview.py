@@ -127,5 +127,9 @@ def _line(seen: Overview, process: Process) -> str:
         spent = (seen.at - datetime.fromisoformat(doing["since"])).total_seconds()
         return f"{process.name}: delivery {doing['delivery']} {name}, {doing['stage']}, for {lasting(max(0.0, spent))}"
     counts = {door: its for door, its in doing.items() if any(its.values())}
-    told = (f"{door} {', '.join(f'{count} {what}' for what, count in its.items())}" for door, its in counts.items())
+    told = (f"{door} {', '.join(_counted(count, what) for what, count in its.items())}" for door, its in counts.items())
     return f"{process.name}: {'; '.join(told)}" if counts else ""
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what.removesuffix('s') if count == 1 else what}"
