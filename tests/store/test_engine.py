@@ -6,12 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, Engine, insert, select, update
+from sqlalchemy import Connection, Engine, create_engine, insert, select, update
 
 from ingestd.errors import Unavailable
 from ingestd.store.engine import open_engine, reading, sqlite_url, writing
 from ingestd.store.migrations import upgrade
 from ingestd.store.tables import lead_numbers, projects
+from tests.conftest import Postgres
 
 
 def synced(connection: Connection) -> bool:
@@ -60,3 +61,10 @@ def test_threads_that_write_at_once_all_get_their_turn(engine: Engine) -> None:
         list(pool.map(count, range(80)))
     with reading(engine) as connection:
         assert connection.scalar(select(lead_numbers.c.next)) == 80
+
+
+def test_a_store_whose_connections_are_all_in_use_is_away(postgres: Postgres) -> None:
+    engine = create_engine(postgres.new_database(), pool_size=1, max_overflow=0, pool_timeout=0.05)
+    with reading(engine), pytest.raises(Unavailable, match="all connections are in use"), reading(engine):
+        pass
+    engine.dispose()
