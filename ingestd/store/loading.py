@@ -16,6 +16,7 @@ from sqlalchemy import Column, Connection, Date, Engine, Integer, String, Table,
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
+from ingestd.store import partitions
 from ingestd.store.engine import writing
 from ingestd.store.ledger import now
 from ingestd.store.tables import Instant, campaigns, do_not_call, do_not_call_sequence, lead_numbers, leads
@@ -85,11 +86,26 @@ def _list_sequence(connection: Connection, *, lock: bool = False) -> int:
 
 
 def insert_leads(connection: Connection, frame: pl.DataFrame) -> None:
-    """Inserts new leads by number; `frame` has LEAD_COLUMNS, dates as polars dates, instants in UTC."""
+    """Inserts new leads of one campaign by number.
+
+    `frame` has at least one row, and LEAD_COLUMNS, dates as polars dates, instants in UTC.
+    """
     assert tuple(frame.columns) == LEAD_COLUMNS
     if connection.dialect.name == "postgresql":
-        _copy(connection, frame)
+        _insert_into_partition(connection, frame, frame["campaign_id"][0])
+    else:
+        _insert_into_table(connection, frame)
+
+
+def _insert_into_partition(connection: Connection, frame: pl.DataFrame, campaign_id: int) -> None:
+    if partitions.there(connection, campaign_id):
+        _copy(connection, frame, partitions.name(campaign_id))
         return
+    with partitions.made(connection, campaign_id) as table:
+        _copy(connection, frame, table, "FREEZE")
+
+
+def _insert_into_table(connection: Connection, frame: pl.DataFrame) -> None:
     statement, varying = _sqlite_insert(frame)
     cursor = connection.connection.cursor()
     for batch in _by_number(frame, varying):
@@ -206,11 +222,11 @@ def _by_number(frame: pl.DataFrame, columns: list[str]) -> Iterator[pl.DataFrame
         yield wanted[order.slice(start, BATCH)]
 
 
-def _copy(connection: Connection, frame: pl.DataFrame) -> None:
+def _copy(connection: Connection, frame: pl.DataFrame, table: str, *options: str) -> None:
     columns = [column.name for column in frame.get_columns() if column.null_count() < frame.height]
     names = ", ".join(f'"{name}"' for name in columns)
     cursor = connection.connection.cursor()
-    with cursor.copy(f"COPY leads ({names}) FROM STDIN (FORMAT csv)") as copy:
+    with cursor.copy(f"COPY {table} ({names}) FROM STDIN ({', '.join(('FORMAT csv', *options))})") as copy:
         for batch in _by_number(frame, columns):
             copy.write(batch.write_csv(include_header=False))
     cursor.close()

@@ -312,6 +312,7 @@ leads = Table(
     Column("extra", Text),
     Index(None, "campaign_id", "phone"),
     Index(None, "campaign_id", "pool_id"),
+    postgresql_partition_by="LIST (campaign_id)",
 )
 """One person or company to call. `row` is the record's number in its file, `extra` the template's fields as JSON."""
 

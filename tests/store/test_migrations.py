@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Engine
 
 from ingestd.store import tables
-from ingestd.store.engine import reading, writing
-from ingestd.store.migrations import upgrade
+from ingestd.store.engine import open_engine, reading, writing
+from ingestd.store.migrations import configured, upgrade
 from ingestd.store.tables import metadata
+from tests.conftest import Postgres
 
 
 def test_migrated_tables_are_the_tables_of_the_code(engine: Engine) -> None:
@@ -26,3 +28,22 @@ def test_a_migrated_database_is_opened_while_a_load_is_writing(engine: Engine) -
     with writing(engine) as connection:
         connection.execute(tables.projects.insert().values(code="X", name="in the middle of a load"))
         upgrade(engine)  # would wait for a minute, and fail, if it took the write lock
+
+
+def test_leads_of_before_the_partitions_are_all_there(postgres: Postgres) -> None:
+    engine = open_engine(postgres.new_database())
+    before = ["(7, 1, 1, 1, 1, 1, '+4520000001')", "(9, 2, 2, 1, 1, 1, '+4520000001')", "(7, 3, 1, 2, 1, 1, '+45')"]
+    with writing(engine) as connection:
+        config = configured()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0003")
+        columns = "campaign_id, id, pool_id, row, owner_id, status_id, phone"
+        connection.exec_driver_sql(f"INSERT INTO leads ({columns}) VALUES {', '.join(before)}")
+    upgrade(engine)
+    with reading(engine) as connection:
+        found = connection.exec_driver_sql("SELECT tableoid::regclass::text, id FROM leads ORDER BY id").all()
+        options = {"compare_type": True, "include_name": lambda name, *_: not name.startswith("leads_c")}
+        context = MigrationContext.configure(connection, opts=options)
+        assert compare_metadata(context, metadata) == []
+    assert [tuple(row) for row in found] == [("leads_c7", 1), ("leads_c9", 2), ("leads_c7", 3)]
+    engine.dispose()

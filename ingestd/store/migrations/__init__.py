@@ -15,14 +15,20 @@ from ingestd.store.engine import reading, writing
 
 def upgrade(engine: Engine) -> None:
     """Applies every missing migration in one transaction; safe when two processes start at once on SQLite."""
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent))
+    config = configured()
     with reading(engine) as connection:  # looking does not wait for a load that is writing
         if MigrationContext.configure(connection).get_current_revision() == _newest(config):
             return
     with writing(engine) as connection:
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def configured() -> Config:
+    """Where Alembic finds the migrations."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent))
+    return config
 
 
 def _newest(config: Config) -> str | None:
