@@ -225,7 +225,7 @@ class Trip:
         rows = poollog.outcomes(judged.origin, fates.ended(new, screened), judged.rejected)
         counts = poollog.count(rows)
         found = problems.gather([judged.problems, screened.problems])
-        with store.writing(self.road.engine) as connection, ThreadPoolExecutor(1) as other:
+        with store.writing(self.road.engine, bulk=True) as connection, ThreadPoolExecutor(1) as other:
             if not loading.pass_fence(connection, screened.fence):
                 return False
             # The log is written beside the load, and is durable before the commit that refers to it.

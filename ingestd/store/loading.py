@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import Executor, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +28,9 @@ LEAD_COLUMNS = tuple(column.name for column in leads.columns)
 
 BATCH = 2_000
 """Rows handed to a driver at once: enough to make the call cheap, few enough to stay in the processor's cache."""
+
+WORTH_IT = 20_000
+"""Rows from which SQLite's indexes are built behind them; dropping and making them costs every reader a new look."""
 
 
 # Built once: building them for each small delivery cost more than running them.
@@ -108,9 +113,40 @@ def _insert_into_partition(connection: Connection, frame: pl.DataFrame, campaign
 def _insert_into_table(connection: Connection, frame: pl.DataFrame) -> None:
     statement, varying = _sqlite_insert(frame)
     cursor = connection.connection.cursor()
-    for batch in _by_number(frame, varying):
-        cursor.executemany(statement, _sqlite_text(batch).rows())
+    with _indexes_later(connection, frame.height), ThreadPoolExecutor(1, "batches") as ahead:
+        for batch in _ahead(_by_number(frame, varying), ahead):
+            # A third quicker than the frame's own rows().
+            cursor.executemany(statement, zip(*(column.to_list() for column in batch), strict=True))
     cursor.close()
+
+
+@contextmanager
+def _indexes_later(connection: Connection, coming: int) -> Iterator[None]:
+    """Builds the indexes in one go behind the rows, where that is less work: when most leads are only just coming."""
+    there = connection.exec_driver_sql("SELECT max(rowid) FROM leads").scalar() or 0
+    if coming < WORTH_IT or there > coming // 4:
+        yield
+        return
+    query = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name = 'leads' AND sql IS NOT NULL"
+    indexes = connection.exec_driver_sql(query).all()
+    for name, _ in indexes:
+        connection.exec_driver_sql(f'DROP INDEX "{name}"')
+    yield
+    for _, statement in indexes:
+        connection.exec_driver_sql(statement)
+
+
+def _ahead(batches: Iterator[pl.DataFrame], thread: Executor) -> Iterator[list[pl.Series]]:
+    """The columns of each batch, gathered while the one before it is inserted."""
+    coming = thread.submit(_columns, batches)
+    while (batch := coming.result()) is not None:
+        coming = thread.submit(_columns, batches)
+        yield batch
+
+
+def _columns(batches: Iterator[pl.DataFrame]) -> list[pl.Series] | None:
+    batch = next(batches, None)
+    return None if batch is None else _sqlite_text(batch).get_columns()
 
 
 def update_leads(connection: Connection, frame: pl.DataFrame, campaign_id: int) -> None:
