@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 from sqlalchemy import Column, Connection, Date, Engine, Integer, String, Table, bindparam, func, select, text, update
@@ -22,6 +22,8 @@ from ingestd.store import partitions
 from ingestd.store.engine import writing
 from ingestd.store.ledger import now
 from ingestd.store.tables import Instant, campaigns, do_not_call, do_not_call_sequence, lead_numbers, leads
+
+T = TypeVar("T")
 
 LEAD_COLUMNS = tuple(column.name for column in leads.columns)
 """The columns of a frame of new leads, in the order of the table."""
@@ -113,10 +115,11 @@ def _insert_into_partition(connection: Connection, frame: pl.DataFrame, campaign
 def _insert_into_table(connection: Connection, frame: pl.DataFrame) -> None:
     statement, varying = _sqlite_insert(frame)
     cursor = connection.connection.cursor()
-    with _indexes_later(connection, frame.height), ThreadPoolExecutor(1, "batches") as ahead:
-        for batch in _ahead(_by_number(frame, varying), ahead):
-            # A third quicker than the frame's own rows().
-            cursor.executemany(statement, zip(*(column.to_list() for column in batch), strict=True))
+    batches = (_sqlite_text(batch).get_columns() for batch in _by_number(frame, varying))
+    with _indexes_later(connection, frame.height), _ahead(batches) as coming:
+        for columns in coming:
+            # By columns: a third quicker than the frame's own rows().
+            cursor.executemany(statement, list(zip(*(column.to_list() for column in columns), strict=True)))
     cursor.close()
 
 
@@ -136,17 +139,18 @@ def _indexes_later(connection: Connection, coming: int) -> Iterator[None]:
         connection.exec_driver_sql(statement)
 
 
-def _ahead(batches: Iterator[pl.DataFrame], thread: Executor) -> Iterator[list[pl.Series]]:
-    """The columns of each batch, gathered while the one before it is inserted."""
-    coming = thread.submit(_columns, batches)
-    while (batch := coming.result()) is not None:
-        coming = thread.submit(_columns, batches)
-        yield batch
+@contextmanager
+def _ahead(batches: Iterator[T]) -> Iterator[Iterator[T]]:
+    """The batches, each made by a thread while the one before it is taken by the database."""
+    with ThreadPoolExecutor(1, "batches") as thread:
 
+        def each() -> Iterator[T]:
+            coming = thread.submit(next, batches, None)
+            while (batch := coming.result()) is not None:
+                coming = thread.submit(next, batches, None)
+                yield batch
 
-def _columns(batches: Iterator[pl.DataFrame]) -> list[pl.Series] | None:
-    batch = next(batches, None)
-    return None if batch is None else _sqlite_text(batch).get_columns()
+        yield each()
 
 
 def update_leads(connection: Connection, frame: pl.DataFrame, campaign_id: int) -> None:
@@ -262,9 +266,11 @@ def _copy(connection: Connection, frame: pl.DataFrame, table: str, *options: str
     columns = [column.name for column in frame.get_columns() if column.null_count() < frame.height]
     names = ", ".join(f'"{name}"' for name in columns)
     cursor = connection.connection.cursor()
-    with cursor.copy(f"COPY {table} ({names}) FROM STDIN ({', '.join(('FORMAT csv', *options))})") as copy:
-        for batch in _by_number(frame, columns):
-            copy.write(batch.write_csv(include_header=False))
+    batches = (batch.write_csv(include_header=False).encode() for batch in _by_number(frame, columns))
+    statement = f"COPY {table} ({names}) FROM STDIN ({', '.join(('FORMAT csv', *options))})"
+    with cursor.copy(statement) as copy, _ahead(batches) as coming:
+        for batch in coming:
+            copy.write(batch)
     cursor.close()
 
 
