@@ -116,7 +116,7 @@ def _insert_into_table(connection: Connection, frame: pl.DataFrame) -> None:
     statement, varying = _sqlite_insert(frame)
     cursor = connection.connection.cursor()
     batches = (_sqlite_text(batch).get_columns() for batch in _by_number(frame, varying))
-    with _indexes_later(connection, frame.height), _ahead(batches) as coming:
+    with _indexes_later(connection, frame.height), _ahead(batches, frame.height) as coming:
         for columns in coming:
             # By columns: a third quicker than the frame's own rows().
             cursor.executemany(statement, list(zip(*(column.to_list() for column in columns), strict=True)))
@@ -140,8 +140,11 @@ def _indexes_later(connection: Connection, coming: int) -> Iterator[None]:
 
 
 @contextmanager
-def _ahead(batches: Iterator[T]) -> Iterator[Iterator[T]]:
+def _ahead(batches: Iterator[T], rows: int) -> Iterator[Iterator[T]]:
     """The batches, each made by a thread while the one before it is taken by the database."""
+    if rows <= BATCH:  # there is no other one
+        yield batches
+        return
     with ThreadPoolExecutor(1, "batches") as thread:
 
         def each() -> Iterator[T]:
@@ -268,7 +271,7 @@ def _copy(connection: Connection, frame: pl.DataFrame, table: str, *options: str
     cursor = connection.connection.cursor()
     batches = (batch.write_csv(include_header=False).encode() for batch in _by_number(frame, columns))
     statement = f"COPY {table} ({names}) FROM STDIN ({', '.join(('FORMAT csv', *options))})"
-    with cursor.copy(statement) as copy, _ahead(batches) as coming:
+    with cursor.copy(statement) as copy, _ahead(batches, frame.height) as coming:
         for batch in coming:
             copy.write(batch)
     cursor.close()
