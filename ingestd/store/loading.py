@@ -6,6 +6,7 @@ transaction.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -25,8 +26,8 @@ from ingestd.store.tables import Instant, campaigns, do_not_call, do_not_call_se
 
 T = TypeVar("T")
 
-LEAD_COLUMNS = tuple(column.name for column in leads.columns)
-"""The columns of a frame of new leads, in the order of the table."""
+LEAD_COLUMNS = tuple(itertools.takewhile(lambda name: name != "original_owner_id", leads.columns.keys()))
+"""The columns of a frame of new leads, in the order of the table; the others are for what happens to leads later."""
 
 BATCH = 2_000
 """Rows handed to a driver at once: enough to make the call cheap, few enough to stay in the processor's cache."""

@@ -310,11 +310,29 @@ leads = Table(
     Column("comments", Text),
     Column("ownership_code", Text),
     Column("extra", Text),
+    Column("original_owner_id", Id),
+    Column("processed_by_id", Id),
+    Column("created_by_id", Id),
+    Column("modified_by_id", Id),
+    Column("modified_at", Instant),
+    Column("status_at", Instant),
+    Column("called_at", Instant),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("deactivated_at", Instant),
+    Column("locked_by_id", Id),
+    Column("locked_until", Instant),
+    Column("segment_id", Id),
+    Column("dial_rank", Integer),
+    Column("version", Integer, nullable=False, server_default="0"),
     Index(None, "campaign_id", "phone"),
     Index(None, "campaign_id", "pool_id"),
     postgresql_partition_by="LIST (campaign_id)",
 )
-"""One person or company to call. `row` is the record's number in its file, `extra` the template's fields as JSON."""
+"""One person or company to call. `row` is the record's number in its file, `extra` the template's fields as JSON.
+
+What an import leaves empty costs a load nothing, so the columns from `original_owner_id` on are empty until somebody
+works with the lead: no original owner is the owner, no `status_at` is the moment of the upload, no `dial_rank` is `row`.
+"""
 
 lead_numbers = Table(
     "lead_numbers",
