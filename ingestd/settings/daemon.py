@@ -53,6 +53,13 @@ class FtpSettings(Frozen):
     max_connections: int = Field(1100, ge=1, description="sessions at once")
     idle_seconds: int = Field(300, ge=1, description="seconds without a command after which a session is closed")
     transfer_seconds: int = Field(60, ge=1, description="seconds without a byte after which a transfer is cut off")
+    settle_seconds: float = Field(
+        0.25,
+        ge=0.05,
+        le=5,
+        description="seconds that an upload in the clear without `ALLO` waits for its client's sudden death to show; "
+        "less is quicker for partners who send many small files, and on a busy machine takes a cut file for a whole one",
+    )
 
 
 class TlsSettings(Frozen):
