@@ -57,8 +57,8 @@ class FtpSettings(Frozen):
         0.25,
         ge=0.05,
         le=5,
-        description="seconds that an upload in the clear without `ALLO` waits for its client's sudden death to show; "
-        "less is quicker for partners who send many small files, and on a busy machine takes a cut file for a whole one",
+        description="seconds that an upload in the clear without `ALLO` waits for the death of its client to show; "
+        "less is quicker for partners who send many small files, but may take a cut file for whole on a busy machine",
     )
 
 

@@ -160,10 +160,29 @@ def _ahead(batches: Iterator[T], rows: int) -> Iterator[Iterator[T]]:
 def update_leads(connection: Connection, frame: pl.DataFrame, campaign_id: int) -> None:
     """Writes new values of existing leads; `frame` has `id` and the columns to set, null meaning null."""
     names = [name for name in frame.columns if name != "id"]
-    this = (leads.c.campaign_id == campaign_id, leads.c.id == bindparam("key"))
-    statement = update(leads).where(*this).values({name: bindparam(name) for name in names})
-    for batch in frame.rename({"id": "key"}).iter_slices(BATCH):
-        connection.execute(statement, batch.to_dicts())
+    if not names:
+        return
+    if connection.dialect.name == "postgresql":
+        _merge(connection, frame, campaign_id)
+        return
+    settings = ", ".join(f'"{name}" = ?' for name in names)
+    statement = f"UPDATE leads SET {settings} WHERE campaign_id = {campaign_id:d} AND id = ?"  # noqa: S608 - our columns
+    cursor = connection.connection.cursor()
+    for batch in _by_number(frame, [*names, "id"]):
+        columns = _sqlite_text(batch).get_columns()
+        cursor.executemany(statement, list(zip(*(column.to_list() for column in columns), strict=True)))
+    cursor.close()
+
+
+def _merge(connection: Connection, frame: pl.DataFrame, campaign_id: int) -> None:
+    """By way of a table that lasts as long as the transaction: one statement for all leads."""
+    columns = ", ".join(f'"{name}"' for name in frame.columns)
+    connection.exec_driver_sql(f"CREATE TEMPORARY TABLE coming ON COMMIT DROP AS SELECT {columns} FROM leads LIMIT 0")  # noqa: S608 - our columns
+    _copy(connection, frame, "coming")
+    settings = ", ".join(f'"{name}" = coming."{name}"' for name in frame.columns if name != "id")
+    table = partitions.name(campaign_id)
+    connection.exec_driver_sql(f"UPDATE {table} SET {settings} FROM coming WHERE {table}.id = coming.id")  # noqa: S608 - our columns
+    connection.exec_driver_sql("DROP TABLE coming")
 
 
 def existing(connection: Connection, campaign_id: int, phones: pl.Series, columns: tuple[str, ...]) -> pl.DataFrame:
