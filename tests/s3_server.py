@@ -26,8 +26,11 @@ from swift.common.storage_policy import reload_storage_policies  # noqa: E402
 from swift.common.utils.logs import NullLogger  # noqa: E402
 from swift.common.wsgi import SwiftHttpProtocol, loadapp  # noqa: E402
 
-KEY, SECRET = "test:tester", "a-secret-of-the-tests"
-"""The one user of the server."""
+SECRET = "a-secret-of-the-tests"
+"""Of the one user, test:tester; also in tests/s3.py, which must not import eventlet."""
+
+DOOR = "catch_errors cache s3api tempauth copy container-quotas slo dlo proxy-server"
+"""What partners of the server pass; whoever sets a quota needs no login, and is told the port in FOLDER/inside."""
 
 SWIFT = "[swift-hash]\nswift_hash_path_suffix = tests\n"
 STORAGE = """\
@@ -45,7 +48,7 @@ PROXY = """\
 swift_dir = {folder}
 log_level = CRITICAL
 [pipeline:main]
-pipeline = catch_errors cache s3api tempauth copy container-quotas slo dlo proxy-server
+pipeline = {pipeline}
 [app:proxy-server]
 use = egg:swift#proxy
 allow_account_management = true
@@ -84,6 +87,12 @@ def _serve(listening: eventlet.greenio.GreenSocket, app: object) -> None:
     wsgi.server(listening, app, NullLogger(), **options)
 
 
+def _open(folder: Path, listening: eventlet.greenio.GreenSocket, pipeline: str) -> None:
+    conf = folder / f"proxy-{listening.getsockname()[1]}.conf"
+    conf.write_text(PROXY.format(folder=folder, secret=SECRET, pipeline=pipeline), encoding="utf-8")
+    eventlet.spawn(_serve, listening, loadapp(str(conf), {"log_name": "proxy"}))
+
+
 def main(folder: Path, port: int) -> None:
     """Starts the four servers; ends with the pipe of its standard input, and so with whoever started it."""
     (folder / "disk").mkdir(exist_ok=True)
@@ -96,9 +105,10 @@ def main(folder: Path, port: int) -> None:
         conf = folder / f"{kind}.conf"
         conf.write_text(STORAGE.format(folder=folder, kind=kind), encoding="utf-8")
         eventlet.spawn(_serve, listening, loadapp(str(conf), {"log_name": kind}))
-    conf = folder / "proxy.conf"
-    conf.write_text(PROXY.format(folder=folder, secret=SECRET), encoding="utf-8")
-    eventlet.spawn(_serve, eventlet.listen(("127.0.0.1", port)), loadapp(str(conf), {"log_name": "proxy"}))
+    inside = eventlet.listen(("127.0.0.1", 0))
+    _open(folder, inside, "catch_errors proxy-server")
+    (folder / "inside").write_text(f"http://127.0.0.1:{inside.getsockname()[1]}", encoding="ascii")
+    _open(folder, eventlet.listen(("127.0.0.1", port)), DOOR)
     eventlet.hubs.trampoline(sys.stdin.fileno(), read=True)  # a read would hold up the servers
 
 

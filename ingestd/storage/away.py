@@ -65,10 +65,12 @@ def translated(problem: Exception, url: str, seconds: float) -> Unavailable | OS
 
 
 def _answered(problem: Exception, url: str, told: str, code: str) -> Unavailable:
+    if code in _NO_BUCKET:
+        return NoBucket(f"{url} is not there: {told}")
     if isinstance(problem, FileNotFoundError):
-        kind = NoBucket if code in _NO_BUCKET else Missing
-        return kind(f"{url} is not there: {told or 'no such file'}")
-    if isinstance(problem, (PermissionDeniedError, UnauthenticatedError)):
+        return Missing(f"{url} has no such file: {told}")
+    # A listing that is refused comes as a problem of no kind.
+    if isinstance(problem, (PermissionDeniedError, UnauthenticatedError)) or told.startswith(("401", "403")):
         return Forbidden(f"{url} does not let us: {told or 'credentials are missing or wrong'}")
     return Unavailable(f"{url} answers {told or type(problem).__name__}")
 
