@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import structlog
-from sqlalchemy import Connection, Engine, select, update
+from sqlalchemy import Connection, Engine, Row, select, update
 
 from ingestd.errors import Misconfigured, Unavailable
 from ingestd.ingest.poollog import HEADER
@@ -96,11 +96,11 @@ class Whereabouts:
             connection.execute(update(identity).values(storage=self.url))
 
 
-def _named(connection: Connection) -> Iterable[tuple[int, str, str]]:
+def _named(connection: Connection) -> Iterable[Row[int, str, str]]:
     """Every delivery that has a file or a log, with their keys."""
     table = deliveries.c
     query = select(table.id, table.spool_key, table.log_key).where((table.spool_key != "") | (table.log_key != ""))
-    return connection.execute(query.execution_options(yield_per=10_000)).tuples()
+    return connection.execute(query.execution_options(yield_per=10_000))
 
 
 def _wrong(told: str) -> Misconfigured:

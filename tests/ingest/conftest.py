@@ -35,6 +35,7 @@ class Station:
     """One home with its database."""
 
     home: Path
+    storage: Storage
     road: Road
     landing: Landing
     publisher: Publisher
@@ -48,6 +49,7 @@ class Station:
         logs = storage.below("logs")
         return cls(
             home=home,
+            storage=storage,
             road=Road(engine=engine, ledger=ledger, spool=spool, logs=logs, schemas=ROOT / "schemas"),
             landing=Landing(spool, ledger, ring=lambda: None),
             publisher=Publisher(
