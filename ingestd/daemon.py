@@ -316,6 +316,7 @@ def opened(config: Path, home: Path) -> Iterator[Daemon]:
         lock.wait(LOCK_SECONDS, time.sleep)
         _clear(house)
         prepare_store(house)
+        house.whereabouts.verify()
         house.spool.sweep(house.ledger.known_spool_key)
         house.dispatcher.release()
         house.dispatcher.reconcile()

@@ -17,11 +17,13 @@ from ingestd.dispatch.local import LocalDispatcher
 from ingestd.errors import Misconfigured
 from ingestd.settings import Configuration
 from ingestd.spool import Spool
+from ingestd.storage import Storage, open_storage
 from ingestd.store import organisation
 from ingestd.store.engine import open_engine, reading, sqlite_url, writing
 from ingestd.store.ledger import Ledger, now
 from ingestd.store.migrations import upgrade
 from ingestd.store.tables import identity
+from ingestd.whereabouts import Whereabouts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,11 +31,6 @@ class Places:
     """The folders of one home."""
 
     home: Path
-
-    @property
-    def logs(self) -> Path:
-        """Pool logs, `<delivery>/<epoch>`."""
-        return self.home / "logs"
 
     @property
     def homes(self) -> Path:
@@ -78,7 +75,19 @@ class House:
     engine: Engine
     dispatcher: LocalDispatcher
     ledger: Ledger
+    storage: Storage
+    """where received files and pool logs are kept for good; several homes may share it"""
     spool: Spool
+
+    @property
+    def logs(self) -> Storage:
+        """Pool logs, `<delivery>/<epoch>`."""
+        return self.storage.below("logs")
+
+    @property
+    def whereabouts(self) -> Whereabouts:
+        """Whether the storage is that of the store."""
+        return Whereabouts(engine=self.engine, storage=self.storage, url=self.configuration.daemon.storage.url)
 
 
 def open_house(config: Path, home: Path, *, worker: str = "") -> House:
@@ -86,6 +95,7 @@ def open_house(config: Path, home: Path, *, worker: str = "") -> House:
     configuration = settings.read(config)
     _make_home(home)
     engine = open_engine(configuration.daemon.store.url or sqlite_url(home))
+    storage = open_storage(configuration.daemon.storage, home)
     retry = timedelta(seconds=configuration.daemon.worker.retry_seconds)
     dispatcher = LocalDispatcher(engine=engine, worker=worker, retry=retry)
     return House(
@@ -96,7 +106,8 @@ def open_house(config: Path, home: Path, *, worker: str = "") -> House:
         engine=engine,
         dispatcher=dispatcher,
         ledger=Ledger(engine=engine, submit=dispatcher.submit),
-        spool=Spool(home / "spool"),
+        storage=storage,
+        spool=Spool(home / "spool", storage=storage.below("spool")),
     )
 
 
@@ -112,6 +123,7 @@ def prepare_store(house: House) -> None:
     """Migrates the store, and applies the organisation when it never was: the first start."""
     upgrade(house.engine)
     _pair(house)
+    house.whereabouts.settle()
     with reading(house.engine) as connection:
         fresh = organisation.version(connection, "organisation") == 0
     if fresh:

@@ -51,7 +51,7 @@ def road_of(house: House) -> Road:
         engine=house.engine,
         ledger=house.ledger,
         spool=house.spool,
-        logs=house.places.logs,
+        logs=house.logs,
         schemas=house.schemas,
         max_attempts=house.configuration.daemon.worker.max_attempts,
     )
@@ -63,7 +63,7 @@ def publisher_of(house: House) -> Publisher:
     return Publisher(
         ledger=house.ledger,
         spool=house.spool,
-        logs=house.places.logs,
+        logs=house.logs,
         homes=house.places.homes,
         after=settings.folder.after,
         drop=house.places.home / settings.folder.path,

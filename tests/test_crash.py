@@ -116,7 +116,7 @@ def check(daemon: Daemon) -> None:
     assert (receipts, jobs) == (FILES, 0)
     results = house.places.homes / SOURCE / "results"
     for each in completed:
-        assert (house.places.logs / each.log_key / "rows.arrows").exists()
+        assert house.logs.has(f"{each.log_key}/rows.arrows")
         assert (results / f"{each.name}.receipt.json").exists()
     house.spool.sweep(house.ledger.known_spool_key)
     kept = [path for path in (daemon.home / "spool" / "deliveries").rglob("*") if path.is_file()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -30,6 +31,55 @@ class StoreSettings(Frozen):
     """`[store]`: where leads and the ledger live."""
 
     url: str = Field("", description="SQLAlchemy URL; empty: SQLite in the home folder")
+
+
+def _storage_url(value: str) -> str:
+    """A URL of a kind that is known, and without a secret: the reasons never repeat it."""
+    url = urlsplit(value)
+    if url.username or url.password or url.query or url.fragment:
+        raise ValueError("holds more than a place; credentials belong into the environment")
+    if value and url.scheme not in ("s3", "gs", "az", "file"):
+        raise ValueError("is not s3://bucket/prefix, gs://bucket/prefix, az://container/prefix or file:///folder")
+    if url.scheme == "file" and (url.netloc or not url.path.strip("/")):
+        raise ValueError("names no folder; write file:///folder, with three slashes")
+    if url.scheme in ("s3", "gs", "az") and not url.netloc:
+        raise ValueError("names no bucket")
+    return value.rstrip("/")
+
+
+def _endpoint(value: str) -> str:
+    url = urlsplit(value)
+    if url.username or url.password or url.query:
+        raise ValueError("holds more than an address; credentials belong into the environment")
+    if value and (url.scheme not in ("http", "https") or not url.netloc):
+        raise ValueError("is not https://host")
+    return value.rstrip("/")
+
+
+class StorageSettings(Frozen):
+    """`[storage]`: where received files and pool logs are kept for good; credentials are in the environment."""
+
+    url: Annotated[str, AfterValidator(_storage_url)] = Field(
+        "",
+        description="`s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix`, `file:///mount/folder`; "
+        "empty: folders in the home",
+    )
+    endpoint: Annotated[str, AfterValidator(_endpoint)] = Field(
+        "", description="address of the object store, such as `https://minio.example:9000`; empty: the cloud's own"
+    )
+    region: str = Field("", description="region of an S3 bucket; empty: `AWS_REGION`, or us-east-1")
+    allow_http: bool = Field(False, description="let the endpoint be `http://`: files and signatures go in the clear")
+    timeout_seconds: float = Field(
+        30.0, ge=1, le=300, description="within which a file is put or read; else it is refused, and tried again later"
+    )
+    connect_seconds: float = Field(5.0, gt=0, description="seconds for one connection to be made")
+    retries: int = Field(3, ge=0, description="further tries of one request, within `timeout_seconds`")
+
+    @model_validator(mode="after")
+    def _encrypted(self) -> StorageSettings:
+        if self.endpoint.startswith("http:") and not self.allow_http:
+            raise ValueError("endpoint is not encrypted; set allow_http to allow that")
+        return self
 
 
 class FtpSettings(Frozen):
@@ -173,6 +223,7 @@ class DaemonSettings(BaseSettings):
     )
 
     store: StoreSettings = StoreSettings()
+    storage: StorageSettings = StorageSettings()
     ftp: FtpSettings = FtpSettings()
     tls: TlsSettings = TlsSettings()
     sftp: SftpSettings = SftpSettings()

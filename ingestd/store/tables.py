@@ -67,9 +67,13 @@ identity = Table(
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("value", String(32), nullable=False),
+    Column("storage", Text),
     CheckConstraint("id = 1", name="single"),
 )
-"""A random name, kept in the home too: a store without its home's files would take acknowledged files for strangers."""
+"""A random name, kept in the home too: a store without its home's files would take acknowledged files for strangers.
+
+`storage` is the URL of the files, empty for the home; none before the first start has decided.
+"""
 
 owners = Table(
     "owners",

@@ -25,6 +25,8 @@ class Seen(Collector):
     def collect(self) -> Iterable[Metric]:
         """Without a database its numbers are left out: a zero would be a lie."""
         yield _gauge("ingestd_store_up", "1 while the database answers.", not self.seen.store_problem)
+        answers = not self.seen.storage_problem
+        yield _gauge("ingestd_storage_up", "1 while the storage of received files answers.", answers)
         if self.seen.queue:
             yield from self._queue()
         yield _gauge("ingestd_spool_free_bytes", "Bytes free where received files are kept.", self.seen.spool_free)

@@ -25,7 +25,7 @@ class Check:
 
 def checks(seen: Observation) -> list[Check]:
     """Everything that must hold so that a file that comes now is kept and loaded."""
-    return [_database(seen), _disk(seen), _doors(seen), *_roles(seen), _queue(seen)]
+    return [_database(seen), _storage(seen), _disk(seen), _doors(seen), *_roles(seen), _queue(seen)]
 
 
 def up(roster: Roster | None, seen: Observation) -> dict[str, bool]:
@@ -38,6 +38,10 @@ def up(roster: Roster | None, seen: Observation) -> dict[str, bool]:
 
 def _database(seen: Observation) -> Check:
     return Check(name="database", ok=not seen.store_problem, told=seen.store_problem or "answers")
+
+
+def _storage(seen: Observation) -> Check:
+    return Check(name="storage", ok=not seen.storage_problem, told=seen.storage_problem or "answers")
 
 
 def _disk(seen: Observation) -> Check:
