@@ -29,6 +29,8 @@ class Handed:
     lifeline: int
     doorbell: int
     lock: int
+    node: int
+    """the number under which the store knows this daemon"""
     sockets: Mapping[str, int]
     environment: Mapping[str, str]
 
@@ -70,7 +72,7 @@ class Child:
         heard, said = os.pipe()
         pipes = f"{handed.lifeline},{handed.doorbell},{said}"
         command = [sys.executable, "-m", "ingestd", "role", self.role, "--name", self.name, "--pipes", pipes]
-        command += ["--config", str(handed.config), "--home", str(handed.home)]
+        command += ["--config", str(handed.config), "--home", str(handed.home), "--node", str(handed.node)]
         for door, descriptor in handed.sockets.items():
             command += ["--socket", f"{door}={descriptor}"]
         inherited = (handed.lifeline, handed.doorbell, said, handed.lock, *handed.sockets.values())
@@ -142,11 +144,12 @@ class Child:
         return "running" if self.said_ready else "starting"
 
 
-def of(*, receiver: bool, workers: int, web: bool) -> Sequence[Child]:
+def of(*, receiver: bool, workers: int, results: bool, web: bool) -> Sequence[Child]:
     """The children of a daemon, in the order in which they start."""
     loading = [Child(role="worker", name=f"worker-{number}") for number in range(1, workers + 1)]
     return [
         *([Child(role="receiver", name="receiver")] if receiver else []),
         *loading,
+        *([Child(role="results", name="results")] if results else []),
         *([Child(role="web", name="web")] if web else []),
     ]

@@ -57,14 +57,25 @@ class Kind(StrEnum):
 
 
 @app.command()
-def serve(config: Config = CONFIG, home: Home = HOME) -> None:
+def serve(
+    config: Config = CONFIG,
+    home: Home = HOME,
+    roles: Annotated[
+        str | None,
+        typer.Option(
+            "--roles",
+            help="What this node does, such as ftp,sftp,folder,web,worker; by default all that is configured.",
+            envvar="INGESTD_ROLES",
+        ),
+    ] = None,
+) -> None:
     """Opens every door and loads what comes, until SIGTERM or Ctrl-C."""
     from ingestd import journal
     from ingestd.daemon import opened
 
     journal.configure("supervisor")
     journal.log_crashes()
-    with opened(config, home) as daemon:
+    with opened(config, home, roles) as daemon:
         code = daemon.run()
     raise typer.Exit(code)
 
@@ -240,23 +251,17 @@ def retry(
 
 @app.command()
 def status(config: Config = CONFIG, home: Home = HOME, as_json: AsJson = False) -> None:
-    """Shows whether the daemon runs, its roles, its open doors and its queue."""
-    from ingestd import roster
-    from ingestd.house import running
+    """Shows the daemon of this home with its processes and doors, every node on the store, and the queue."""
+    from ingestd import overview
 
-    house = _house(config, home)
-    alive, queue = running(house.places), house.dispatcher.health()
-    doors = json.loads(house.places.endpoints.read_text()) if alive and house.places.endpoints.exists() else {}
-    known = roster.read(house.places.roster) if alive else None
+    seen = overview.look(_house(config, home))
     if as_json:
-        printing.print_json({"running": alive, "roles": printing.roles(known), "doors": doors, "queue": queue})
+        printing.print_json(overview.as_json(seen))
         return
-    typer.echo("running" if alive else "not running")
-    for role in known.roles if known else ():
-        typer.echo(f"  {printing.role_line(role, roster.now())}")
-    for name, place in doors.items():
-        typer.echo(f"  {name}: {', '.join(f'{key} {value}' for key, value in place.items())}")
-    typer.echo(f"  queue: {queue['ready']} ready, {queue['running']} running, oldest {queue['oldest_seconds']:.1f} s")
+    for line in overview.lines(seen):
+        typer.echo(line)
+    if seen.nodes:
+        printing.print_table(overview.table(seen))
 
 
 @org.command(name="import")
@@ -378,6 +383,7 @@ def run_role(
     role: str,
     name: Annotated[str, typer.Option()],
     pipe_numbers: Annotated[str, typer.Option("--pipes")],
+    node: Annotated[int, typer.Option()],
     sockets: Annotated[list[str] | None, typer.Option("--socket")] = None,
     config: Config = CONFIG,
     home: Home = HOME,
@@ -391,7 +397,7 @@ def run_role(
     handed = {door: int(number) for door, _, number in (each.partition("=") for each in sockets or ())}
     given = pipes.Pipes(lifeline=lifeline, doorbell=doorbell, told=told, sockets=handed)
     try:
-        roles.run(role, config, home, given, name=name)
+        roles.run(role, config, home, given, name=name, node=node)
     except IngestdError as problem:
         code = CONFIGURATION if isinstance(problem, Misconfigured) else FAILURE
         structlog.get_logger().error("role_failed", error=str(problem))

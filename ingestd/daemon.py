@@ -12,6 +12,7 @@ import os
 import select
 import shutil
 import signal
+import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
@@ -22,11 +23,12 @@ from typing import Any
 
 import structlog
 
-from ingestd import activation, children, notify, roster
+from ingestd import activation, children, notify, presence, roster
 from ingestd.children import Child, Handed
 from ingestd.errors import EXIT_MISCONFIGURED, Misconfigured, Unavailable
 from ingestd.house import House, Lock, open_house, prepare_store
 from ingestd.metrics import FOLDER_VARIABLE
+from ingestd.node import DOORS, Node, roles_of, switched_off
 from ingestd.notify import Notifier
 from ingestd.reload import reload
 
@@ -56,6 +58,10 @@ class Daemon:
     house: House
     lock: Lock
     children: Sequence[Child]
+    roles: tuple[str, ...]
+    node: Node
+    number: int
+    """of the node, in the store"""
     since: datetime = field(default_factory=roster.now)
     notifier: Notifier = field(default_factory=Notifier)
     sockets: dict[str, int] = field(default_factory=dict)
@@ -79,6 +85,8 @@ class Daemon:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._stop)
         signal.signal(signal.SIGHUP, self._want_reload)
+        there = presence.of_node(self.house, self.number, self.node)
+        there.start()
         while not self.stopping:
             for child in self.children:
                 self._tend(child)
@@ -87,6 +95,8 @@ class Daemon:
             if self.reload_wanted:
                 self._reload()
         self._end()
+        there.stop()
+        log.info("daemon_stopped")
         return self.exit_code
 
     def _stop(self, *_: object) -> None:
@@ -145,6 +155,7 @@ class Daemon:
             lifeline=self.lifeline[0],
             doorbell=self.doorbell[0] if child.role == "worker" else self.doorbell[1],
             lock=self.lock.descriptor,
+            node=self.number,
             sockets={door: self.sockets[door] for door in mine if door in self.sockets},
             environment=self._environment(child.role),
         )
@@ -154,7 +165,8 @@ class Daemon:
         """A door that is opened again keeps the port it had, also when that was any free one."""
         ports = {f"INGESTD_{_PORTS[door]}": str(place["port"]) for door, place in self.doors.items() if "port" in place}
         limits = {"POLARS_MAX_THREADS": str(self._threads()), **SPARING} if role == "worker" else {}
-        return {**limits, **os.environ, **ports, FOLDER_VARIABLE: str(self.house.places.metrics)}
+        shared = {FOLDER_VARIABLE: str(self.house.places.metrics)}
+        return {**limits, **os.environ, **ports, **switched_off(self.roles), **shared}
 
     def _threads(self) -> int:
         """The workers share the processors: more threads than these take a third more time for a small file.
@@ -255,11 +267,14 @@ class Daemon:
         limits = self.house.configuration.daemon.stop
         last = [child for child in self.children if child.role == "web"]
         first = [child for child in self.children if child.role != "web"]
-        allowed = {"receiver": limits.transfer_seconds + CLOSE_SECONDS, "worker": float(limits.load_seconds)}
+        allowed = {
+            "receiver": limits.transfer_seconds + CLOSE_SECONDS,
+            "worker": float(limits.load_seconds),
+            "results": CLOSE_SECONDS,
+        }
         self._end_all(first, allowed)
         self._end_all(last, {"web": CLOSE_SECONDS})
         self.house.places.roster.unlink(missing_ok=True)
-        log.info("daemon_stopped")
 
     def _end_all(self, ending: Sequence[Child], allowed: dict[str, float]) -> None:
         begun = time.monotonic()
@@ -304,12 +319,16 @@ def _told(event: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def opened(config: Path, home: Path) -> Iterator[Daemon]:
-    """A daemon that holds its home's lock, with a migrated store and every job of an earlier life given back."""
+def opened(config: Path, home: Path, wanted: str | None = None) -> Iterator[Daemon]:
+    """A daemon that holds its home's lock, with a migrated store and every job of an earlier life given back.
+
+    `wanted` are its roles, with commas between; None: all that the configuration has.
+    """
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until there is something to reload; by default it ends a process
     config, home = config.resolve(), home.resolve()
     notifier, sockets = notify.here(), activation.here()
     house = open_house(config, home)
+    roles = roles_of(wanted, house.configuration.daemon)
     with ExitStack() as stack:
         lock = Lock(house.places)
         stack.callback(lock.release)
@@ -317,19 +336,31 @@ def opened(config: Path, home: Path) -> Iterator[Daemon]:
         _clear(house)
         prepare_store(house)
         house.whereabouts.verify()
+        node = presence.node_of(house, roles, socket.gethostname())
+        number = presence.join(house, node, time.sleep)
         house.spool.sweep(house.ledger.known_spool_key)
         house.dispatcher.release()
         house.dispatcher.reconcile()
         stack.callback(house.engine.dispose)
-        wanted = house.configuration.daemon
-        roles = children.of(
-            receiver=any(door.enabled for door in (wanted.ftp, wanted.sftp, wanted.folder)),
-            workers=wanted.worker.processes,
-            web=wanted.http.enabled,
-        )
         yield Daemon(
-            config=config, home=home, house=house, lock=lock, children=roles, notifier=notifier, sockets=sockets
+            config=config,
+            home=home,
+            house=house,
+            lock=lock,
+            children=_children(house, roles),
+            roles=roles,
+            node=node,
+            number=number,
+            notifier=notifier,
+            sockets=sockets,
         )
+
+
+def _children(house: House, roles: tuple[str, ...]) -> Sequence[Child]:
+    """The processes that these roles need. All doors share one, so that they share bans and limits."""
+    doors = bool(DOORS & set(roles))
+    workers = house.configuration.daemon.worker.processes if "worker" in roles else 0
+    return children.of(receiver=doors, workers=workers, results=doors and house.shared, web="web" in roles)
 
 
 def _clear(house: House) -> None:

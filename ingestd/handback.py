@@ -3,6 +3,9 @@
 A file of the drop folder comes back there as well: with its results in `done/` or `rejected/`, or its results alone.
 
 Done after the delivery has ended and noted in the ledger, so a crash between the two only means that it is done again.
+
+A home that has its store to itself hands back where the delivery was loaded. When several homes share a store, whoever
+loaded it only puts it on the list of every node that has doors; each of them works through its list.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ from ingestd.receive import parked, results
 from ingestd.spool import Spool
 from ingestd.storage import Storage
 from ingestd.store.ledger import Ledger, now
+from ingestd.store.nodes import ResultsDue
 
 log = structlog.get_logger()
 
@@ -56,6 +60,10 @@ class Publisher:
     onlooker: Callable[[Delivery], None] = lambda _delivery: None
     """Is told of each delivery whose results were handed back; every ended delivery passes here."""
     pruned_at: float = field(default=-PRUNE_SECONDS)
+    due: ResultsDue | None = None
+    """The lists of all nodes; None when this home has the store to itself."""
+    node: int | None = None
+    """The node of this home."""
 
     def sweep(self) -> None:
         """Publishes whatever ended without it, such as duplicates and dead letters; prunes now and then."""
@@ -83,22 +91,59 @@ class Publisher:
         try:
             self.publish(delivery)
         except Unavailable as problem:
-            self.later[delivery.id] = self.clock() + AGAIN_SECONDS
-            log.warning("results_not_published", delivery=delivery.id, error=str(problem))
+            self._put_off(delivery, problem)
+
+    def _put_off(self, delivery: Delivery, problem: Unavailable) -> None:
+        self.later[delivery.id] = self.clock() + AGAIN_SECONDS
+        log.warning("results_not_published", delivery=delivery.id, error=str(problem))
 
     def publish(self, delivery: Delivery) -> None:
-        """Hands back the results of an ended delivery, unless that was done; raises Unavailable to be tried again."""
+        """Hands back the results of an ended delivery, or has every node do so, unless that was done.
+
+        Raises Unavailable to be tried again.
+        """
         if not delivery.state.final or delivery.published_at is not None:
             return
+        if self.due is None:
+            self._write(delivery)
+            self.ledger.published(delivery)
+            self.onlooker(delivery)
+        elif self.ledger.published(delivery, self.due.announce):
+            self.onlooker(delivery)
+
+    def work_off(self, *, until: Callable[[], bool] = lambda: False) -> None:
+        """Hands back what is on the list of this node; raises Unavailable while the store is away."""
+        assert self.due is not None, "a home that has its store to itself has no list"
+        assert self.node is not None, "only a daemon has a list"
+        self.later = {each: due for each, due in self.later.items() if due > self.clock()}
+        while not until() and (listed := self.due.of(self.node, but=self.later)):
+            done = [entry for each, entries in listed.items() if self._handed_back(each) for entry in entries]
+            self.due.done(done)
+
+    def _handed_back(self, delivery_id: int) -> bool:
+        """True when this entry of the list is done with: a delivery that was taken up again will be listed again."""
+        delivery = self.ledger.get(delivery_id)
+        if delivery is None or not delivery.state.final:
+            return True
+        try:
+            self._write(delivery)
+        except Unavailable as problem:
+            self._put_off(delivery, problem)
+            return False
+        return True
+
+    def _write(self, delivery: Delivery) -> None:
         try:
             parts = dict(self._parts(delivery))
             results.publish(self.homes / delivery.source / results.RESULTS, delivery.name, delivery.id, parts)
-            if delivery.protocol == "folder" and self.after != "leave":
+            if delivery.protocol == "folder" and self.after != "leave" and self._took(delivery):
                 self._publish_beside(delivery, parts)
         except (OSError, pl.exceptions.PolarsError) as problem:
             raise Unavailable(f"the results of delivery {delivery.id} cannot be written: {problem}") from problem
-        self.ledger.published(delivery)
-        self.onlooker(delivery)
+
+    def _took(self, delivery: Delivery) -> bool:
+        """Whether the file came from the drop folder of this home."""
+        return self.due is None or delivery.node_id == self.node
 
     def _publish_beside(self, delivery: Delivery, parts: Mapping[str, bytes]) -> None:
         base = self.drop / delivery.source

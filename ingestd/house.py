@@ -9,17 +9,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Literal
 
 from sqlalchemy import Engine, insert, select
 
-from ingestd import schemas, settings
+from ingestd import roster, schemas, settings
 from ingestd.dispatch.local import LocalDispatcher
 from ingestd.errors import Misconfigured
 from ingestd.settings import Configuration
 from ingestd.spool import Spool
 from ingestd.storage import Storage, open_storage
 from ingestd.store import organisation
-from ingestd.store.engine import open_engine, reading, sqlite_url, writing
+from ingestd.store.engine import open_engine, reading, sqlite_url, take_turn, writing
 from ingestd.store.ledger import Ledger, now
 from ingestd.store.migrations import upgrade
 from ingestd.store.tables import identity
@@ -58,6 +59,16 @@ class Places:
         return self.run / "roles.json"
 
     @property
+    def identity(self) -> Path:
+        """What this home calls itself, whatever its node is called."""
+        return self.home / "home-id"
+
+    @property
+    def store(self) -> Path:
+        """The name that this home and its store share."""
+        return self.home / "store-id"
+
+    @property
     def metrics(self) -> Path:
         """What the roles have counted since the daemon started."""
         return self.run / "metrics"
@@ -78,6 +89,15 @@ class House:
     storage: Storage
     """where received files and pool logs are kept for good; several homes may share it"""
     spool: Spool
+    process: str = ""
+    """which one of the daemon's processes this is"""
+    node: int | None = None
+    """the number of the node that this process belongs to; None outside of a daemon"""
+
+    @property
+    def shared(self) -> bool:
+        """Whether other homes may use the store too: it is a server, and every node can read every file."""
+        return self.engine.dialect.name == "postgresql" and bool(self.configuration.daemon.storage.url)
 
     @property
     def logs(self) -> Storage:
@@ -90,14 +110,17 @@ class House:
         return Whereabouts(engine=self.engine, storage=self.storage, url=self.configuration.daemon.storage.url)
 
 
-def open_house(config: Path, home: Path, *, worker: str = "") -> House:
-    """Opens a home, making it on first use; raises Misconfigured or Unavailable."""
+def open_house(config: Path, home: Path, *, process: str = "", node: int | None = None) -> House:
+    """Opens a home, making it on first use; raises Misconfigured or Unavailable.
+
+    `process` is which one of the daemon's this is, and `node` the daemon's number; of a command there is neither.
+    """
     configuration = settings.read(config)
     _make_home(home)
     engine = open_engine(configuration.daemon.store.url or sqlite_url(home))
     storage = open_storage(configuration.daemon.storage, home)
     retry = timedelta(seconds=configuration.daemon.worker.retry_seconds)
-    dispatcher = LocalDispatcher(engine=engine, worker=worker, retry=retry)
+    dispatcher = LocalDispatcher(engine=engine, worker=process, retry=retry)
     return House(
         configuration=configuration,
         config=config,
@@ -105,9 +128,11 @@ def open_house(config: Path, home: Path, *, worker: str = "") -> House:
         schemas=config.parent / "schemas",
         engine=engine,
         dispatcher=dispatcher,
-        ledger=Ledger(engine=engine, submit=dispatcher.submit),
+        ledger=Ledger(engine=engine, submit=dispatcher.submit, node=node),
         storage=storage,
         spool=Spool(home / "spool", storage=storage.below("spool")),
+        process=process,
+        node=node,
     )
 
 
@@ -120,40 +145,90 @@ def _make_home(home: Path) -> None:
 
 
 def prepare_store(house: House) -> None:
-    """Migrates the store, and applies the organisation when it never was: the first start."""
+    """Migrates the store, and applies the organisation when it never was: the first start, of whichever node."""
     upgrade(house.engine)
     _pair(house)
     house.whereabouts.settle()
+    if _never_applied(house):
+        schemas.check_mappings(house.schemas, house.configuration)
+        with writing(house.engine) as connection:
+            take_turn(connection, "organisation")
+            if organisation.version(connection, "organisation") == 0:  # nobody else did meanwhile
+                organisation.apply(connection, house.configuration, now())
+
+
+def _never_applied(house: House) -> bool:
     with reading(house.engine) as connection:
-        fresh = organisation.version(connection, "organisation") == 0
-    if fresh:
-        apply_organisation(house)
+        return organisation.version(connection, "organisation") == 0
+
+
+Pairing = Literal["paired", "fresh", "joins"]
+
+
+def pairing(home: str | None, store: str | None, *, shared: bool) -> Pairing | None:
+    """Whether a home may use a store, by the names that each has; None when it may not. Pure.
+
+    A daemon with the wrong store would take the files of its spool for nobody's, and would load deliveries whose files
+    it lacks. So a home and its store belong together for good. A fresh home joins a store that others use when all of
+    them share their files as well, and only then: its workers could not read what the others receive.
+    """
+    if home is None and store is None:
+        return "fresh"
+    if home is None and shared:
+        return "joins"
+    return "paired" if home == store else None
 
 
 def _pair(house: House) -> None:
-    """A home and its store belong together; raises Misconfigured when each belongs to another.
-
-    A daemon with the wrong store would take the files of its spool for nobody's, and would load deliveries whose files
-    it lacks.
-    """
-    place = house.places.home / "store-id"
-    mine = place.read_text(encoding="ascii").strip() if place.exists() else None
+    """Gives home and store the name that they share; raises Misconfigured when they do not belong together."""
+    place = house.places.store
+    mine = _written(place)
     with reading(house.engine) as connection:
         its = connection.scalar(select(identity.c.value))
-    if mine is None and its is None:
-        mine = its = secrets.token_hex(16)
-        with writing(house.engine) as connection:
+    if pairing(mine, its, shared=house.shared) == "fresh":
+        its, mine = _named(house), _written(place)
+    outcome = pairing(mine, its, shared=house.shared)
+    if outcome is None:
+        raise Misconfigured(str(place), "store.url", _apart(mine))
+    if outcome == "joins":
+        place.write_text(f"{its}\n", encoding="ascii")
+
+
+def _written(place: Path) -> str | None:
+    return place.read_text(encoding="ascii").strip() if place.exists() else None
+
+
+def _named(house: House) -> str:
+    """The name of a store that had none; two nodes that find it nameless at the same time agree on one."""
+    with writing(house.engine) as connection:
+        take_turn(connection, "identity")
+        its = connection.scalar(select(identity.c.value))
+        if its is None:
+            its = secrets.token_hex(16)
             connection.execute(insert(identity).values(id=1, value=its))
-            place.write_text(f"{mine}\n", encoding="ascii")
-    if mine != its:
-        told = "this home and this store do not belong together; give each home the store it was made with"
-        raise Misconfigured(str(place), "store.url", told)
+            house.places.store.write_text(f"{its}\n", encoding="ascii")
+    return its
+
+
+def _apart(mine: str | None) -> str:
+    told = "this home and this store do not belong together; give each home the store it was made with"
+    if mine is None:
+        told += ", or share the files too: several homes need PostgreSQL and storage.url"
+    return told
+
+
+def home_id(places: Places) -> str:
+    """What this home calls itself; made at the first start."""
+    if not places.identity.exists():
+        roster.replace(places.identity, secrets.token_hex(16))
+    return places.identity.read_text(encoding="ascii").strip()
 
 
 def apply_organisation(house: House) -> organisation.Changes:
     """Brings the store to the configuration; the same configuration twice changes nothing. Raises Misconfigured."""
     schemas.check_mappings(house.schemas, house.configuration)
     with writing(house.engine) as connection:
+        take_turn(connection, "organisation")
         return organisation.apply(connection, house.configuration, now())
 
 

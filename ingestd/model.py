@@ -207,6 +207,8 @@ class Delivery:
     reason: str = ""
     suggestion: str = ""
     pool_id: int | None = None
+    node_id: int | None = None
+    """The node that received it; None when no daemon did."""
     expected_records: int | None = None
     """How many records a companion announced; None when none did."""
     duplicate_of: int | None = None

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import structlog
 
-from ingestd import certificates
+from ingestd import certificates, presence
 from ingestd.accounts import InMemoryAccounts, Passwords
 from ingestd.certificates import Certificate
 from ingestd.errors import Misconfigured, Unavailable
@@ -60,6 +60,8 @@ class Wiring:
     pipes: Pipes
     feeds: Feeds
     pulse: Pulse = field(default_factory=Pulse)
+    traffic: dict[str, Callable[[], dict[str, int]]] = field(default_factory=dict)
+    """door → what it has to do at this moment"""
 
 
 class Closing:
@@ -104,6 +106,7 @@ def receive(house: House, pipes: Pipes, metrics: Metrics) -> None:
         if house.configuration.daemon.folder.enabled:
             doors["folder"] = _open_folder(house, wiring.feeds.sources, landing, stack, wiring)
         beat = wiring.pulse.loop("sources", allowance=STORE_SECONDS)
+        presence.of_process(house, lambda: {door: its() for door, its in wiring.traffic.items()})
         _forget_garbage()
         say_ready(pipes, doors, wiring.pulse)
         swept = 0.0
@@ -171,6 +174,7 @@ def _open_ftp(house: House, gate: Gate, landing: Landing, stack: Closing, wiring
         beat=wiring.pulse.loop("ftp", allowance=LOOP_SECONDS),
     )
     _start(door, "ftp", settings)
+    wiring.traffic["ftp"] = lambda: door.traffic
     stack.callback(door.stop, house.configuration.daemon.stop.transfer_seconds)
     wiring.feeds.on_change(lambda _: door.dismiss_unknown())
     opened = {"ftp": {**_place(door.address), "tls": settings.tls}}
@@ -213,6 +217,7 @@ def _open_sftp(house: House, gate: Gate, landing: Landing, stack: Closing, wirin
         beat=wiring.pulse.loop("sftp", allowance=LOOP_SECONDS),
     )
     _start(door, "sftp", settings)
+    wiring.traffic["sftp"] = lambda: door.traffic
     stack.callback(door.stop, house.configuration.daemon.stop.transfer_seconds)
     wiring.feeds.on_change(lambda _: door.dismiss_unknown())
     return {**_place(door.address), "fingerprint": key.fingerprint}
@@ -231,6 +236,7 @@ def _open_folder(
     folder = DropFolder(options, folder_sources(house, sources), landing, memory=memory, beat=beat)
     wiring.feeds.on_change(lambda changed: folder.replace_sources(folder_sources(house, changed)))
     folder.start()
+    wiring.traffic["folder"] = lambda: folder.traffic
     stack.callback(folder.stop)
     return {"path": str(root)}
 

@@ -6,6 +6,7 @@ import socket
 
 import structlog
 
+from ingestd import presence
 from ingestd.errors import Misconfigured, Unavailable
 from ingestd.house import House
 from ingestd.metrics import Metrics
@@ -34,6 +35,7 @@ def answer(house: House, pipes: Pipes, metrics: Metrics) -> None:
     )
     pulse = Pulse()
     host, port = listening.getsockname()[:2]
+    presence.of_process(house, dict)
     say_ready(pipes, {"http": {"host": host, "port": port}}, pulse)
     beat = pulse.loop("http", allowance=LOOP_SECONDS)
     server.serve(app.build(observer, house.places.metrics), listening, beat)

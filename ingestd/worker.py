@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import os
+import threading
 from datetime import timedelta
 
 import structlog
 
+from ingestd import presence
+from ingestd.errors import Unavailable
 from ingestd.handback import Publisher
 from ingestd.house import House
 from ingestd.ingest.road import Road
 from ingestd.metrics import Metrics
 from ingestd.model import Delivery
 from ingestd.pipes import Bell, Pipes, on_stop, say_ready
+from ingestd.presence import AtWork
 from ingestd.pulse import Pulse
+from ingestd.store.nodes import ResultsDue
 
 log = structlog.get_logger()
 
 
 STAGE_SECONDS = 600.0
 """What one stage of the largest file may take, and what handing back its results may."""
+LIST_SECONDS = 0.5
+"""Between two looks at what is to be handed back."""
 
 
 def work(house: House, pipes: Pipes, metrics: Metrics) -> None:
@@ -27,22 +34,49 @@ def work(house: House, pipes: Pipes, metrics: Metrics) -> None:
     os.set_blocking(pipes.doorbell, False)
     pulse = Pulse()
     beat = pulse.loop("road", allowance=STAGE_SECONDS)
-    road, publisher = road_of(house), publisher_of(house)
+    road, publisher, hands = road_of(house), publisher_of(house), AtWork()
     publisher.onlooker = metrics.count_delivery
 
+    def on_stage(stage: str) -> None:
+        hands.stage = stage
+        beat()
+
     def handle(delivery_id: int) -> None:
-        road.travel(delivery_id, lambda _stage: beat())
-        beat()
-        delivery = house.ledger.get(delivery_id)
-        assert delivery is not None
-        _log_end(delivery)
-        publisher.publish(delivery)
-        beat()
+        hands.take(delivery_id)
+        try:
+            road.travel(delivery_id, on_stage)
+            beat()
+            delivery = house.ledger.get(delivery_id)
+            assert delivery is not None
+            _log_end(delivery)
+            publisher.publish(delivery)
+            beat()
+        finally:
+            hands.put_down()
 
     bell = Bell(doorbell=pipes.doorbell, idle=publisher.sweep, beat=beat)
     on_stop(bell.stopped.set)
+    presence.of_process(house, hands.told)
     say_ready(pipes, {}, pulse)
     house.dispatcher.run(handle, bell)
+
+
+def hand_back(house: House, pipes: Pipes, metrics: Metrics) -> None:
+    """Hands back in this home what any node has loaded, until it is told to stop; its doors need not wait for it."""
+    pulse, stopped = Pulse(), threading.Event()
+    beat = pulse.loop("results", allowance=STAGE_SECONDS)
+    publisher = publisher_of(house)
+    publisher.onlooker = metrics.count_delivery
+    on_stop(stopped.set)
+    presence.of_process(house, dict)
+    say_ready(pipes, {}, pulse)
+    while not stopped.wait(LIST_SECONDS):
+        publisher.sweep()
+        try:
+            publisher.work_off(until=stopped.is_set)
+        except Unavailable as problem:
+            log.warning("results_not_published", error=str(problem))
+        beat()
 
 
 def road_of(house: House) -> Road:
@@ -68,6 +102,8 @@ def publisher_of(house: House) -> Publisher:
         after=settings.folder.after,
         drop=house.places.home / settings.folder.path,
         keep=timedelta(days=settings.results.keep_days),
+        due=ResultsDue(engine=house.engine) if house.shared else None,
+        node=house.node,
     )
 
 

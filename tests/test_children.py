@@ -66,6 +66,7 @@ def test_a_start_may_take_a_minute(tmp_path: object) -> None:
         lifeline=heard,
         doorbell=heard,
         lock=said,
+        node=1,
         sockets={},
         environment={**os.environ, "PYTHONPATH": "/nowhere", "PYTHONHOME": "/nowhere"},
     )
@@ -81,10 +82,11 @@ def test_a_start_may_take_a_minute(tmp_path: object) -> None:
 
 
 def test_the_doors_start_first_and_the_web_role_last() -> None:
-    assert [each.name for each in children.of(receiver=True, workers=2, web=True)] == [
+    assert [each.name for each in children.of(receiver=True, workers=2, results=True, web=True)] == [
         "receiver",
         "worker-1",
         "worker-2",
+        "results",
         "web",
     ]
-    assert [each.name for each in children.of(receiver=False, workers=1, web=False)] == ["worker-1"]
+    assert [each.name for each in children.of(receiver=False, workers=1, results=False, web=False)] == ["worker-1"]

@@ -205,6 +205,16 @@ def test_a_broken_configuration_is_78_in_one_line(shell: Shell) -> None:
         assert "ftp.port" in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("roles", "told"),
+    [("ftp,mail", "mail: is no role; the roles are ftp, sftp, folder, web, worker"), ("sftp", "sftp.enabled is false")],
+)
+def test_a_role_that_cannot_be_had_is_78_in_one_line(shell: Shell, roles: str, told: str) -> None:
+    done = shell.run("serve", "--roles", roles, code=CONFIGURATION, apart=True, INGESTD_SFTP__ENABLED="false")
+    assert done.stderr.count("\n") == 1
+    assert told in done.stderr
+
+
 def test_a_database_that_is_away_is_1(shell: Shell) -> None:
     done = shell.run("pools", code=1, INGESTD_STORE__URL="postgresql+psycopg://nobody@127.0.0.1:1/leads")
     assert done.stderr.startswith("ingestd: the database is not available")
@@ -269,6 +279,7 @@ def test_status_without_a_daemon(shell: Shell) -> None:
     assert shell.run("status").stdout.startswith("not running\n")
     told = shell.json("status")
     assert (told["running"], told["doors"], told["queue"]["ready"]) == (False, {}, 0)
+    assert (told["nodes"], told["waiting"]) == ([], 0)
 
 
 def test_the_organisation_is_applied_once(shell: Shell) -> None:

@@ -20,6 +20,7 @@ import pytest
 
 from ingestd import samples
 from ingestd.model import State
+from tests.conftest import Postgres
 from tests.running import PATIENCE_SECONDS, Daemon, Manager, until
 
 
@@ -146,6 +147,53 @@ def test_a_stop_ends_everything_and_closes_the_doors(tmp_path: Path) -> None:
     assert not any(Path(f"/proc/{pid}").exists() for pid in children)
 
 
+# --- one node among others
+
+
+def status(daemon: Daemon) -> dict[str, Any]:
+    """As an operator sees it."""
+    command = [sys.executable, "-m", "ingestd", "status", "--json"]
+    command += ["--config", str(daemon.config), "--home", str(daemon.home)]
+    done = subprocess.run(command, env=daemon.environment, capture_output=True, text=True, check=True)
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_a_node_has_the_roles_it_was_given_and_tells_what_it_does(tmp_path: Path) -> None:
+    with Daemon(tmp_path, INGESTD_ROLES="ftp,worker", INGESTD_NODE__NAME="alpha") as daemon:
+        assert set(daemon.doors) == {"ftp"}
+        assert daemon.children("web") == daemon.children("results") == []
+        with daemon.ftp("nordlead"):
+
+            def told() -> bool:
+                (node,) = status(daemon)["nodes"]
+                processes = {each["name"]: each["doing"] for each in node["processes"]}
+                assert (node["name"], node["state"], node["roles"]) == ("alpha", "running", ["ftp", "worker"])
+                return processes == {"receiver": {"ftp": {"sessions": 1, "uploads": 0}}, "worker-1": {}}
+
+            until(told, "the session to be told")
+        daemon.kill()
+        daemon.start()  # at once: it is the same home
+        assert daemon.stop() == 0
+        stopped = status(daemon)
+        assert (stopped["running"], [node["state"] for node in stopped["nodes"]]) == (False, ["stopped"])
+
+
+def test_a_second_node_of_the_same_name_is_refused(tmp_path: Path, postgres: Postgres) -> None:
+    shared = {
+        "INGESTD_STORE__URL": postgres.new_database(),
+        "INGESTD_STORAGE__URL": (tmp_path / "shared").as_uri(),
+        "INGESTD_NODE__NAME": "alpha",
+        "INGESTD_ROLES": "worker",
+    }
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+    with Daemon(tmp_path / "one", **shared):
+        second = Daemon(tmp_path / "two", **shared)
+        assert second.launch().wait(PATIENCE_SECONDS) == 78
+        assert "node.name: another node is called 'alpha'; it runs in" in second.journal.read_text()
+
+
 # --- watched by systemd
 
 
@@ -232,10 +280,7 @@ def answer(daemon: Daemon, path: str) -> dict[str, Any]:
 
 def roles(daemon: Daemon) -> list[dict[str, Any]]:
     """As an operator sees them."""
-    command = [sys.executable, "-m", "ingestd", "status", "--json"]
-    command += ["--config", str(daemon.config), "--home", str(daemon.home)]
-    done = subprocess.run(command, env=daemon.environment, capture_output=True, text=True, check=True)
-    found: list[dict[str, Any]] = json.loads(done.stdout)["roles"]
+    found: list[dict[str, Any]] = status(daemon)["roles"]
     return found
 
 

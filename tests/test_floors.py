@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "ingestd"
 
 FLOORS = (
     ("errors", "model"),
-    ("settings", "schemas", "journal", "receipts", "control_total", "digest", "metrics", "roster"),
+    ("settings", "schemas", "journal", "receipts", "control_total", "digest", "metrics", "roster", "node"),
     ("storage",),
     ("spool",),
     ("store",),
@@ -23,6 +23,8 @@ FLOORS = (
         "house",
         "whereabouts",
         "pulse",
+        "presence",
+        "overview",
         "pipes",
         "feeds",
         "worker",

@@ -13,10 +13,14 @@ from sqlalchemy import Engine, select, update
 
 from ingestd import handback
 from ingestd.errors import Unavailable
+from ingestd.handback import Publisher
 from ingestd.model import Delivery, State
+from ingestd.node import Node
 from ingestd.receive import results
+from ingestd.receive.landing import Landing
 from ingestd.store import tables
 from ingestd.store.engine import reading, writing
+from ingestd.store.nodes import Nodes, ResultsDue
 from tests.ingest.conftest import Station
 
 DATA = b"Phone,Name\r\n26000001,Anna\r\nx,Bo\r\n"
@@ -289,3 +293,138 @@ def test_what_was_handed_back_is_noted_in_the_ledger(station: Station) -> None:
     with reading(station.engine) as connection:
         rows = connection.execute(select(tables.deliveries.c.state, tables.deliveries.c.published_at)).all()
     assert [(state, moment is not None) for state, moment in rows] == [(State.COMPLETED_WITH_REJECTS, True)]
+
+
+# --- several homes on one store
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Crew:
+    """Nodes with homes of their own, on one store with one spool and one place for logs."""
+
+    station: Station
+    lists: ResultsDue
+
+    def node(self, name: str, roles: str = "ftp") -> Publisher:
+        """The publisher of a node that starts."""
+        known = Node(name=name, home=name, place=name, version="1", roles=tuple(roles.split(",")))
+        number = Nodes(engine=self.station.engine).register(known, catch_up=timedelta(days=30))
+        home = self.station.home / name
+        (home / "drop" / "nordlead").mkdir(parents=True, exist_ok=True)
+        return dataclasses.replace(
+            self.station.publisher, due=self.lists, node=number, homes=home / "homes", drop=home / "drop", later={}
+        )
+
+    def received(self, node: Publisher, data: bytes, **arrival: str) -> Delivery:
+        """A delivery that a node received, loaded by whichever."""
+        ledger = dataclasses.replace(self.station.road.ledger, node=node.node)
+        landing = Landing(self.station.road.spool, ledger, ring=lambda: None)
+        return dataclasses.replace(self.station, landing=landing).deliver(data, **arrival)
+
+
+@pytest.fixture
+def crew(station: Station) -> Crew:
+    return Crew(station=station, lists=ResultsDue(engine=station.engine))
+
+
+def results_of(node: Publisher) -> list[str]:
+    return shown(node.homes / "nordlead" / "results")
+
+
+RESULTS = ["leads.csv.log.csv", "leads.csv.receipt.json", "leads.csv.rejected.csv"]
+
+
+def test_results_come_back_at_every_node_where_partners_fetch_whoever_loaded(crew: Crew) -> None:
+    alpha, beta, worker = crew.node("alpha"), crew.node("beta", "sftp"), crew.node("gamma", "worker")
+    heard: list[int] = []
+    worker.onlooker = lambda delivery: heard.append(delivery.id)
+    delivery = crew.received(alpha, DATA)
+    worker.publish(delivery)
+    worker.publish(delivery)  # a second one has looked at the same time
+    worker.publish(crew.station.known(delivery.id))
+    assert heard == [delivery.id]
+    assert results_of(alpha) == results_of(beta) == []
+    for node in (alpha, beta, worker):
+        node.work_off()
+    assert results_of(alpha) == results_of(beta) == RESULTS
+    assert not worker.homes.exists()
+    assert crew.lists.of(alpha.node or 0) == {}
+
+
+def test_a_file_of_a_drop_folder_goes_back_where_it_was_taken(crew: Crew) -> None:
+    alpha, beta = crew.node("alpha", "folder"), crew.node("beta", "ftp,folder")
+    beta.publish(crew.received(alpha, DATA, protocol="folder"))
+    for node in (alpha, beta):
+        node.work_off()
+    assert shown(alpha.drop / "nordlead" / "done") == ["leads.csv", *RESULTS]
+    assert shown(beta.drop / "nordlead") == []
+    assert results_of(beta) == RESULTS
+
+
+def test_a_duplicate_is_found_by_any_node(crew: Crew) -> None:
+    alpha, beta = crew.node("alpha"), crew.node("beta")
+    crew.received(alpha, DATA)
+    again = crew.received(alpha, DATA)
+    beta.sweep()
+    alpha.work_off()
+    assert f"leads.csv.{again.id}.receipt.json" in results_of(alpha)
+
+
+def test_a_node_that_was_down_catches_up_and_a_new_one_has_everything(crew: Crew) -> None:
+    alpha, beta = crew.node("alpha"), crew.node("beta")
+    for number in range(5):
+        alpha.publish(crew.received(alpha, DATA + b"2600001%d,Cy\r\n" % number, name=f"{number}.csv"))
+    alpha.work_off()
+    assert results_of(beta) == []
+    Nodes(engine=crew.station.engine).leave(beta.node or 0, "beta")
+    beta = crew.node("beta")
+    new = crew.node("new")
+    for node in (beta, new):
+        node.work_off()
+    assert results_of(alpha) == results_of(beta) == results_of(new) != []
+
+
+def test_a_delivery_that_is_retried_replaces_its_results_everywhere(crew: Crew) -> None:
+    alpha, beta = crew.node("alpha"), crew.node("beta")
+    crew.station.change_source(limits={"max_rejected_rows": 0})
+    refused = crew.received(alpha, DATA, protocol="folder")
+    alpha.publish(refused)
+    alpha.work_off()  # the other one is slow, and meets the retried delivery
+    assert "leads.csv" in shown(alpha.drop / "nordlead" / "rejected")
+    crew.station.change_source(limits={})
+    crew.station.road.ledger.retry(refused.id)
+    beta.work_off()
+    assert results_of(beta) == [], "it has not ended, and will be listed again"
+    crew.station.road.travel(refused.id)
+    beta.publish(crew.station.known(refused.id))
+    for node in (alpha, beta):
+        node.work_off()
+        told = json.loads((node.homes / "nordlead/results/leads.csv.receipt.json").read_bytes())
+        assert told["state"] == "completed_with_rejects"
+    assert shown(alpha.drop / "nordlead" / "rejected") == []
+    assert "leads.csv" in shown(alpha.drop / "nordlead" / "done")
+
+
+def test_one_that_a_node_cannot_hand_back_stays_on_its_list_and_holds_up_no_other(crew: Crew) -> None:
+    moment = [0.0]
+    alpha = dataclasses.replace(crew.node("alpha"), clock=lambda: moment[0])
+    blocked, fine = crew.received(alpha, DATA), crew.received(alpha, DATA, source="fibreweb")
+    alpha.homes.mkdir()
+    (alpha.homes / "nordlead").write_text("a file where the folder should be")
+    for delivery in (blocked, fine):
+        alpha.publish(delivery)
+    alpha.work_off()
+    assert "leads.csv.receipt.json" in shown(alpha.homes / "fibreweb" / "results")
+    (alpha.homes / "nordlead").unlink()
+    alpha.work_off()
+    assert results_of(alpha) == [], "others go first for a while"
+    moment[0] = handback.AGAIN_SECONDS
+    alpha.work_off()
+    assert results_of(alpha) == RESULTS
+
+
+def test_a_stop_is_heard_in_a_long_list(crew: Crew) -> None:
+    alpha = crew.node("alpha")
+    alpha.publish(crew.received(alpha, DATA))
+    alpha.work_off(until=lambda: True)
+    assert results_of(alpha) == []

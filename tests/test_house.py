@@ -3,17 +3,30 @@
 from __future__ import annotations
 
 import shutil
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
 
 from ingestd.errors import Misconfigured
-from ingestd.house import Lock, open_house, prepare_store
+from ingestd.house import House, Lock, home_id, open_house, pairing, prepare_store
 from ingestd.store import organisation
 from ingestd.store.engine import reading, sqlite_url
-from tests.conftest import ROOT
+from tests.conftest import ROOT, Postgres
 
 CONFIG = ROOT / "config"
+
+
+@contextmanager
+def opened(home: Path) -> Iterator[House]:
+    house = open_house(CONFIG, home)
+    try:
+        yield house
+    finally:
+        house.engine.dispose()
 
 
 def test_the_first_start_applies_the_organisation(tmp_path: Path) -> None:
@@ -50,6 +63,74 @@ def test_a_home_that_lost_its_store_or_its_name_is_not_opened(tmp_path: Path, go
         path.unlink()
     with pytest.raises(Misconfigured, match="do not belong together"):
         prepare_store(open_house(CONFIG, tmp_path / "home"))
+
+
+@pytest.mark.parametrize(
+    ("home", "store", "alone", "shared"),
+    [
+        (None, None, "fresh", "fresh"),
+        ("a", "a", "paired", "paired"),
+        ("a", "b", None, None),
+        ("a", None, None, None),
+        (None, "a", None, "joins"),
+    ],
+)
+def test_a_fresh_home_joins_a_store_only_when_files_are_shared(
+    home: str | None, store: str | None, alone: str | None, shared: str | None
+) -> None:
+    assert pairing(home, store, shared=False) == alone
+    assert pairing(home, store, shared=True) == shared
+
+
+@pytest.fixture
+def server(postgres: Postgres, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The URL of an empty database that has no tables yet, set for every home."""
+    url = postgres.new_database()
+    monkeypatch.setenv("INGESTD_STORE__URL", url)
+    return url
+
+
+@pytest.mark.usefixtures("server")
+def test_a_second_home_on_a_server_is_refused_while_files_are_local(tmp_path: Path) -> None:
+    with opened(tmp_path / "one") as one, opened(tmp_path / "two") as two:
+        prepare_store(one)
+        with pytest.raises(Misconfigured, match=r"several homes need PostgreSQL and storage\.url"):
+            prepare_store(two)
+        assert not two.places.store.exists()
+
+
+@pytest.mark.usefixtures("server")
+def test_homes_that_share_files_share_a_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    monkeypatch.setenv("INGESTD_STORAGE__URL", shared.as_uri())
+    with opened(tmp_path / "one") as one, opened(tmp_path / "two") as two:
+        prepare_store(one)
+        prepare_store(two)
+        prepare_store(two)
+        assert one.places.store.read_text() == two.places.store.read_text()
+        assert home_id(one.places) == home_id(one.places) != home_id(two.places)
+
+
+@pytest.mark.usefixtures("server")
+def test_nodes_that_start_at_once_migrate_and_apply_the_organisation_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    monkeypatch.setenv("INGESTD_STORAGE__URL", shared.as_uri())
+    together = threading.Barrier(4)
+    with ExitStack() as stack, ThreadPoolExecutor(4) as threads:
+        houses = [stack.enter_context(opened(tmp_path / str(number))) for number in range(4)]
+
+        def start(house: House) -> None:
+            together.wait()
+            prepare_store(house)
+
+        list(threads.map(start, houses))  # raises what any of them met
+        with reading(houses[0].engine) as connection:
+            assert organisation.version(connection, "organisation") == 1
+        assert len({house.places.store.read_text() for house in houses}) == 1
 
 
 def test_a_copied_home_is_opened(tmp_path: Path) -> None:

@@ -116,6 +116,11 @@ class DropFolder:
             with contextlib.suppress(OSError):  # told by the scan, which cannot look into it
                 (self._root / source).mkdir(parents=True, exist_ok=True)
 
+    @property
+    def traffic(self) -> dict[str, int]:
+        """How many files lie there and are not taken yet. May be called by any thread."""
+        return {"files": len(self._seen)}
+
     # --- the loop
 
     def _run(self) -> None:

@@ -81,6 +81,8 @@ class FtpDoor:
         self._opened = {False: listening, True: implicit_listening}
         self._beat = beat
         self._beaten = 0.0
+        self.traffic = {"sessions": 0, "uploads": 0}
+        """as of a moment ago; read by other threads"""
         self._desk = Desk(options, landing, gate, homes, audit, certificate)
         self._listeners: list[Any] = []
         self._thread = threading.Thread(target=self._run, name="ftp", daemon=True)
@@ -172,7 +174,12 @@ class FtpDoor:
         now = time.monotonic()
         if now - self._beaten >= _BEAT:
             self._beaten = now
+            self.traffic = self._traffic()
             self._beat()
+
+    def _traffic(self) -> dict[str, int]:
+        sessions = self._desk.sessions
+        return {"sessions": len(sessions), "uploads": sum(session.is_sending() for session in sessions)}
 
     def _session_class(self, implicit: bool) -> type[Session]:
         """pyftpdlib takes settings as class attributes; classes of this door alone keep two doors apart."""

@@ -51,6 +51,10 @@ class TransferCommands(Control):
 
     # --- sending files
 
+    def is_sending(self) -> bool:
+        """True while bytes of a file come."""
+        return self.data_channel is not None and bool(self.data_channel.receive)
+
     def ftp_STOR(self, path: str, _mode: str = "w") -> None:  # noqa: N802 - pyftpdlib calls it by this name
         """Take a file. It goes to the spool; the path is only its name."""
         restart, self._restart_position = self._restart_position, 0

@@ -81,6 +81,8 @@ class SftpDoor:
         self._socket = listening
         self._beat = beat
         self._address = ("", 0)
+        self.traffic = {"sessions": 0, "uploads": 0}
+        """as of a moment ago; read by other threads"""
         self._thread = threading.Thread(target=self._run, name="sftp", daemon=True)
         self._loop: asyncio.AbstractEventLoop
         self._opened = threading.Event()
@@ -184,6 +186,8 @@ class SftpDoor:
 
     def _look_around(self) -> None:
         self._beat()
+        sessions = self._desk.sessions
+        self.traffic = {"sessions": len(sessions), "uploads": sum(session.uploads() for session in sessions)}
         now = self._loop.time()
         for session in tuple(self._desk.sessions):
             if session.idle(now) > self._options.idle_timeout:

@@ -58,6 +58,9 @@ class Session(Protocol):
     def transferring(self) -> bool:
         """True while a file is open."""
 
+    def uploads(self) -> int:
+        """How many files it is sending."""
+
     def give_way(self) -> None:
         """End it before its login, for another one."""
 

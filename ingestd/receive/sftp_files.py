@@ -80,6 +80,11 @@ class Files(asyncssh.SFTPServer):
         self.asked_to_close = False
         """True while a close is obeyed that the client has asked for"""
 
+    @property
+    def uploads(self) -> int:
+        """How many files are being sent."""
+        return sum(isinstance(file, Sending) for file in self.open_files)
+
     # --- paths
 
     def _path(self, raw: bytes) -> str:

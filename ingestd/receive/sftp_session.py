@@ -110,6 +110,10 @@ class SshSession(asyncssh.SSHServer):
         """True while a file is open."""
         return any(channel.files.open_files for channel in self.channels)
 
+    def uploads(self) -> int:
+        """How many files it is sending."""
+        return sum(channel.files.uploads for channel in self.channels)
+
     # --- login
 
     def begin_auth(self, username: str) -> bool:  # noqa: ARG002 - asked for with the proof

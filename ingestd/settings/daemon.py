@@ -33,6 +33,16 @@ class StoreSettings(Frozen):
     url: str = Field("", description="SQLAlchemy URL; empty: SQLite in the home folder")
 
 
+class NodeSettings(Frozen):
+    """`[node]`: this daemon among those that share a store."""
+
+    name: str = Field(
+        "",
+        pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,47})?$",
+        description="its name in `ingestd status`, unlike that of any other that runs; empty: the host's",
+    )
+
+
 def _storage_url(value: str) -> str:
     """A URL of a kind that is known, and without a secret: the reasons never repeat it."""
     url = urlsplit(value)
@@ -223,6 +233,7 @@ class DaemonSettings(BaseSettings):
     )
 
     store: StoreSettings = StoreSettings()
+    node: NodeSettings = NodeSettings()
     storage: StorageSettings = StorageSettings()
     ftp: FtpSettings = FtpSettings()
     tls: TlsSettings = TlsSettings()

@@ -128,6 +128,16 @@ def _no_checkpoint(connection: Connection) -> Iterator[None]:
         _say(connection, f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
 
 
+def take_turn(connection: Connection, what: str, *, beside: bool = False) -> None:
+    """Holds `what` against every other process until the transaction ends, on whatever machine it is.
+
+    Those `beside` each other only wait for one that holds it alone. SQLite's writers take turns anyway.
+    """
+    if connection.dialect.name == "postgresql":
+        function = f"pg_advisory_xact_lock{'_shared' if beside else ''}"
+        connection.exec_driver_sql(f"SELECT {function}(hashtextextended(%s, 0))", (f"ingestd {what}",))
+
+
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
     """A consistent view for reading; never waits for a writer."""

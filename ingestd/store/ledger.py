@@ -63,6 +63,8 @@ class Ledger:
     engine: Engine
     submit: Submit
     clock: Clock = now
+    node: int | None = None
+    """the node that records what it receives"""
 
     def record(self, arrival: Arrival, landed: Landed, *, hold: bool = False, heed: bool = False) -> Recorded:
         """One transaction {delivery, job} for a file that is durable in the spool; raises Unavailable.
@@ -83,7 +85,8 @@ class Ledger:
         previous = _earlier_version(connection, arrival)
         moment = self.clock()
         state = {"state": State.RECEIVED} if hold else {"state": State.QUEUED, "queued_at": moment}
-        delivery_id = _insert(connection, arrival, landed, received_at=moment, previous_version=previous, **state)
+        facts = {"received_at": moment, "previous_version": previous, "node_id": self.node, **state}
+        delivery_id = _insert(connection, arrival, landed, **facts)
         if not hold:
             self.submit(connection, delivery_id)
         return Recorded(delivery_id=delivery_id, previous_version=previous, held=hold)
@@ -92,7 +95,7 @@ class Ledger:
         """A duplicate ends as it comes, and its bytes are not kept; but it may prove the first one."""
         moment = self.clock()
         ended = {"state": State.DUPLICATE, "finished_at": moment, "duplicate_of": first, "spool_key": ""}
-        delivery_id = _insert(connection, arrival, landed, received_at=moment, **ended)
+        delivery_id = _insert(connection, arrival, landed, received_at=moment, node_id=self.node, **ended)
         proved = self._prove(connection, first, arrival)
         return Recorded(
             delivery_id=delivery_id, duplicate_of=first, proved=proved, held=not proved and _waits(connection, first)
@@ -228,12 +231,19 @@ class Ledger:
         place = {"source": delivery.source, "folder": delivery.folder.lower(), "before": delivery.id}
         return connection.scalar(_SAME_CONTENT, {"sha256": delivery.sha256, **place})
 
-    def published(self, delivery: Delivery) -> None:
-        """Notes that the results lie where the partner finds them, unless the delivery was taken up again meanwhile."""
+    def published(self, delivery: Delivery, then: Submit | None = None) -> bool:
+        """Notes that the results lie where the partner finds them, unless the delivery was taken up again meanwhile.
+
+        `then` is done in the same transaction. False when there was nothing to note, and then it is not done.
+        """
         table = deliveries.c
         this = (table.id == delivery.id, table.epoch == delivery.epoch, table.state == delivery.state)
+        note = update(deliveries).where(*this, table.published_at.is_(None)).values(published_at=self.clock())
         with writing(self.engine, forgettable=True) as connection:  # handing results back once more changes nothing
-            connection.execute(update(deliveries).where(*this).values(published_at=self.clock()))
+            noted = connection.execute(note).rowcount == 1
+            if noted and then is not None:
+                then(connection, delivery.id)
+        return noted
 
     def retry(self, delivery_id: int) -> Delivery:
         """Queues a refused or failed delivery once more; raises Rejected when it ended in any other way."""

@@ -195,6 +195,7 @@ deliveries = Table(
     Column("reason", Text, nullable=False, server_default=""),
     Column("suggestion", Text, nullable=False, server_default=""),
     Column("pool_id", Id),
+    Column("node_id", Id),
     Column("duplicate_of", Id),
     Column("previous_version", Id),
     Column("log_key", Text, nullable=False, server_default=""),
@@ -261,6 +262,44 @@ jobs = Table(
     CheckConstraint("state in ('ready', 'running')", name="state"),
 )
 """What the local dispatcher has to do; written in the ledger's own transaction."""
+
+nodes = Table(
+    "nodes",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=True),
+    Column("home", String(32), nullable=False, unique=True),
+    Column("name", String(64), nullable=False, unique=True),
+    Column("place", Text, nullable=False),
+    Column("version", String(32), nullable=False),
+    Column("roles", Text, nullable=False),
+    Column("results", Boolean, nullable=False),
+    Column("since", Instant, nullable=False),
+    Column("beat_at", Instant, nullable=False),
+    Column("ended_at", Instant),
+)
+"""The daemons on this store. `home` is what their home calls itself, `place` the machine and folder where it lies;
+`results`: partners fetch their results there."""
+
+node_processes = Table(
+    "node_processes",
+    metadata,
+    Column("node_id", Id, ForeignKey("nodes.id"), primary_key=True, autoincrement=False),
+    Column("name", String(64), primary_key=True),
+    Column("since", Instant, nullable=False),
+    Column("beat_at", Instant, nullable=False),
+    Column("doing", Text, nullable=False),
+)
+"""What each process of a node is doing, as a JSON object; each writes its own row."""
+
+results_due = Table(
+    "results_due",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=True),
+    Column("node_id", Id, ForeignKey("nodes.id"), nullable=False),
+    Column("delivery_id", Id, nullable=False),
+    Index(None, "node_id", "id"),
+)
+"""Results that a node still has to hand back in its own home; empty when one home has the store to itself."""
 
 receipts = Table(
     "receipts",

@@ -10,16 +10,17 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine
 
-from ingestd.store.engine import reading, writing
+from ingestd.store.engine import reading, take_turn, writing
 
 
 def upgrade(engine: Engine) -> None:
-    """Applies every missing migration in one transaction; safe when two processes start at once on SQLite."""
+    """Applies every missing migration in one transaction; of several processes that start at once, one does it."""
     config = configured()
     with reading(engine) as connection:  # looking does not wait for a load that is writing
         if MigrationContext.configure(connection).get_current_revision() == _newest(config):
             return
     with writing(engine) as connection:
+        take_turn(connection, "migration")  # whoever waited finds nothing left to do
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
 
