@@ -186,7 +186,7 @@ def test_a_second_node_of_the_same_name_is_refused(tmp_path: Path, postgres: Pos
         "INGESTD_NODE__NAME": "alpha",
         "INGESTD_ROLES": "worker",
     }
-    for name in ("one", "two"):
+    for name in ("one", "two", "shared"):
         (tmp_path / name).mkdir()
     with Daemon(tmp_path / "one", **shared):
         second = Daemon(tmp_path / "two", **shared)

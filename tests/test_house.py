@@ -101,9 +101,8 @@ def test_a_second_home_on_a_server_is_refused_while_files_are_local(tmp_path: Pa
 
 @pytest.mark.usefixtures("server")
 def test_homes_that_share_files_share_a_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shared = tmp_path / "shared"
-    shared.mkdir()
-    monkeypatch.setenv("INGESTD_STORAGE__URL", shared.as_uri())
+    (tmp_path / "shared").mkdir()
+    monkeypatch.setenv("INGESTD_STORAGE__URL", (tmp_path / "shared").as_uri())
     with opened(tmp_path / "one") as one, opened(tmp_path / "two") as two:
         prepare_store(one)
         prepare_store(two)
@@ -116,9 +115,8 @@ def test_homes_that_share_files_share_a_store(tmp_path: Path, monkeypatch: pytes
 def test_nodes_that_start_at_once_migrate_and_apply_the_organisation_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shared = tmp_path / "shared"
-    shared.mkdir()
-    monkeypatch.setenv("INGESTD_STORAGE__URL", shared.as_uri())
+    (tmp_path / "shared").mkdir()
+    monkeypatch.setenv("INGESTD_STORAGE__URL", (tmp_path / "shared").as_uri())
     together = threading.Barrier(4)
     with ExitStack() as stack, ThreadPoolExecutor(4) as threads:
         houses = [stack.enter_context(opened(tmp_path / str(number))) for number in range(4)]

@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import QueuePool
 
 from ingestd.errors import Misconfigured, Unavailable
@@ -149,6 +150,8 @@ def reading(engine: Engine) -> Iterator[Connection]:
 def _translated() -> Iterator[None]:
     try:
         yield
+    except PoolTimeout as problem:  # more threads at once than connections, and those in use are slow
+        raise Unavailable("the database is not available: all connections are in use") from problem
     except OperationalError as problem:
         raise Unavailable(f"the database is not available: {problem.orig}") from problem
     except DBAPIError as problem:

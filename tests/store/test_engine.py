@@ -6,12 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, Engine, insert, select, update
+from sqlalchemy import Connection, Engine, create_engine, insert, select, update
 
 from ingestd.errors import Unavailable
 from ingestd.store.engine import CHECKPOINT_PAGES, open_engine, reading, sqlite_url, writing
 from ingestd.store.migrations import upgrade
 from ingestd.store.tables import lead_numbers, projects
+from tests.conftest import Postgres
 
 
 def synced(connection: Connection) -> bool:
@@ -72,4 +73,10 @@ def test_a_bulk_commit_leaves_the_copying_to_the_next_one(tmp_path: Path) -> Non
     with writing(engine) as connection:
         connection.exec_driver_sql("INSERT INTO large VALUES (zeroblob(1))")
     assert database.stat().st_size > CHECKPOINT_PAGES * 4096
+
+
+def test_a_store_whose_connections_are_all_in_use_is_away(postgres: Postgres) -> None:
+    engine = create_engine(postgres.new_database(), pool_size=1, max_overflow=0, pool_timeout=0.05)
+    with reading(engine), pytest.raises(Unavailable, match="all connections are in use"), reading(engine):
+        pass
     engine.dispose()
