@@ -12,8 +12,8 @@ from pathlib import Path
 
 from sqlalchemy import Engine, insert, select
 
-from ingestd import schemas, settings
-from ingestd.dispatch.local import LocalDispatcher
+from ingestd import dispatch, schemas, settings
+from ingestd.dispatch.dispatcher import Dispatcher
 from ingestd.errors import Misconfigured
 from ingestd.settings import Configuration
 from ingestd.spool import Spool
@@ -76,7 +76,7 @@ class House:
     places: Places
     schemas: Path
     engine: Engine
-    dispatcher: LocalDispatcher
+    dispatcher: Dispatcher
     ledger: Ledger
     spool: Spool
 
@@ -86,8 +86,13 @@ def open_house(config: Path, home: Path, *, worker: str = "") -> House:
     configuration = settings.read(config)
     _make_home(home)
     engine = open_engine(configuration.daemon.store.url or sqlite_url(home))
-    retry = timedelta(seconds=configuration.daemon.worker.retry_seconds)
-    dispatcher = LocalDispatcher(engine=engine, worker=worker, retry=retry)
+    limits = configuration.daemon.worker
+    dispatcher = dispatch.of(
+        engine,
+        worker=worker,
+        retry=timedelta(seconds=limits.retry_seconds),
+        dead=timedelta(seconds=limits.dead_seconds),
+    )
     return House(
         configuration=configuration,
         config=config,

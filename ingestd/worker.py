@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from datetime import timedelta
 
 import structlog
@@ -24,7 +23,6 @@ STAGE_SECONDS = 600.0
 
 def work(house: House, pipes: Pipes, metrics: Metrics) -> None:
     """Loads whatever is queued until it is told to stop; the delivery in hand is brought to its end."""
-    os.set_blocking(pipes.doorbell, False)
     pulse = Pulse()
     beat = pulse.loop("road", allowance=STAGE_SECONDS)
     road, publisher = road_of(house), publisher_of(house)
