@@ -6,6 +6,8 @@ silent. Between two beats it looks after others: whoever lives finds who does no
 
 from __future__ import annotations
 
+import os
+import select
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,8 +31,8 @@ QUEUE = "deliveries"
 """procrastinate's queue of this project; another application may use others in the same database."""
 BEATS = 4
 """Beats in the time after which a worker counts as dead: three may be lost on the way."""
-LISTEN_SECONDS = 0.25
-"""How long one look for notifications takes; a stop waits for it."""
+AGAIN_SECONDS = 0.25
+"""How long it waits before it tries to reach the database again."""
 RECONCILE_SECONDS = 60.0
 """How often each worker looks for deliveries that nobody will load."""
 
@@ -60,6 +62,7 @@ class Heart:
     fault: Exception | None = None
     """a bug that ended the thread"""
     stopping: threading.Event = field(default_factory=threading.Event)
+    wake: tuple[int, int] = field(default_factory=os.pipe)
     thread: threading.Thread | None = None
 
     def __enter__(self) -> Self:
@@ -77,7 +80,10 @@ class Heart:
         """What this worker still has is taken over at once."""
         assert self.thread is not None
         self.stopping.set()
+        os.write(self.wake[1], b"!")
         self.thread.join()
+        for descriptor in self.wake:
+            os.close(descriptor)
         try:
             with writing(self.engine) as connection:
                 connection.execute(_UNREGISTER, {"number": self.number})
@@ -108,7 +114,7 @@ class Heart:
                 if not away:
                     log.warning("heartbeat_away", error=str(problem))
                 away = True
-                self.stopping.wait(LISTEN_SECONDS)
+                self.stopping.wait(AGAIN_SECONDS)
 
     def _go_on(self, connection: _Connection) -> None:
         pause = self.dead.total_seconds() / BEATS
@@ -119,7 +125,8 @@ class Heart:
             beat()
             sweep()
             reconcile()
-            for _ in connection.notifies(timeout=LISTEN_SECONDS, stop_after=1):
+            heard, _, _ = select.select([connection.fileno(), self.wake[0]], [], [], pause / BEATS)
+            if connection.fileno() in heard and list(connection.notifies(timeout=0)):
                 self.ring()
 
     def _beat(self, connection: _Connection) -> None:

@@ -31,6 +31,8 @@ _MINE = (
 )
 """A job that was given back, or to another worker, meanwhile is not touched."""
 _END_OF_LINE = select(func.coalesce(func.max(jobs.c.turn), 0) + 1).scalar_subquery()
+_BEHIND_ALL = jobs.c.turn + select(func.max(jobs.c.turn)).scalar_subquery()
+"""The end of the line for several at once, in the order that they had."""
 
 # Built once, which for a small delivery is half of what they cost.
 _JOIN = insert(jobs).from_select(
@@ -75,12 +77,15 @@ class LocalDispatcher:
         take_turns(self._turn, handler, stop, idle=Every(seconds=RECONCILE_SECONDS, action=self.reconcile))
 
     def release(self, worker: str | None = None) -> int:
-        """Gives back the job of a worker that is gone, or of all at start; returns how many."""
+        """Gives back the job of a worker that is gone, or of all at start; returns how many.
+
+        To the end of the line: a file that kills its worker must not do so five times before others have a turn.
+        """
         running = update(jobs).where(jobs.c.state == "running")
         if worker is not None:
             running = running.where(jobs.c.worker == worker)
         with writing(self.engine) as connection:
-            return connection.execute(running.values(state="ready", worker=None)).rowcount
+            return connection.execute(running.values(state="ready", worker=None, turn=_BEHIND_ALL)).rowcount
 
     def reconcile(self) -> int:
         """Gives every source with an unended delivery its place in the line, whatever lost it; returns how many."""

@@ -36,14 +36,15 @@ _SOURCE_OF = text(
     f"SELECT source, pg_advisory_xact_lock({_LINE}, hashtext(source)) FROM deliveries WHERE id = :delivery"  # noqa: S608 - a number
 )
 # `procrastinate_defer_jobs_v1` and its sisters are what procrastinate's own client calls.
+_DEFER = f"""procrastinate_defer_jobs_v1(ARRAY[ROW(
+        '{QUEUE}', 'load', 0, %(source)s, %(source)s, jsonb_build_object('delivery', %(delivery)s), NULL
+    )]::procrastinate_job_to_defer_v1[])"""
+_GIVEN = {"source": "CAST(:source AS text)", "delivery": "CAST(:delivery AS bigint)"}
 _JOIN = text(f"""
-    SELECT procrastinate_defer_jobs_v1(ARRAY[ROW(
-        '{QUEUE}', 'load', 0, CAST(:source AS text), CAST(:source AS text),
-        jsonb_build_object('delivery', CAST(:delivery AS bigint)), NULL
-    )]::procrastinate_job_to_defer_v1[])
+    SELECT {_DEFER % _GIVEN}
     WHERE NOT EXISTS (SELECT FROM procrastinate_jobs WHERE queueing_lock = CAST(:source AS text) AND status = 'todo')
       AND NOT EXISTS (SELECT FROM procrastinate_jobs WHERE lock = CAST(:source AS text) AND status = 'doing')
-""")  # noqa: S608 - a constant
+""")  # noqa: S608 - constants
 # A worker that was silent for half the time after which it counts as dead must be heard again before it takes anything.
 _TAKE = text(f"""
     SELECT job.id, job.lock, CAST(job.args->>'delivery' AS bigint) AS delivery
@@ -64,18 +65,21 @@ _AGAIN = text("""SELECT procrastinate_retry_job_v2(:key, now() + make_interval(s
 
 
 def _given_back(those: str) -> str:
-    """Gives jobs back, to the front of the line, and says whose and which they were.
+    """Gives jobs back, and says whose and which they were. Those that a worker is just ending are left to it.
 
-    Those that a worker is just ending are left to it.
+    To the end of the line: a file that kills its worker must not do so five times before others have a turn. The new
+    job has another number, so a worker that comes back late cannot take it for its own.
     """
     return f"""
         WITH gone AS (
-            SELECT job.id, job.args->>'worker' AS worker, CAST(job.args->>'delivery' AS bigint) AS delivery
+            SELECT job.id, job.lock, job.args->>'worker' AS worker, CAST(job.args->>'delivery' AS bigint) AS delivery
             FROM procrastinate_jobs AS job LEFT JOIN procrastinate_workers AS its ON its.id = job.worker_id
             WHERE job.status = 'doing' AND job.queue_name = '{QUEUE}' AND {those}
-            FOR UPDATE OF job SKIP LOCKED
+            ORDER BY job.id FOR UPDATE OF job SKIP LOCKED
         )
-        SELECT worker, delivery, procrastinate_retry_job_v2(id, NULL, NULL, NULL, NULL) FROM gone
+        SELECT worker, delivery, procrastinate_finish_job_v1(id, 'failed', true),
+            {_DEFER % {"source": "gone.lock", "delivery": "delivery"}}
+        FROM gone
     """  # noqa: S608 - constants
 
 
