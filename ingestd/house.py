@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,9 +14,10 @@ from typing import Literal
 
 from sqlalchemy import Engine, insert, select
 
-from ingestd import roster, schemas, settings
-from ingestd.dispatch.local import LocalDispatcher
+from ingestd import dispatch, roster, schemas, settings
+from ingestd.dispatch.dispatcher import Dispatcher
 from ingestd.errors import Misconfigured
+from ingestd.node import own_name
 from ingestd.settings import Configuration
 from ingestd.spool import Spool
 from ingestd.storage import Storage, open_storage
@@ -84,7 +86,7 @@ class House:
     places: Places
     schemas: Path
     engine: Engine
-    dispatcher: LocalDispatcher
+    dispatcher: Dispatcher
     ledger: Ledger
     storage: Storage
     """where received files and pool logs are kept for good; several homes may share it"""
@@ -119,8 +121,14 @@ def open_house(config: Path, home: Path, *, process: str = "", node: int | None 
     _make_home(home)
     engine = open_engine(configuration.daemon.store.url or sqlite_url(home))
     storage = open_storage(configuration.daemon.storage, home)
-    retry = timedelta(seconds=configuration.daemon.worker.retry_seconds)
-    dispatcher = LocalDispatcher(engine=engine, worker=process, retry=retry)
+    limits = configuration.daemon.worker
+    dispatcher = dispatch.of(
+        engine,
+        node=own_name(configuration.daemon.node.name, socket.gethostname()),
+        worker=process,
+        retry=timedelta(seconds=limits.retry_seconds),
+        dead=timedelta(seconds=limits.dead_seconds),
+    )
     return House(
         configuration=configuration,
         config=config,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from datetime import timedelta
 
@@ -31,7 +30,6 @@ LIST_SECONDS = 0.5
 
 def work(house: House, pipes: Pipes, metrics: Metrics) -> None:
     """Loads whatever is queued until it is told to stop; the delivery in hand is brought to its end."""
-    os.set_blocking(pipes.doorbell, False)
     pulse = Pulse()
     beat = pulse.loop("road", allowance=STAGE_SECONDS)
     road, publisher, hands = road_of(house), publisher_of(house), AtWork()

@@ -45,6 +45,11 @@ class Postgres:
             shutil.chown(self.folder, self.user)
         data = self.folder / "data"
         self._run("initdb", "-D", str(data), "-A", "trust", "-U", "ingestd", "-E", "UTF8", "--locale=C.UTF-8", "-N")
+        self.up()
+
+    def up(self) -> None:
+        """Starts the server on what it has, also after `stop`."""
+        data = self.folder / "data"
         options = f"-p {self.port} -c listen_addresses=127.0.0.1 -k {self.folder} -c fsync=off -c max_connections=100"
         self._run("pg_ctl", "-D", str(data), "-w", "-l", str(self.folder / "log"), "-o", options, "start")
 

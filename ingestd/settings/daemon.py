@@ -193,6 +193,13 @@ class WorkerSettings(Frozen):
     )
     max_attempts: int = Field(5, ge=1, description="attempts before a delivery becomes a dead letter")
     retry_seconds: float = Field(2.0, ge=0, description="first pause before another attempt; it doubles each time")
+    dead_seconds: float = Field(
+        12.0,
+        ge=2,
+        le=25,
+        description="seconds of silence after which a worker counts as dead and another one takes its delivery over; "
+        "PostgreSQL only, where workers are on many machines",
+    )
 
 
 class ResultSettings(Frozen):

@@ -220,6 +220,16 @@ Index(
     postgresql_where=deliveries.c.published_at.is_(None),
 )
 
+# Finds what a source has to load next. Those that have not ended are among the unpublished, and no other column may
+# tell them: PostgreSQL writes an updated row to every index anew when a column of one of them has changed.
+Index(
+    "ix_deliveries_unpublished_source",
+    deliveries.c.source,
+    deliveries.c.id,
+    sqlite_where=deliveries.c.published_at.is_(None),
+    postgresql_where=deliveries.c.published_at.is_(None),
+)
+
 folder_files = Table(
     "folder_files",
     metadata,
@@ -254,14 +264,16 @@ companions = Table(
 jobs = Table(
     "jobs",
     metadata,
-    Column("delivery_id", Id, ForeignKey("deliveries.id"), primary_key=True, autoincrement=False),
+    Column("source", String(64), primary_key=True),
+    Column("delivery_id", Id, ForeignKey("deliveries.id"), nullable=False),
+    Column("turn", BigInteger, nullable=False),
     Column("state", String(8), nullable=False),
     Column("not_before", Instant, nullable=False),
-    Column("worker", String(64)),
-    Index(None, "state", "not_before", "delivery_id"),
+    Column("worker", Text),
     CheckConstraint("state in ('ready', 'running')", name="state"),
 )
-"""What the local dispatcher has to do; written in the ledger's own transaction."""
+"""The line of the local dispatcher, written in the ledger's own transaction: one place for each source that has
+something to load, in the order of `turn`, with the delivery that is to be loaded next or now. Empty on PostgreSQL."""
 
 nodes = Table(
     "nodes",

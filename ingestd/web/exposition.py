@@ -45,7 +45,7 @@ class Seen(Collector):
             jobs.add_metric([state], self.seen.queue[state])
         yield jobs
         oldest = self.seen.queue["oldest_seconds"]
-        yield _gauge("ingestd_queue_oldest_seconds", "How long the oldest waiting job has been due.", oldest)
+        yield _gauge("ingestd_queue_oldest_seconds", "How long the oldest waiting delivery has been queued.", oldest)
         yield _gauge(
             "ingestd_deliveries_waiting", "Deliveries that wait for proof that they are whole.", self.seen.waiting
         )

@@ -8,7 +8,7 @@ from ingestd.roster import Roster
 from ingestd.web.observer import Observation
 
 STUCK_QUEUE_SECONDS = 900.0
-"""A job that has been due for so long is a sign that nobody works: the largest delivery takes seconds."""
+"""A delivery that has been queued for so long is a sign that nobody works: the largest delivery takes seconds."""
 SILENT_SECONDS = 10.0
 """The supervisor writes every second; roles speak twice a second."""
 
@@ -66,5 +66,5 @@ def _queue(seen: Observation) -> Check:
     if not seen.queue:
         return Check(name="queue", ok=False, told="unknown without the database")
     oldest = seen.queue["oldest_seconds"]
-    told = f"{seen.queue['ready']} ready, {seen.queue['running']} running, the oldest due for {oldest:.0f} s"
+    told = f"{seen.queue['ready']} ready, {seen.queue['running']} running, the oldest queued for {oldest:.0f} s"
     return Check(name="queue", ok=oldest <= STUCK_QUEUE_SECONDS, told=told)

@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 
 from ingestd import roster
-from ingestd.dispatch.local import LocalDispatcher
+from ingestd.dispatch.dispatcher import Dispatcher
 from ingestd.errors import Unavailable
 from ingestd.roster import Roster
 from ingestd.spool import Spool
@@ -57,7 +57,7 @@ class Observer:
     """Sees one home from the web role."""
 
     ledger: Ledger
-    dispatcher: LocalDispatcher
+    dispatcher: Dispatcher
     spool: Spool
     storage: Storage
     run: Path

@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 from sqlalchemy import Engine, func, select, update
 
-from ingestd.dispatch.local import LocalDispatcher
+from ingestd import dispatch
 from ingestd.handback import Publisher
 from ingestd.ingest import downloads
 from ingestd.ingest.road import Road
@@ -43,7 +43,7 @@ class Station:
     @classmethod
     def at(cls, engine: Engine, home: Path, storage: Storage | None = None) -> Station:
         """Wired as ingestd.house and ingestd.roles do it."""
-        ledger = Ledger(engine=engine, submit=LocalDispatcher(engine=engine).submit)
+        ledger = Ledger(engine=engine, submit=dispatch.of(engine).submit)
         storage = storage or Folder(home)
         spool = Spool(home / "spool", storage=storage.below("spool"), reserve_bytes=0)
         logs = storage.below("logs")
