@@ -25,7 +25,7 @@ from sqlalchemy import text
 
 from bench import machine
 from ingestd import samples
-from ingestd.store.engine import open_engine, sqlite_url
+from ingestd.store.engine import open_engine, sqlite_url, writing
 from ingestd.store.migrations import upgrade
 from tests.conftest import Postgres, _binaries
 
@@ -105,10 +105,12 @@ def _postgres(folder: Path, file: Path, server: Postgres) -> Iterator[tuple[Run,
         run = _ingestd(home, file, {"INGESTD_STORE__URL": url})
         finished = folder / "finished-postgres.csv"
         if not finished.exists():
-            _psql(url, f"\\copy leads to '{finished}' csv")
+            _psql(url, f"\\copy (select * from leads order by id) to '{finished}' csv")
         peer = server.new_database()
         engine = open_engine(peer)
         upgrade(engine)
+        with writing(engine) as connection:
+            connection.exec_driver_sql("CREATE TABLE leads_c1 PARTITION OF leads DEFAULT")
         engine.dispose()
         yield run, _timed(_psql_command(peer, f"\\copy leads from '{finished}' csv"))
 

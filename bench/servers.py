@@ -121,7 +121,7 @@ class Receiver:
         assert sorted(found) == sorted(names), f"{len(names) - len(found)} files are no deliveries"
         for name, (digest, key) in found.items():
             assert digest == sha256, name
-            assert self._house.spool.path(key).read_bytes() == data, name
+            assert self._house.spool.read(key) == data, name
 
     def landed(self) -> int:
         """How many deliveries the ledger has."""

@@ -14,6 +14,7 @@ from ingestd.house import Places, running
 from ingestd.receive.ftp_contexts import Contexts
 from ingestd.receive.sockets import open_socket
 from ingestd.settings import Configuration
+from ingestd.storage import open_storage
 from ingestd.store.engine import open_engine, reading, sqlite_url
 from ingestd.store.ledger import now
 
@@ -44,6 +45,8 @@ def run(config: Path, home: Path) -> Iterator[Check]:
     if usable[1] is not None:
         return
     yield _check("database", partial(_database, configuration, home))
+    if configuration.daemon.storage.url:
+        yield _check(f"storage {configuration.daemon.storage.url}", partial(_storage, configuration, home))
     yield from _secrets(configuration, config)
     if running(Places(home=home)):
         yield "ports are held by the running daemon", None
@@ -86,6 +89,10 @@ def _database(configuration: Configuration, home: Path) -> None:
             connection.exec_driver_sql("SELECT 1")
     finally:
         engine.dispose()
+
+
+def _storage(configuration: Configuration, home: Path) -> None:
+    open_storage(configuration.daemon.storage, home).check()
 
 
 def _certificate(configuration: Configuration, config: Path) -> None:

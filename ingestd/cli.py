@@ -5,6 +5,7 @@ Heavy modules are imported inside the commands, so that `ingestd --help` answers
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from enum import StrEnum
@@ -35,6 +36,8 @@ source = typer.Typer(help="Sources and their logins.", no_args_is_help=True)
 app.add_typer(org, name="org")
 app.add_typer(dnc, name="dnc")
 app.add_typer(source, name="source")
+storage = typer.Typer(help="Where received files and logs are kept.", no_args_is_help=True)
+app.add_typer(storage, name="storage")
 
 Config = Annotated[Path, typer.Option("--config", help="Folder of the configuration.", envvar="INGESTD_CONFIG")]
 Home = Annotated[Path, typer.Option("--home", help="Folder of all data.", envvar="INGESTD_HOME")]
@@ -218,7 +221,7 @@ def log(
         raise typer.BadParameter(f"there is no {'delivery' if by_delivery else 'pool'} {pool}")
     if as_json and kind in (Kind.REJECTED, Kind.ORIGINAL):
         raise typer.BadParameter(f"{kind} is the bytes as they came; --json is for full, errors and summary")
-    pieces = downloads.pieces(delivery, kind, logs=house.places.logs, spool=house.spool, as_json=as_json)
+    pieces = downloads.pieces(delivery, kind, logs=house.logs, spool=house.spool, as_json=as_json)
     if output is None:
         for piece in pieces:
             sys.stdout.buffer.write(piece)
@@ -341,6 +344,38 @@ def source_password() -> None:
     from ingestd.accounts import hash_password
 
     typer.echo(hash_password(typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)))
+
+
+@storage.command(name="orphans")
+def storage_orphans(
+    move: Annotated[bool, typer.Option("--move", help="Move them to orphans/; nothing is ever deleted.")] = False,
+    config: Config = CONFIG,
+    home: Home = HOME,
+    as_json: AsJson = False,
+) -> None:
+    """Lists received files older than a day that no delivery names: left by a crash before the sender was answered."""
+    house = _house(config, home)
+    known = house.ledger.known_spool_key
+    for each in list(house.spool.orphans(known)):
+        moved = house.spool.put_aside(each.key, known) if move else ""
+        if as_json:
+            typer.echo(json.dumps({"key": each.key, "bytes": each.size, "moved_to": moved or None}))
+        else:
+            typer.echo(
+                f"{each.key}  {each.size:,} bytes, {each.modified:%Y-%m-%d %H:%M}" + (f" -> {moved}" * bool(moved))
+            )
+
+
+@storage.command(name="adopt")
+def storage_adopt(config: Config = CONFIG, home: Home = HOME) -> None:
+    """Notes that the files of the store were copied to the configured storage, once all of them are found there."""
+    from ingestd.house import open_house
+    from ingestd.store.migrations import upgrade
+
+    house = open_house(config.resolve(), home.resolve())
+    upgrade(house.engine)
+    known = house.whereabouts.adopt(house.spool)
+    typer.echo(f"{house.storage} has the files of all {known:,} deliveries")
 
 
 @app.command(name="role", hidden=True)

@@ -165,7 +165,7 @@ def show(house: House) -> None:
     console.print(table)
     _show_pools(house)
     dirty = next(each for each in ended if each.name == "nordlead-corrections.csv")
-    _show_rejects(PoolLog(folder=house.places.logs / dirty.log_key), dirty.name)
+    _show_rejects(PoolLog(storage=house.logs, key=dirty.log_key), dirty.name)
     console.print("What came back to nordlead in results/ :", style="bold")
     for path in sorted((house.places.homes / "nordlead" / "results").glob("[!.]*")):
         console.print(f"  {path.name}")

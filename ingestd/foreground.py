@@ -34,6 +34,7 @@ def import_file(house: House, file: Path, source_name: str, progress: Progress) 
         known = [each.name for each in organisation.all_sources(connection)]
     if source is None:
         raise Rejected("source_unknown", f"no source {source_name!r}", suggestion=f"known are: {', '.join(known)}")
+    house.whereabouts.verify()
     delivery_id = _land(house, file, source, progress)
     lock = Lock(house.places)
     try:

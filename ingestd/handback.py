@@ -28,6 +28,7 @@ from ingestd.model import Delivery, State
 from ingestd.receipts import receipt
 from ingestd.receive import parked, results
 from ingestd.spool import Spool
+from ingestd.storage import Storage
 from ingestd.store.ledger import Ledger, now
 from ingestd.store.nodes import ResultsDue
 
@@ -46,7 +47,7 @@ class Publisher:
 
     ledger: Ledger
     spool: Spool
-    logs: Path
+    logs: Storage
     homes: Path
     keep: timedelta
     drop: Path
@@ -157,11 +158,11 @@ class Publisher:
         results.publish(base / mine, delivery.name, delivery.id, {**parts, **self._original(delivery)})
         results.withdraw(base / other, delivery.name, delivery.id)  # it was retried, and ended otherwise before
 
-    def _original(self, delivery: Delivery) -> dict[str, Path]:
+    def _original(self, delivery: Delivery) -> dict[str, Iterator[bytes]]:
         """The file as it came. A duplicate has the bytes of the delivery that it doubles."""
         first = self.ledger.get(delivery.duplicate_of) if delivery.duplicate_of is not None else delivery
-        path = self.spool.path(first.spool_key) if first is not None and first.spool_key else None
-        return {results.ORIGINAL: path} if path is not None and path.is_file() else {}
+        key = first.spool_key if first is not None else ""
+        return {results.ORIGINAL: self.spool.pieces(key)} if key and self.spool.has(key) else {}
 
     def _all_folders(self) -> Iterator[Path]:
         yield from self.homes.glob(f"*/{results.RESULTS}")
@@ -173,7 +174,7 @@ class Publisher:
         yield "receipt.json", json.dumps(receipt(delivery), ensure_ascii=False, indent=1).encode() + b"\n"
         if not delivery.log_key:
             return
-        written = PoolLog(folder=self.logs / delivery.log_key)
+        written = PoolLog(storage=self.logs, key=delivery.log_key)
         yield "log.csv", b"".join(written.full())
         rejected = b"".join(written.rejected())
         if rejected:

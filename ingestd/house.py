@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -13,16 +14,19 @@ from typing import Literal
 
 from sqlalchemy import Engine, insert, select
 
-from ingestd import roster, schemas, settings
-from ingestd.dispatch.local import LocalDispatcher
+from ingestd import dispatch, roster, schemas, settings
+from ingestd.dispatch.dispatcher import Dispatcher
 from ingestd.errors import Misconfigured
+from ingestd.node import own_name
 from ingestd.settings import Configuration
 from ingestd.spool import Spool
+from ingestd.storage import Storage, open_storage
 from ingestd.store import organisation
 from ingestd.store.engine import open_engine, reading, sqlite_url, take_turn, writing
 from ingestd.store.ledger import Ledger, now
 from ingestd.store.migrations import upgrade
 from ingestd.store.tables import identity
+from ingestd.whereabouts import Whereabouts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,11 +34,6 @@ class Places:
     """The folders of one home."""
 
     home: Path
-
-    @property
-    def logs(self) -> Path:
-        """Pool logs, `<delivery>/<epoch>`."""
-        return self.home / "logs"
 
     @property
     def homes(self) -> Path:
@@ -87,8 +86,10 @@ class House:
     places: Places
     schemas: Path
     engine: Engine
-    dispatcher: LocalDispatcher
+    dispatcher: Dispatcher
     ledger: Ledger
+    storage: Storage
+    """where received files and pool logs are kept for good; several homes may share it"""
     spool: Spool
     process: str = ""
     """which one of the daemon's processes this is"""
@@ -100,6 +101,16 @@ class House:
         """Whether other homes may use the store too: it is a server, and every node can read every file."""
         return self.engine.dialect.name == "postgresql" and bool(self.configuration.daemon.storage.url)
 
+    @property
+    def logs(self) -> Storage:
+        """Pool logs, `<delivery>/<epoch>`."""
+        return self.storage.below("logs")
+
+    @property
+    def whereabouts(self) -> Whereabouts:
+        """Whether the storage is that of the store."""
+        return Whereabouts(engine=self.engine, storage=self.storage, url=self.configuration.daemon.storage.url)
+
 
 def open_house(config: Path, home: Path, *, process: str = "", node: int | None = None) -> House:
     """Opens a home, making it on first use; raises Misconfigured or Unavailable.
@@ -109,8 +120,15 @@ def open_house(config: Path, home: Path, *, process: str = "", node: int | None 
     configuration = settings.read(config)
     _make_home(home)
     engine = open_engine(configuration.daemon.store.url or sqlite_url(home))
-    retry = timedelta(seconds=configuration.daemon.worker.retry_seconds)
-    dispatcher = LocalDispatcher(engine=engine, worker=process, retry=retry)
+    storage = open_storage(configuration.daemon.storage, home)
+    limits = configuration.daemon.worker
+    dispatcher = dispatch.of(
+        engine,
+        node=own_name(configuration.daemon.node.name, socket.gethostname()),
+        worker=process,
+        retry=timedelta(seconds=limits.retry_seconds),
+        dead=timedelta(seconds=limits.dead_seconds),
+    )
     return House(
         configuration=configuration,
         config=config,
@@ -119,7 +137,8 @@ def open_house(config: Path, home: Path, *, process: str = "", node: int | None 
         engine=engine,
         dispatcher=dispatcher,
         ledger=Ledger(engine=engine, submit=dispatcher.submit, node=node),
-        spool=Spool(home / "spool"),
+        storage=storage,
+        spool=Spool(home / "spool", storage=storage.below("spool")),
         process=process,
         node=node,
     )
@@ -137,6 +156,7 @@ def prepare_store(house: House) -> None:
     """Migrates the store, and applies the organisation when it never was: the first start, of whichever node."""
     upgrade(house.engine)
     _pair(house)
+    house.whereabouts.settle()
     if _never_applied(house):
         schemas.check_mappings(house.schemas, house.configuration)
         with writing(house.engine) as connection:

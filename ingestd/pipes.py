@@ -6,6 +6,7 @@ it ends at once. The doorbell is rung by the doors and heard by the workers.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import select
@@ -48,6 +49,13 @@ class Bell:
     beat: Callable[[], None]
     """Says that the loop has advanced."""
     stopped: threading.Event = field(default_factory=threading.Event)
+    own: tuple[int, int] = field(default_factory=os.pipe)
+    """a doorbell of this worker alone"""
+
+    def __post_init__(self) -> None:
+        """Who rings never waits, nor does who has heard a ring that another worker took."""
+        for descriptor in (self.doorbell, *self.own):
+            os.set_blocking(descriptor, False)
 
     def is_set(self) -> bool:
         """True after SIGTERM or SIGINT."""
@@ -58,12 +66,16 @@ class Bell:
         self.beat()
         self.idle()
         self.beat()
-        heard, _, _ = select.select([self.doorbell], [], [], IDLE_SECONDS)
-        if heard:
-            try:
-                os.read(self.doorbell, 1)
-            except BlockingIOError:  # another worker heard the same ring
-                return
+        heard, _, _ = select.select([self.doorbell, self.own[0]], [], [], IDLE_SECONDS)
+        for bell in heard:
+            # One ring of the doorbell wakes one worker; those of its own all mean the same.
+            with contextlib.suppress(BlockingIOError):  # another worker heard the same ring
+                os.read(bell, 1 if bell == self.doorbell else 4096)
+
+    def ring(self) -> None:
+        """Ends the wait of this worker, from any thread."""
+        with contextlib.suppress(BlockingIOError):  # a full pipe has rung already
+            os.write(self.own[1], b"!")
 
 
 def ringer(doorbell: int) -> Callable[[], None]:

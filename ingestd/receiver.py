@@ -267,4 +267,5 @@ def _ftp_options(settings: FtpSettings) -> FtpOptions:
         max_connections=settings.max_connections,
         idle_timeout=settings.idle_seconds,
         transfer_timeout=settings.transfer_seconds,
+        settle_seconds=settings.settle_seconds,
     )

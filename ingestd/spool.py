@@ -1,8 +1,9 @@
-"""Where bytes land: temporary file, fsync, rename, directory fsync. Everything lives on one local file system.
+"""Where bytes land: a temporary file of this machine, fsync, and then the storage, which keeps them for good.
 
-A file under `deliveries/` is named by exactly one delivery row. Whoever is between the rename and the row holds a lock
-(flock) on the file, so a sweep can tell a running landing from the leftover of a crash, also from another process: the
-kernel drops the lock of a process that died.
+In the home that is a rename on the same file system; an object store gets a copy. A file under `deliveries/` is named
+by exactly one delivery row. Whoever is between the rename and the row holds a lock (flock) on the file, so a sweep can
+tell a running landing from the leftover of a crash, also from another process: the kernel drops the lock of a process
+that died. A storage that several homes share knows no such lock; there only files of another day are looked at.
 
 A sweep deletes nothing under `deliveries/`. A file that no row names may be what a crash left between the rename and
 the row, but also an acknowledged delivery whose row is in another database than the one that was asked (a wrong
@@ -11,24 +12,24 @@ setting, a restored backup). It goes to `orphans/`, where an operator decides.
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import fcntl
-import itertools
+import hashlib
 import os
 import re
 import secrets
 import stat
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import structlog
 
 from ingestd.digest import Digest
-from ingestd.errors import IngestdError
+from ingestd.errors import IngestdError, Unavailable
+from ingestd.storage import Folder, Found, Storage
+from ingestd.storage.durable import alone_removed, locked, move
 
 log = structlog.get_logger()
 
@@ -38,6 +39,10 @@ RESERVE_BYTES = 64 * 1024 * 1024
 HASHING_THREADS = 2
 """that hash large files while others go on receiving"""
 
+ORPHAN_AGE = timedelta(days=1)
+"""No landing takes so long: an older file without a delivery is what a crash left."""
+
+_DELIVERIES, _ORPHANS = "deliveries", "orphans"
 _KEY = re.compile(r"\d{4}/\d{2}/\d{2}/[0-9a-f]{32}")
 _CHUNK = 1024 * 1024
 _LOOK_EVERY = 8 * 1024 * 1024  # bytes between two looks at the free space
@@ -112,7 +117,6 @@ class Incoming:
         self._limit = limit
         self._hash = Digest(spool.hashing)
         self._look_at = _LOOK_EVERY
-        self._kept = False
         self.on_close: Callable[[], None] = lambda: None
         """called once, when nothing is open any more"""
         self._early: Future[None] | None = None
@@ -181,7 +185,7 @@ class Incoming:
     def commit(self) -> Landed:
         """Make the bytes durable under a new key. The lock is held until `close`, due after the ledger's row.
 
-        Raises Gap when bytes in the middle never came.
+        Raises Gap when bytes in the middle never came; OSError or Unavailable when the storage does not keep them.
         """
         self.check_whole()
         sha256 = self.digest()
@@ -189,27 +193,14 @@ class Incoming:
             self._early.result()  # the kernel tells of a failed write only once, so its answer is not thrown away
         os.fsync(self._descriptor)
         key = self._spool.new_key()
-        target = self._spool.path(key)
-        _make_folder(target.parent)
-        self._path.rename(target)
-        self._kept = True
-        _sync_folder(target.parent)
+        self._spool.keep(self._path, key, sha256)
         return Landed(key=key, size=self.size, sha256=sha256)
 
     def park(self, target: Path) -> None:
         """Give the file away, as it is, to a place outside the spool; durable, and replaces what is there."""
         self.check_whole()
         os.fsync(self._descriptor)
-        _make_folder(target.parent)
-        try:
-            self._path.rename(target)
-        except OSError as problem:
-            if problem.errno != errno.EXDEV:
-                raise
-            _copy(self._path, target)
-            self._path.unlink()
-        self._kept = True
-        _sync_folder(target.parent)
+        move(self._path, target)
         self.close()
 
     def close(self) -> None:
@@ -217,8 +208,7 @@ class Incoming:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor < 0:
             return
-        if not self._kept:
-            self._path.unlink(missing_ok=True)
+        self._path.unlink(missing_ok=True)  # nothing is there when it was renamed
         os.close(descriptor)
         self.on_close()
 
@@ -226,26 +216,25 @@ class Incoming:
 
 
 class Spool:
-    """A local folder of received files.
+    """Received files. `tmp/` is private to the machine; what is kept is in a storage, by default beside it.
 
-    `tmp/` is private, `deliveries/` holds what the ledger names, `orphans/` what it did not name at a sweep.
+    There `deliveries/` holds what the ledger names, `orphans/` what it did not name at a sweep.
     """
 
     def __init__(
         self,
         root: Path,
         *,
+        storage: Storage | None = None,
         reserve_bytes: int = RESERVE_BYTES,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._temporary = root / "tmp"
-        self._deliveries = root / "deliveries"
-        self._orphans = root / "orphans"
+        self._storage: Storage = storage or Folder(root)
         self._reserve = reserve_bytes
         self._clock = clock
         self.hashing: Executor = ThreadPoolExecutor(HASHING_THREADS, "hashing")
-        for folder in (self._temporary, self._deliveries):
-            folder.mkdir(parents=True, exist_ok=True)
+        self._temporary.mkdir(parents=True, exist_ok=True)
 
     def open(self, *, limit: int) -> Incoming:
         """A new private file that takes at most `limit` bytes; raises ENOSPC when the disk is nearly full."""
@@ -253,7 +242,7 @@ class Spool:
         while True:
             path = self._temporary / secrets.token_hex(16)
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-            if _locked(descriptor) and os.fstat(descriptor).st_nlink:
+            if locked(descriptor) and os.fstat(descriptor).st_nlink:
                 return Incoming(self, descriptor, path, limit)
             os.close(descriptor)  # a sweep saw the file between its creation and its lock, and took it for a leftover
 
@@ -304,45 +293,71 @@ class Spool:
         """A key nobody has; the day in it keeps folders small and lets an operator find files."""
         return f"{self._clock():%Y/%m/%d}/{secrets.token_hex(16)}"
 
-    def path(self, key: str) -> Path:
-        """Where the bytes of a key are. Only keys that this spool makes are taken, so none leads outside."""
-        if not _KEY.fullmatch(key):
-            raise ValueError(f"not a key of the spool: {key!r}")
-        return self._deliveries / key
+    def keep(self, path: Path, key: str, sha256: str) -> None:
+        """Have the storage keep a temporary file; it may be gone afterwards. Raises OSError and Unavailable."""
+        self._storage.keep(path, _place(key), sha256=sha256)
+
+    def read(self, key: str, sha256: str = "") -> bytes:
+        """The bytes of a key; raises FileNotFoundError, OSError and Unavailable.
+
+        With a hash, what comes over a network is held against it; raises Unavailable when it is something else.
+        """
+        content = self._storage.read(_place(key))
+        if sha256 and self._storage.shared and hashlib.sha256(content).hexdigest() != sha256:
+            raise Unavailable(f"{self._storage} has other bytes for {key} than were received")
+        return content
+
+    def pieces(self, key: str) -> Iterator[bytes]:
+        """The same in pieces, without a check."""
+        return self._storage.pieces(_place(key))
+
+    def has(self, key: str) -> bool:
+        """True when the bytes of a key are there; raises Unavailable."""
+        return self._storage.has(_place(key))
 
     def discard(self, key: str) -> None:
         """Remove the bytes of a key, if they are there."""
-        self.path(key).unlink(missing_ok=True)
+        self._storage.discard(_place(key))
 
     def sweep(self, known: Callable[[str], bool]) -> Swept:
-        """Remove temporary files that crashes left, and put files aside that no delivery names."""
-        temporary = sum(_removed(path) for path in self._temporary.iterdir())
-        return Swept(temporary=temporary, orphans=sum(self._put_aside(key, known) for key in list(self._keys())))
+        """Remove temporary files that crashes left, and put files of the home aside that no delivery names."""
+        temporary = sum(alone_removed(path) for path in self._temporary.iterdir())
+        if self._storage.shared:
+            return Swept(temporary=temporary)
+        moved = [self.put_aside(each.key, known) for each in list(self._kept()) if not known(each.key)]
+        return Swept(temporary=temporary, orphans=sum(map(bool, moved)))
 
-    def _keys(self) -> Iterator[str]:
-        for path in self._deliveries.glob("*/*/*/*"):
-            key = path.relative_to(self._deliveries).as_posix()
+    def orphans(self, known: Callable[[str], bool], *, age: timedelta = ORPHAN_AGE) -> Iterator[Found]:
+        """Files that no delivery names, by their keys; younger ones may be landing just now. Raises Unavailable."""
+        newest = self._clock() - age
+        for each in self._kept():
+            if each.modified < newest and not known(each.key):
+                yield each
+
+    def keys(self) -> Iterator[str]:
+        """The key of each file that is kept; raises Unavailable."""
+        return (each.key for each in self._kept())
+
+    def _kept(self) -> Iterator[Found]:
+        for each in self._storage.found(_DELIVERIES):
+            key = each.key.removeprefix(f"{_DELIVERIES}/")
             if _KEY.fullmatch(key):
-                yield key
+                yield replace(each, key=key)
 
-    def _put_aside(self, key: str, known: Callable[[str], bool]) -> bool:
-        if known(key):
-            return False
-        path = self.path(key)
-        with _alone(path) as alone:
-            # The second question is asked under the lock: the row may have been written since the first.
-            if not alone or known(key):
-                return False
-            target = _free(self._orphans / key.replace("/", "-"))
-            _make_folder(self._orphans)
-            try:
-                path.rename(target)
-            except FileNotFoundError:  # another sweep was quicker
-                return False
-        _sync_folder(self._orphans)
-        _sync_folder(path.parent)
-        log.warning("spool_orphan", key=key, moved_to=str(target))
-        return True
+    def put_aside(self, key: str, known: Callable[[str], bool]) -> str:
+        """Move a file that no delivery names to `orphans/`; returns where it is, or nothing when it was left."""
+        target = f"{_ORPHANS}/{key.replace('/', '-')}"
+        moved = self._storage.put_aside(_place(key), target, lambda: not known(key))
+        if moved:
+            log.warning("spool_orphan", key=key, moved_to=moved)
+        return moved
+
+
+def _place(key: str) -> str:
+    """Only keys that a spool makes are taken, so none leads outside."""
+    if not _KEY.fullmatch(key):
+        raise ValueError(f"not a key of the spool: {key!r}")
+    return f"{_DELIVERIES}/{key}"
 
 
 def _joined(pieces: list[tuple[int, int]], start: int, end: int) -> list[tuple[int, int]]:
@@ -369,71 +384,3 @@ def fingerprint(status: os.stat_result) -> tuple[int, int, int, int]:
 def _check_unchanged(read: int, before: os.stat_result, after: os.stat_result) -> None:
     if read != before.st_size or fingerprint(after) != fingerprint(before):
         raise Changed(f"{read} bytes read of {before.st_size}, now {after.st_size}")
-
-
-def _removed(path: Path) -> bool:
-    """Remove a file unless somebody is receiving it right now."""
-    with _alone(path) as alone:
-        if alone:
-            path.unlink(missing_ok=True)
-        return alone
-
-
-@contextlib.contextmanager
-def _alone(path: Path) -> Iterator[bool]:
-    """True, and the lock held, when the file is there and nobody else is landing or sweeping it."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
-        yield False
-        return
-    try:
-        yield _locked(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _free(path: Path) -> Path:
-    """The path, or with a number behind it, so that nothing is there. The caller's lock keeps others from the name."""
-    numbered = (path.with_name(f"{path.name}.{number}") if number else path for number in itertools.count())
-    return next(each for each in numbered if not os.path.lexists(each))
-
-
-def _locked(descriptor: int) -> bool:
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
-def _make_folder(folder: Path) -> None:
-    """Make a folder and its parents durable: a rename into a folder that a power cut forgets would be lost with it."""
-    if folder.is_dir():
-        return
-    _make_folder(folder.parent)
-    folder.mkdir(exist_ok=True)
-    _sync_folder(folder.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _copy(source: Path, target: Path) -> None:
-    """Copy to another file system, appearing there in one step and with bytes that are durable."""
-    partial = target.with_name(f".{secrets.token_hex(8)}.tmp")
-    try:
-        with source.open("rb") as reader, partial.open("xb") as writer:
-            while chunk := reader.read(_CHUNK):
-                writer.write(chunk)
-            writer.flush()
-            os.fsync(writer.fileno())
-        partial.rename(target)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise

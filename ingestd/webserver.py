@@ -26,7 +26,13 @@ def answer(house: House, pipes: Pipes, metrics: Metrics) -> None:
     on_stop(lambda: None)  # uvicorn puts its own handlers in while it runs
     listening = pipes.listening("http") or _listen(house)
     _remember_successes(house, metrics)
-    observer = Observer(ledger=house.ledger, dispatcher=house.dispatcher, spool=house.spool, run=house.places.run)
+    observer = Observer(
+        ledger=house.ledger,
+        dispatcher=house.dispatcher,
+        spool=house.spool,
+        storage=house.storage,
+        run=house.places.run,
+    )
     pulse = Pulse()
     host, port = listening.getsockname()[:2]
     presence.of_process(house, dict)

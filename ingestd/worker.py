@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from datetime import timedelta
 
@@ -31,7 +30,6 @@ LIST_SECONDS = 0.5
 
 def work(house: House, pipes: Pipes, metrics: Metrics) -> None:
     """Loads whatever is queued until it is told to stop; the delivery in hand is brought to its end."""
-    os.set_blocking(pipes.doorbell, False)
     pulse = Pulse()
     beat = pulse.loop("road", allowance=STAGE_SECONDS)
     road, publisher, hands = road_of(house), publisher_of(house), AtWork()
@@ -85,7 +83,7 @@ def road_of(house: House) -> Road:
         engine=house.engine,
         ledger=house.ledger,
         spool=house.spool,
-        logs=house.places.logs,
+        logs=house.logs,
         schemas=house.schemas,
         max_attempts=house.configuration.daemon.worker.max_attempts,
     )
@@ -97,7 +95,7 @@ def publisher_of(house: House) -> Publisher:
     return Publisher(
         ledger=house.ledger,
         spool=house.spool,
-        logs=house.places.logs,
+        logs=house.logs,
         homes=house.places.homes,
         after=settings.folder.after,
         drop=house.places.home / settings.folder.path,

@@ -21,6 +21,7 @@ from ingestd.store import organisation
 from ingestd.store.engine import open_engine, sqlite_url, writing
 from ingestd.store.ledger import now
 from ingestd.store.migrations import upgrade
+from tests.s3 import S3
 
 ROOT = Path(__file__).parents[1]
 
@@ -44,6 +45,11 @@ class Postgres:
             shutil.chown(self.folder, self.user)
         data = self.folder / "data"
         self._run("initdb", "-D", str(data), "-A", "trust", "-U", "ingestd", "-E", "UTF8", "--locale=C.UTF-8", "-N")
+        self.up()
+
+    def up(self) -> None:
+        """Starts the server on what it has, also after `stop`."""
+        data = self.folder / "data"
         options = f"-p {self.port} -c listen_addresses=127.0.0.1 -k {self.folder} -c fsync=off -c max_connections=100"
         self._run("pg_ctl", "-D", str(data), "-w", "-l", str(self.folder / "log"), "-o", options, "start")
 
@@ -104,6 +110,26 @@ def postgres() -> Iterator[Postgres]:
             yield server
         finally:
             server.stop()
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3]:
+    """One private S3 server for this process of the test run."""
+    with tempfile.TemporaryDirectory(prefix="ingestd-s3-") as folder:
+        server = S3(Path(folder))
+        server.start()
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+@pytest.fixture
+def s3(s3_server: S3) -> S3:
+    """The S3 server, running."""
+    if s3_server.process is None:
+        s3_server.start()
+    return s3_server
 
 
 @pytest.fixture(scope="session")

@@ -56,7 +56,7 @@ def test_committed_bytes_are_found_under_their_key(spool: Spool) -> None:
     incoming.write(b"1,2\n")
     landed = incoming.commit()
     incoming.close()
-    assert spool.path(landed.key).read_bytes() == b"a,b\n1,2\n"
+    assert spool.read(landed.key) == b"a,b\n1,2\n"
     assert (landed.size, landed.sha256) == (8, hashlib.sha256(b"a,b\n1,2\n").hexdigest())
 
 
@@ -64,7 +64,7 @@ def test_file_and_folder_are_synced_around_the_rename(spool: Spool, monkeypatch:
     """The order is: content, new folders, rename, the folder of the name."""
     steps = watched(monkeypatch)
     spool.open(limit=100).commit()
-    assert steps == ["file", "dir", "dir", "dir", "rename", "dir"]
+    assert steps == ["file", "dir", "dir", "dir", "dir", "rename", "dir"]
 
 
 def watched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -122,14 +122,14 @@ def test_the_reserve_is_looked_at_during_a_transfer(spool: Spool, monkeypatch: p
 def test_only_keys_of_the_spool_are_taken(spool: Spool, key: str) -> None:
     """No key leads outside."""
     with pytest.raises(ValueError, match="not a key"):
-        spool.path(key)
+        spool.has(key)
 
 
 @given(st.text())
 def test_no_text_leads_outside(tmp_path_factory: pytest.TempPathFactory, key: str) -> None:
     """Any other text is refused too."""
     with pytest.raises(ValueError, match="not a key"):
-        Spool(tmp_path_factory.getbasetemp() / "keys", reserve_bytes=0).path(key)
+        Spool(tmp_path_factory.getbasetemp() / "keys", reserve_bytes=0).has(key)
 
 
 def test_adopting_copies_and_leaves_the_source(spool: Spool, tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_adopting_copies_and_leaves_the_source(spool: Spool, tmp_path: Path) -> 
     with source.open("ab") as late:
         late.write(b" and more")  # a writer who still has the source cannot change the delivery
     landed = incoming.commit()
-    assert spool.path(landed.key).read_bytes() == b"content"
+    assert spool.read(landed.key) == b"content"
     assert source.read_bytes() == b"content and more"
 
 
@@ -236,10 +236,10 @@ def test_the_sweep_clears_what_a_crash_left(spool: Spool, tmp_path: Path) -> Non
         assert spool.sweep(lambda key: key == kept.key) == Swept(temporary=1, orphans=1)
     key = ran.stdout.decode().strip()
     orphan = tmp_path / "spool" / "orphans" / key.replace("/", "-")
-    assert sorted(everything(tmp_path)) == sorted([spool.path(kept.key), orphan])
+    assert sorted(everything(tmp_path)) == sorted([tmp_path / "spool/deliveries" / kept.key, orphan])
     assert orphan.read_bytes() == b"row less"
     assert told == [{"event": "spool_orphan", "log_level": "warning", "key": key, "moved_to": str(orphan)}]
-    assert spool.path(kept.key).exists()
+    assert spool.has(kept.key)
 
 
 def test_a_sweep_with_the_wrong_database_deletes_nothing(spool: Spool, tmp_path: Path) -> None:
@@ -296,7 +296,7 @@ def test_the_sweep_leaves_running_ones_alone(spool: Spool) -> None:
     receiving.close()
     recording.close()
     assert spool.sweep(lambda _: False) == Swept(orphans=1)
-    assert not spool.path(landed.key).exists()
+    assert not spool.has(landed.key)
 
 
 def test_a_row_written_during_the_sweep_saves_its_file(spool: Spool) -> None:
@@ -306,7 +306,7 @@ def test_a_row_written_during_the_sweep_saves_its_file(spool: Spool) -> None:
     answers = iter([False, True])
     incoming.close()
     assert spool.sweep(lambda _: next(answers)) == Swept()
-    assert spool.path(landed.key).exists()
+    assert spool.has(landed.key)
 
 
 def test_opening_while_sweeping_loses_nothing(spool: Spool) -> None:
@@ -325,7 +325,7 @@ def test_opening_while_sweeping_loses_nothing(spool: Spool) -> None:
             incoming.write(b"%d" % number)
             landed = incoming.commit()
             incoming.close()
-            assert spool.path(landed.key).read_bytes() == b"%d" % number
+            assert spool.read(landed.key) == b"%d" % number
     finally:
         ended.set()
         sweeper.join()
@@ -336,7 +336,7 @@ def test_discarding_twice_is_fine(spool: Spool) -> None:
     landed = spool.open(limit=9).commit()
     spool.discard(landed.key)
     spool.discard(landed.key)
-    assert not spool.path(landed.key).exists()
+    assert not spool.has(landed.key)
 
 
 # --- bytes that do not come in order
@@ -365,7 +365,7 @@ def test_pieces_in_any_order_make_the_file(
         assert incoming.write_at(start, content[start:end]) == end - start
     landed = incoming.commit()
     incoming.close()
-    assert spool.path(landed.key).read_bytes() == content
+    assert spool.read(landed.key) == content
     assert (landed.size, landed.sha256) == (len(content), hashlib.sha256(content).hexdigest())
 
 

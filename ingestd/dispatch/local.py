@@ -1,4 +1,4 @@
-"""The dispatcher of one machine: jobs in the ledger's own database, handed out at least once.
+"""The dispatcher of one machine: the line of sources in the ledger's own database, SQLite; handed out at least once.
 
 One process tree holds the home's lock, so a job needs no lease and no heartbeat: a worker that is gone has said so
 by its death, and the supervisor gives its jobs back. Exactly once is not made here but by the ledger's receipt and
@@ -7,141 +7,165 @@ epoch.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Protocol
+from typing import Any
 
-from sqlalchemy import Connection, Engine, and_, bindparam, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, Engine, bindparam, delete, exists, func, insert, literal_column, select, update
 
-from ingestd.errors import Unavailable
-from ingestd.model import State
+from ingestd.dispatch.dispatcher import EPOCH, NEXT_OF_SOURCE, UNENDED, Handled, Handler, Job, Stop, pause_after
+from ingestd.dispatch.turns import Every, take_turns
 from ingestd.store.engine import reading, writing
-from ingestd.store.ledger import Clock, now
-from ingestd.store.tables import deliveries, jobs
+from ingestd.store.ledger import Clock, now, put_back
+from ingestd.store.tables import Instant, deliveries, jobs
 
-Handler = Callable[[int], None]
-"""Takes a delivery's number; returns when it has ended, raises Unavailable when it must be tried again."""
+RECONCILE_SECONDS = 60.0
+"""How often an idle worker looks for deliveries that nobody will load."""
 
-LONGEST_PAUSE = timedelta(minutes=5)
-_UNENDED = [State.QUEUED, State.RUNNING]
-"""A delivery that is only received waits for the proof that it is whole, and needs no job before that."""
-
-
-_IT = jobs.c.delivery_id == bindparam("delivery")
-_MINE = and_(_IT, or_(jobs.c.worker == bindparam("taker"), jobs.c.worker.is_(None)))
-"""A job that was given to another worker meanwhile is not touched."""
+_MOMENT = bindparam("moment", type_=Instant())
+_SOURCE = jobs.c.source == bindparam("its_source")
+_MINE = (
+    _SOURCE,
+    jobs.c.delivery_id == bindparam("its_delivery"),
+    func.coalesce(jobs.c.worker, "") == bindparam("taker"),
+)
+"""A job that was given back, or to another worker, meanwhile is not touched."""
+_END_OF_LINE = select(func.coalesce(func.max(jobs.c.turn), 0) + 1).scalar_subquery()
+_BEHIND_ALL = jobs.c.turn + select(func.max(jobs.c.turn)).scalar_subquery()
+"""The end of the line for several at once, in the order that they had."""
 
 # Built once, which for a small delivery is half of what they cost.
-_READY = (
-    select(jobs.c.delivery_id)
-    .where(jobs.c.state == "ready", jobs.c.not_before <= bindparam("moment"))
-    .order_by(jobs.c.not_before, jobs.c.delivery_id)
+_JOIN = insert(jobs).from_select(
+    ["source", "delivery_id", "turn", "state", "not_before"],
+    select(deliveries.c.source, deliveries.c.id, _END_OF_LINE, literal_column("'ready'"), _MOMENT).where(
+        deliveries.c.id == bindparam("delivery"), ~exists().where(jobs.c.source == deliveries.c.source)
+    ),
+)
+_FIRST = (
+    select(jobs.c.source, jobs.c.delivery_id)
+    .where(jobs.c.state == "ready", jobs.c.not_before <= _MOMENT)
+    .order_by(jobs.c.turn)
     .limit(1)
 )
-_READY_LOCKED = _READY.with_for_update(skip_locked=True)
-_TAKE = update(jobs).where(_IT).values(state="running", worker=bindparam("taker"))
-_ITS_DELIVERY_UNENDED = select(deliveries.c.id).where(
-    deliveries.c.id == bindparam("delivery"), deliveries.c.state.in_(_UNENDED)
+_TAKE = update(jobs).where(_SOURCE).values(state="running", worker=bindparam("taken_by"))
+_GO_ON = update(jobs).where(*_MINE).values(delivery_id=bindparam("following"))
+_TO_THE_END = (
+    update(jobs)
+    .where(*_MINE)
+    .values(delivery_id=bindparam("following"), state="ready", worker=None, turn=_END_OF_LINE, not_before=_MOMENT)
 )
-_REMOVE = delete(jobs).where(_MINE)
-
-
-class Stop(Protocol):
-    """When to stop, and how to wait for work meanwhile."""
-
-    def is_set(self) -> bool:
-        """True when no further job may be taken."""
-
-    def wait(self) -> None:
-        """Returns at the doorbell, at the stop, and otherwise after a moment."""
+_AGAIN = update(jobs).where(*_MINE).values(state="ready", worker=None, not_before=_MOMENT)
+_REMOVE = delete(jobs).where(*_MINE)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LocalDispatcher:
-    """Jobs of one store for the workers of one machine."""
+    """The jobs of one home for the workers of one machine."""
 
     engine: Engine
     worker: str = ""
+    """empty for who takes no jobs"""
     retry: timedelta = timedelta(seconds=2)
     clock: Clock = now
 
     def submit(self, connection: Connection, delivery_id: int) -> None:
-        """Adds the job of a delivery in the ledger's own transaction; a job that is there already will do."""
-        if connection.scalar(select(jobs.c.delivery_id).where(jobs.c.delivery_id == delivery_id)) is None:
-            values = {"delivery_id": delivery_id, "state": "ready", "not_before": self.clock()}
-            connection.execute(insert(jobs).values(values))
+        """Gives the delivery's source a place in the line, in the ledger's own transaction, unless it has one."""
+        connection.execute(_JOIN, {"delivery": delivery_id, "moment": self.clock()})
 
     def run(self, handler: Handler, stop: Stop) -> None:
-        """Hands jobs to `handler`, one after the other and oldest first, until `stop`."""
-        while not stop.is_set():
-            delivery_id = self._claim()
-            if delivery_id is None:
-                stop.wait()
-            else:
-                self._handle(handler, delivery_id)
+        """Hands deliveries to `handler`, one after the other, until `stop`."""
+        take_turns(self._turn, handler, stop, idle=Every(seconds=RECONCILE_SECONDS, action=self.reconcile))
 
     def release(self, worker: str | None = None) -> int:
-        """Gives back the running jobs of a worker that is gone, or of all at start; returns how many."""
+        """Gives back the job of a worker that is gone, or of all at start; returns how many.
+
+        To the end of the line: a file that kills its worker must not do so five times before others have a turn.
+        """
         running = update(jobs).where(jobs.c.state == "running")
         if worker is not None:
             running = running.where(jobs.c.worker == worker)
         with writing(self.engine) as connection:
-            return connection.execute(running.values(state="ready", worker=None)).rowcount
+            return connection.execute(running.values(state="ready", worker=None, turn=_BEHIND_ALL)).rowcount
 
     def reconcile(self) -> int:
-        """Submits every unended delivery that has no job, whatever lost it; returns how many."""
-        lost = (
-            select(deliveries.c.id)
-            .outerjoin(jobs, jobs.c.delivery_id == deliveries.c.id)
-            .where(deliveries.c.state.in_(_UNENDED), jobs.c.delivery_id.is_(None))
-        )
+        """Gives every source with an unended delivery its place in the line, whatever lost it; returns how many."""
+        first = select(func.min(deliveries.c.id)).where(*UNENDED).group_by(deliveries.c.source)
+        lost = first.where(deliveries.c.source.not_in(select(jobs.c.source)))
+        with reading(self.engine) as connection:  # looking does not make other writers wait
+            if not connection.scalars(lost).all():
+                return 0
         with writing(self.engine) as connection:
             found = connection.scalars(lost).all()
             for delivery_id in found:
                 self.submit(connection, delivery_id)
         return len(found)
 
-    def health(self) -> dict[str, Any]:
-        """How many jobs wait and run, and since when the oldest waits, in seconds."""
-        counted = select(jobs.c.state, func.count(), func.min(jobs.c.not_before)).group_by(jobs.c.state)
-        with reading(self.engine) as connection:
-            found = {state: (count, oldest) for state, count, oldest in connection.execute(counted)}
-        ready, oldest = found.get("ready", (0, None))
-        waiting = 0.0 if oldest is None else max(0.0, (self.clock() - oldest).total_seconds())
-        return {"ready": ready, "running": found.get("running", (0, None))[0], "oldest_seconds": waiting}
-
-    def _claim(self) -> int | None:
-        moment = {"moment": self.clock()}
-        with reading(self.engine) as connection:  # looking does not make other writers wait
-            if connection.scalar(_READY, moment) is None:
-                return None
-        with writing(self.engine, forgettable=True) as connection:  # a job that nobody has is given out again
-            delivery_id: int | None = connection.scalar(_READY_LOCKED, moment)
-            if delivery_id is not None:
-                connection.execute(_TAKE, {"delivery": delivery_id, "taker": self.worker})
-        return delivery_id
-
-    def _handle(self, handler: Handler, delivery_id: int) -> None:
-        try:
-            handler(delivery_id)
-        except Unavailable:
-            self._postpone(delivery_id)
-        else:
-            self.done(delivery_id)
-
     def done(self, delivery_id: int) -> None:
-        """Removes the job, unless the delivery was queued once more since it ended: then the job is its new one."""
-        mine = {"delivery": delivery_id, "taker": self.worker}
-        with writing(self.engine, forgettable=True) as connection:  # a job whose delivery has ended is found done again
-            if connection.scalar(_ITS_DELIVERY_UNENDED, {"delivery": delivery_id}) is None:
-                connection.execute(_REMOVE, mine)
-            else:
-                connection.execute(update(jobs).where(_MINE).values(state="ready", worker=None), mine)
-
-    def _postpone(self, delivery_id: int) -> None:
+        """Tells of a delivery that was brought to its end outside of `run`."""
         with writing(self.engine) as connection:
-            epoch = connection.scalar(select(deliveries.c.epoch).where(deliveries.c.id == delivery_id)) or 1
-            pause = min(self.retry * 2 ** min(epoch - 1, 10), LONGEST_PAUSE)
-            again = update(jobs).where(_MINE).values(state="ready", worker=None, not_before=self.clock() + pause)
-            connection.execute(again, {"delivery": delivery_id, "taker": self.worker})
+            source = connection.scalar(select(deliveries.c.source).where(deliveries.c.id == delivery_id))
+            if source is not None:
+                self._leave(connection, Job(source=source, delivery_id=delivery_id), more=False)
+
+    def health(self) -> dict[str, Any]:
+        """`ready` and `running` deliveries, and how long the oldest ready one has been queued, in seconds."""
+        running = select(jobs.c.delivery_id).where(jobs.c.state == "running")
+        ready = select(func.count(), func.min(deliveries.c.queued_at)).where(*UNENDED)
+        with reading(self.engine) as connection:
+            in_hand = connection.scalars(running).all()
+            waiting, oldest = connection.execute(ready.where(deliveries.c.id.not_in(in_hand))).one()
+        seconds = 0.0 if oldest is None else max(0.0, (self.clock() - oldest).total_seconds())
+        return {"ready": waiting, "running": len(in_hand), "oldest_seconds": seconds}
+
+    def _turn(self, handled: Handled | None, *, more: bool) -> Job | None:
+        if handled is None:
+            with reading(self.engine) as connection:  # looking does not make other writers wait
+                if not more or connection.execute(_FIRST, {"moment": self.clock()}).first() is None:
+                    return None
+        # Forgettable: a job that nobody has is given out again, and one whose delivery has ended is found done again.
+        with writing(self.engine, forgettable=True) as connection:
+            if handled is not None and not self._postponed(connection, handled):
+                mine = self._leave(connection, handled.job, more=more)
+                if mine is not None:
+                    return mine
+            return self._take(connection) if more else None
+
+    def _take(self, connection: Connection) -> Job | None:
+        first = connection.execute(_FIRST, {"moment": self.clock()}).first()
+        if first is None:
+            return None
+        connection.execute(_TAKE, {"its_source": first.source, "taken_by": self.worker})
+        return Job(source=first.source, delivery_id=first.delivery_id)
+
+    def _leave(self, connection: Connection, job: Job, *, more: bool) -> Job | None:
+        """Ends a job; its source goes to the end of the line, or goes on at once when nobody else is in it.
+
+        A delivery that was queued once more since it ended is its source's next one.
+        """
+        following = connection.scalar(NEXT_OF_SOURCE, {"its_source": job.source})
+        if following is None:
+            connection.execute(_REMOVE, self._mine(job))
+            return None
+        moment = {"moment": self.clock()}
+        if more and connection.execute(_FIRST, moment).first() is None:
+            gone_on = connection.execute(_GO_ON, {**self._mine(job), "following": following}).rowcount
+            return Job(source=job.source, delivery_id=following) if gone_on else None
+        connection.execute(_TO_THE_END, {**self._mine(job), **moment, "following": following})
+        return None
+
+    def _postponed(self, connection: Connection, handled: Handled) -> bool:
+        """The source waits with it: a later file must not overtake one that only we could not load.
+
+        One that has ended all the same, and whose results could not be handed back, holds nobody up.
+        """
+        job, why = handled.job, handled.postponed
+        epoch = None if why is None else connection.scalar(EPOCH, {"delivery": job.delivery_id})
+        if why is None or epoch is None:
+            return False
+        due = self.clock() + pause_after(epoch, self.retry)
+        if connection.execute(_AGAIN, {**self._mine(job), "moment": due}).rowcount:
+            put_back(connection, job.delivery_id, why)
+        return True
+
+    def _mine(self, job: Job) -> dict[str, Any]:
+        return {"its_source": job.source, "its_delivery": job.delivery_id, "taker": self.worker}

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path
 
 from ingestd.errors import Rejected
 from ingestd.ingest.poollog import PoolLog
 from ingestd.model import Delivery
 from ingestd.spool import Spool
+from ingestd.storage import Storage
 
-CHUNK = 1024 * 1024
 
-
-def pieces(delivery: Delivery, kind: str, *, logs: Path, spool: Spool, as_json: bool = False) -> Iterator[bytes]:
+def pieces(delivery: Delivery, kind: str, *, logs: Storage, spool: Spool, as_json: bool = False) -> Iterator[bytes]:
     """One download in pieces; raises Rejected when the delivery has none yet. `kind` is one of poollog.KINDS.
 
     `as_json` gives the full log and the errors as JSON lines instead of CSV.
@@ -23,11 +21,11 @@ def pieces(delivery: Delivery, kind: str, *, logs: Path, spool: Spool, as_json: 
     if kind == "original":
         if not delivery.spool_key:
             raise Rejected("no_original", f"{state}; its file was not kept", suggestion=_first(delivery))
-        return _file(spool.path(delivery.spool_key))
+        return spool.pieces(delivery.spool_key)
     if not delivery.log_key:
         advice = _first(delivery) if delivery.state.final else "wait until the delivery has ended"
         raise Rejected("no_log", f"{state}; it has no log", suggestion=advice)
-    log = PoolLog(folder=logs / delivery.log_key)
+    log = PoolLog(storage=logs, key=delivery.log_key)
     if kind == "summary":
         return iter([_summary(delivery, log)])
     if kind == "rejected":
@@ -48,9 +46,3 @@ def _summary(delivery: Delivery, log: PoolLog) -> bytes:
         "stage_seconds": json.loads(delivery.timings or "{}"),
     }
     return json.dumps({**log.summary, **ended}, ensure_ascii=False, indent=1).encode() + b"\n"
-
-
-def _file(path: Path) -> Iterator[bytes]:
-    with path.open("rb") as file:
-        while piece := file.read(CHUNK):
-            yield piece

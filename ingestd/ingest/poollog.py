@@ -10,12 +10,9 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -24,6 +21,7 @@ from ingestd.errors import Unavailable
 from ingestd.ingest import problems
 from ingestd.ingest.reading import Sheet, TextFacts
 from ingestd.model import Counts, Delivery, Outcome, Severity
+from ingestd.storage import Storage
 
 ROW_COLUMNS = (
     "row", "line_start", "line_end", "outcome", "lead_id", "owner", "owner_kind", "ownership_code", "phone_as_read",
@@ -34,6 +32,7 @@ ERROR_COLUMNS = (
 )  # fmt: skip
 KINDS = ("full", "errors", "rejected", "original", "summary")
 
+HEADER, REJECTED = "header.json", "rejected.bin"
 ROWS, PROBLEMS = "rows.arrows", "problems.arrows"
 """Streams and not Parquet: as small, written in half the time, and for a small file in a tenth."""
 
@@ -70,14 +69,16 @@ class Origin:
 
 @dataclass(frozen=True, kw_only=True)
 class PoolLog:
-    """The log of one delivery, on disk."""
+    """The log of one delivery, in its storage. Reading raises FileNotFoundError, OSError and Unavailable."""
 
-    folder: Path
+    storage: Storage
+    key: str
+    """`<delivery>/<epoch>`"""
 
     @cached_property
     def summary(self) -> dict[str, Any]:
         """The header: delivery, text facts, mapping, versions, counts. A log never changes."""
-        facts: dict[str, Any] = json.loads((self.folder / "header.json").read_text(encoding="utf-8"))
+        facts: dict[str, Any] = json.loads(self.storage.read(f"{self.key}/{HEADER}"))
         return facts
 
     def rows(self) -> pl.DataFrame:
@@ -85,10 +86,10 @@ class PoolLog:
 
         Raises Unavailable when there are not as many as were written: a stream may end early without an error.
         """
-        rows = pl.read_ipc_stream(self.folder / ROWS)
+        rows = pl.read_ipc_stream(self.storage.source(f"{self.key}/{ROWS}"))
         expected = self.summary["rows"]
         if rows.height != expected:
-            raise Unavailable(f"the pool log {self.folder} is damaged: {rows.height} of {expected} rows are left")
+            raise Unavailable(f"the pool log {self.key} is damaged: {rows.height} of {expected} rows are left")
         return rows
 
     def problems(self) -> pl.DataFrame:
@@ -96,9 +97,9 @@ class PoolLog:
         expected = sum(group["count"] for group in self.summary["errors"])
         if not expected:
             return problems.empty().with_columns(pl.lit(None, dtype=pl.UInt32).alias("line_start"))
-        found = pl.read_ipc_stream(self.folder / PROBLEMS)
+        found = pl.read_ipc_stream(self.storage.source(f"{self.key}/{PROBLEMS}"))
         if found.height != expected:
-            raise Unavailable(f"the pool log {self.folder} is damaged: {found.height} of {expected} problems are left")
+            raise Unavailable(f"the pool log {self.key} is damaged: {found.height} of {expected} problems are left")
         return found
 
     def full(self, *, as_json: bool = False) -> Iterator[bytes]:
@@ -118,32 +119,38 @@ class PoolLog:
 
     def rejected(self) -> Iterator[bytes]:
         """The original header and the original bytes of every rejected record: ready to mend and send again."""
-        path = self.folder / "rejected.bin"
-        yield path.read_bytes() if path.exists() else b""
+        path = f"{self.key}/{REJECTED}"
+        yield self.storage.read(path) if self.storage.has(path) else b""
 
 
 def write(
-    folder: Path, *, header: Mapping[str, Any], origin: Origin, rows: pl.DataFrame, found: pl.DataFrame
+    storage: Storage, key: str, *, header: Mapping[str, Any], origin: Origin, rows: pl.DataFrame, found: pl.DataFrame
 ) -> PoolLog:
     """Writes a new log and makes it durable; `rows` has an outcome for every record. Raises Unavailable."""
     assert rows.height == origin.records.height
     refused = rows["row"].filter(rows["outcome"] == str(Outcome.REJECTED))
-    with _kept(folder):
-        rows.write_ipc_stream(folder / ROWS, compression="zstd")
+    with storage.new(key) as folder:
+        rows.write_ipc_stream(folder.target(ROWS), compression="zstd")
         if not found.is_empty():
-            _placed(found, rows).write_ipc_stream(folder / PROBLEMS, compression="zstd")
+            _placed(found, rows).write_ipc_stream(folder.target(PROBLEMS), compression="zstd")
         if not refused.is_empty():
-            (folder / "rejected.bin").write_bytes(_original_bytes(origin, refused))
-        return _seal(folder, {**header, "rows": rows.height, "errors": _grouped(found)})
+            folder.write(REJECTED, _original_bytes(origin, refused))
+        folder.write(HEADER, _header({**header, "rows": rows.height, "errors": _grouped(found)}))
+    return PoolLog(storage=storage, key=key)
 
 
-def write_refusal(folder: Path, *, header: Mapping[str, Any]) -> PoolLog:
+def write_refusal(storage: Storage, key: str, *, header: Mapping[str, Any]) -> PoolLog:
     """The log of a file that was refused as a whole: its header says why; there are no records. Raises Unavailable."""
     empty = {name: pl.String for name in ROW_COLUMNS if name not in ("row", "errors")}
     rows = pl.DataFrame(schema={"row": pl.UInt32, **empty})
-    with _kept(folder):
-        rows.write_ipc_stream(folder / ROWS, compression="zstd")
-        return _seal(folder, {**header, "rows": 0, "errors": []})
+    with storage.new(key) as folder:
+        rows.write_ipc_stream(folder.target(ROWS), compression="zstd")
+        folder.write(HEADER, _header({**header, "rows": 0, "errors": []}))
+    return PoolLog(storage=storage, key=key)
+
+
+def _header(facts: Mapping[str, Any]) -> bytes:
+    return json.dumps(facts, ensure_ascii=False).encode()
 
 
 def _placed(found: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame:
@@ -226,27 +233,6 @@ def _original_bytes(origin: Origin, rows: pl.Series) -> bytes:
     mark = next((mark for mark in _BYTE_ORDER_MARKS if origin.original.startswith(mark)), b"")
     head = origin.header_bytes if origin.header_bytes.startswith(mark) else mark + origin.header_bytes
     return head + b"".join(origin.original[offset : offset + length] for offset, length in places.iter_rows())
-
-
-@contextmanager
-def _kept(folder: Path) -> Iterator[None]:
-    """Makes the folder; a disk that is full or away is no fault of the file, so the delivery is tried again."""
-    try:
-        folder.mkdir(parents=True)
-        yield
-    except OSError as problem:
-        raise Unavailable(f"the pool log {folder} cannot be written: {problem}") from problem
-
-
-def _seal(folder: Path, header: Mapping[str, Any]) -> PoolLog:
-    (folder / "header.json").write_text(json.dumps(header, ensure_ascii=False), encoding="utf-8")
-    for path in (*folder.iterdir(), folder, folder.parent, folder.parent.parent):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-    return PoolLog(folder=folder)
 
 
 def _csv(frame: pl.DataFrame) -> Iterator[bytes]:

@@ -24,6 +24,7 @@ from ingestd.model import CampaignRules, Completeness, Counts, Delivery, Owners,
 from ingestd.schemas import Schema
 from ingestd.settings import Source
 from ingestd.spool import Spool
+from ingestd.storage import Storage
 from ingestd.store import engine as store
 from ingestd.store import loading, organisation, pools, rules
 from ingestd.store.ledger import Fenced, Ledger, reasons
@@ -42,7 +43,7 @@ class Road:
     engine: Engine
     ledger: Ledger
     spool: Spool
-    logs: Path
+    logs: Storage
     schemas: Path
     max_attempts: int = 5
 
@@ -144,7 +145,7 @@ class Trip:
         # That we lost the file is the one refusal that is not the partner's.
         state = State.FAILED if why.code == "original_missing" else State.REFUSED
         header = {**poollog.delivery_header(self.delivery), "state": state, "refused": _told(why)}
-        poollog.write_refusal(self._log_folder(), header=header)
+        poollog.write_refusal(self.road.logs, self._log_key(), header=header)
         self.road.ledger.refuse(self.delivery, why, log_key=self._log_key(), state=state)
 
     def _plan(self) -> Plan:
@@ -169,7 +170,7 @@ class Trip:
 
     def _bytes(self) -> bytes:
         try:
-            return self.road.spool.path(self.delivery.spool_key).read_bytes()
+            return self.road.spool.read(self.delivery.spool_key, self.delivery.sha256)
         except FileNotFoundError as problem:
             raise Rejected("original_missing", "the received file is not in the spool any more") from problem
         except OSError as problem:
@@ -225,7 +226,7 @@ class Trip:
         rows = poollog.outcomes(judged.origin, fates.ended(new, screened), judged.rejected)
         counts = poollog.count(rows)
         found = problems.gather([judged.problems, screened.problems])
-        with store.writing(self.road.engine) as connection, ThreadPoolExecutor(1) as other:
+        with store.writing(self.road.engine, bulk=True) as connection, ThreadPoolExecutor(1) as other:
             if not loading.pass_fence(connection, screened.fence):
                 return False
             # The log is written beside the load, and is durable before the commit that refers to it.
@@ -254,7 +255,8 @@ class Trip:
         self, plan: Plan, judged: Judged, rows: pl.DataFrame, found: pl.DataFrame, header: dict[str, Any]
     ) -> None:
         told = fates.told(rows, judged.frame, judged.mapped.frame["phone"], plan.owners)
-        poollog.write(self._log_folder(), header=header, origin=judged.origin, rows=told, found=found)
+        logs, key = self.road.logs, self._log_key()
+        poollog.write(logs, key, header=header, origin=judged.origin, rows=told, found=found)
 
     def _store(
         self, connection: Connection, plan: Plan, new: pl.DataFrame, updates: pl.DataFrame, counts: Counts
@@ -291,9 +293,6 @@ class Trip:
 
     def _log_key(self) -> str:
         return f"{self.delivery.id}/{self.delivery.epoch}"
-
-    def _log_folder(self) -> Path:
-        return self.road.logs / self._log_key()
 
     @contextmanager
     def _fence(self) -> Iterator[None]:

@@ -18,6 +18,7 @@ from pandera.api.polars.types import PolarsData
 from pandera.errors import SchemaErrors
 
 from ingestd.ingest import casting, phones, problems
+from ingestd.ingest.parallel import in_parallel
 from ingestd.model import Severity, Stage
 from ingestd.schemas import LeadField, Schema
 
@@ -64,16 +65,21 @@ class Checked:
     problems: pl.DataFrame
 
 
+MANY = 10_000
+"""Rows from which fields are read by several threads; starting these takes longer than reading fewer."""
+
+
 def check(frame: pl.DataFrame, columns: Mapping[str, str], rules: Rules) -> Checked:
     """Types and checks the mapped text; `columns` names the header of each field, for the messages."""
     fields = [rules.schema.by_name[name] for name in columns]
     read: dict[str, pl.Series] = {}
     found: list[pl.DataFrame] = []
     # Countries first: they decide how the phones and postcodes of their records are read.
-    for field in sorted(fields, key=lambda field: field.type != "country"):
-        values, wrong = _typed(field, frame, read.get("country"), rules, columns[field.name])
-        read[field.name] = values
-        found += wrong
+    for some in ([field for field in fields if (field.type == "country") == first] for first in (True, False)):
+        typing = partial(_typed, frame=frame, countries=read.get("country"), rules=rules, columns=columns)
+        for field, (values, wrong) in zip(some, in_parallel(typing, some, worth_it=frame.height > MANY), strict=True):
+            read[field.name] = values
+            found += wrong
     invalid = _invalid_phone(frame["phone"], read["phone"], rules)
     typed = pl.DataFrame([frame["row"], *(read[name].alias(name) for name in columns), invalid])
     if rules.invalid_phone_closes:
@@ -88,10 +94,10 @@ def _invalid_phone(text: pl.Series, read: pl.Series, rules: Rules) -> pl.Series:
 
 
 def _typed(
-    field: LeadField, frame: pl.DataFrame, countries: pl.Series | None, rules: Rules, column: str
+    field: LeadField, frame: pl.DataFrame, countries: pl.Series | None, rules: Rules, columns: Mapping[str, str]
 ) -> tuple[pl.Series, list[pl.DataFrame]]:
     """The values of one field, null where unreadable, and the problems of the unreadable ones."""
-    text = frame[field.name]
+    text, column = frame[field.name], columns[field.name]
     if field.type == "phone":
         return _phones(field, frame, countries, rules, column)
     if field.type not in _WANTED:

@@ -9,12 +9,12 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from ingestd.errors import Unavailable
 from ingestd.receive.ftp_control import Control
@@ -47,7 +47,7 @@ class Facts:
     """UTC; of a file that has landed: when it was received"""
     sha256: str
     """empty when it is not known without reading the file"""
-    open: Callable[[], IO[bytes]]
+    pieces: Callable[[], Iterable[bytes]]
 
     @property
     def stamp(self) -> str:
@@ -59,9 +59,8 @@ class Facts:
         if algorithm == "sha256" and self.sha256:
             return self.sha256
         digest = hashlib.new(algorithm, usedforsecurity=False)
-        with self.open() as file:
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
+        for piece in self.pieces():
+            digest.update(piece)
         return digest.hexdigest()
 
 
@@ -77,7 +76,7 @@ def facts_of(home: PartnerHome, real: str, source: str, landing: Landing) -> Fac
         size=kept.size,
         modified=kept.received_at,
         sha256=kept.sha256,
-        open=lambda: landing.path(kept).open("rb"),
+        pieces=lambda: landing.pieces(kept),
     )
 
 
@@ -89,8 +88,14 @@ def _on_disk(home: PartnerHome, real: str) -> Facts:
         size=status.st_size,
         modified=datetime.fromtimestamp(status.st_mtime, UTC),
         sha256="",
-        open=lambda: home.open(real),
+        pieces=lambda: _pieces(home, real),
     )
+
+
+def _pieces(home: PartnerHome, real: str) -> Iterator[bytes]:
+    with home.open(real) as file:
+        while piece := file.read(_CHUNK):
+            yield piece
 
 
 class FactCommands(Control):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -147,6 +147,6 @@ class Landing:
         """What came last under this name; slow, so not on a loop. Raises Unavailable."""
         return self._ledger.latest_named(source, folder, name)
 
-    def path(self, kept: Kept) -> Path:
-        """Where the bytes of a file are that has landed."""
-        return self._spool.path(kept.spool_key)
+    def pieces(self, kept: Kept) -> Iterator[bytes]:
+        """The bytes of a file that has landed; slow. Raises OSError and Unavailable."""
+        return self._spool.pieces(kept.spool_key)

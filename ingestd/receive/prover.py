@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Protocol
 
 import structlog
@@ -42,8 +41,8 @@ class ProofRules:
 class Bytes(Protocol):
     """Where received files are found again."""
 
-    def path(self, key: str) -> Path:
-        """The file of a key of the spool."""
+    def pieces(self, key: str) -> Iterator[bytes]:
+        """The bytes of a key of the spool. Raises OSError and Unavailable."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,9 +253,11 @@ class Prover:
                 log.warning("delivery_disproved", delivery=delivery.id, source=delivery.source, reason=reason)
 
     def _md5(self, delivery: Delivery) -> str:
+        digest = hashlib.md5(usedforsecurity=False)
         try:
-            with self._spool.path(delivery.spool_key).open("rb") as file:
-                return hashlib.file_digest(file, functools.partial(hashlib.md5, usedforsecurity=False)).hexdigest()
+            for piece in self._spool.pieces(delivery.spool_key):
+                digest.update(piece)
+            return digest.hexdigest()
         except OSError as problem:
             raise Unavailable(f"delivery {delivery.id} cannot be read: {problem.strerror}") from problem
 

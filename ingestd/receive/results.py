@@ -10,8 +10,7 @@ import errno
 import hashlib
 import os
 import secrets
-import shutil
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -40,7 +39,9 @@ REASON = "reason.txt"
 _told: set[Path] = set()
 
 
-def publish(folder: Path, name: str, delivery_id: int, parts: Mapping[str, Path | bytes]) -> tuple[Path, ...]:
+def publish(
+    folder: Path, name: str, delivery_id: int, parts: Mapping[str, bytes | Iterable[bytes]]
+) -> tuple[Path, ...]:
     """Write `<name>.<part>` for every part, for example `leads.csv.receipt.json`; returns the paths.
 
     A name belongs to the first delivery that published under it; another delivery of the same file name gets
@@ -149,15 +150,14 @@ def _is_owner(folder: int, owner: str, delivery_id: int) -> bool:
         os.close(descriptor)
 
 
-def _put(folder: int, name: str, content: Path | bytes) -> str:
+def _put(folder: int, name: str, content: bytes | Iterable[bytes]) -> str:
     partial = _partial()
     try:
         with new_file(folder, partial) as writer:
             if isinstance(content, bytes):
                 writer.write(content)
             else:  # a copy: partners of a drop folder could write to a linked original
-                with content.open("rb") as reader:
-                    shutil.copyfileobj(reader, writer)
+                writer.writelines(content)
         os.rename(partial, name, src_dir_fd=folder, dst_dir_fd=folder)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):

@@ -5,7 +5,7 @@ Errors name the file, the key and the value. Values of `ingestd.toml` can be ove
 """
 
 from ingestd.settings.configuration import Configuration, misconfigured, read
-from ingestd.settings.daemon import DaemonSettings, FtpSettings, SftpSettings, ThrottleSettings
+from ingestd.settings.daemon import DaemonSettings, FtpSettings, SftpSettings, StorageSettings, ThrottleSettings
 from ingestd.settings.frozen import Frozen
 from ingestd.settings.organisation import Campaign, Organisation, Project, Team, User, code_key
 from ingestd.settings.sources import Proof, Source, SourceLimits, Sources
@@ -26,6 +26,7 @@ __all__ = [
     "Sources",
     "Status",
     "Statuses",
+    "StorageSettings",
     "Team",
     "ThrottleSettings",
     "User",

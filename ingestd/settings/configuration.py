@@ -62,7 +62,8 @@ def misconfigured(path: Path, problem: ValidationError, *above: str) -> Misconfi
     errors = problem.errors()
     first: Any = errors[0]
     key = ".".join((*above, *(str(part) for part in first["loc"]))) or "file"
-    shown = "" if isinstance(first["input"], dict) or "password" in key else f" (found {first['input']!r})"
+    secret = "password" in key or key.startswith(("store.", "storage."))
+    shown = "" if isinstance(first["input"], dict) or secret else f" (found {first['input']!r})"
     more = f"; and {len(errors) - 1} more" if len(errors) > 1 else ""
     return Misconfigured(str(path), key, f"{first['msg'].removeprefix('Value error, ')}{shown}{more}")
 

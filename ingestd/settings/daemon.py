@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ipaddress import IPv4Address
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -42,10 +43,53 @@ class NodeSettings(Frozen):
     )
 
 
-class StorageSettings(Frozen):
-    """`[storage]`: where received files and logs are kept."""
+def _storage_url(value: str) -> str:
+    """A URL of a kind that is known, and without a secret: the reasons never repeat it."""
+    url = urlsplit(value)
+    if url.username or url.password or url.query or url.fragment:
+        raise ValueError("holds more than a place; credentials belong into the environment")
+    if value and url.scheme not in ("s3", "gs", "az", "file"):
+        raise ValueError("is not s3://bucket/prefix, gs://bucket/prefix, az://container/prefix or file:///folder")
+    if url.scheme == "file" and (url.netloc or not url.path.strip("/")):
+        raise ValueError("names no folder; write file:///folder, with three slashes")
+    if url.scheme in ("s3", "gs", "az") and not url.netloc:
+        raise ValueError("names no bucket")
+    return value.rstrip("/")
 
-    url: str = Field("", description="URL that every node reaches; empty: the home, which no other home can read")
+
+def _endpoint(value: str) -> str:
+    url = urlsplit(value)
+    if url.username or url.password or url.query:
+        raise ValueError("holds more than an address; credentials belong into the environment")
+    if value and (url.scheme not in ("http", "https") or not url.netloc):
+        raise ValueError("is not https://host")
+    return value.rstrip("/")
+
+
+class StorageSettings(Frozen):
+    """`[storage]`: where received files and pool logs are kept for good; credentials are in the environment."""
+
+    url: Annotated[str, AfterValidator(_storage_url)] = Field(
+        "",
+        description="`s3://bucket/prefix`, `gs://bucket/prefix`, `az://container/prefix`, `file:///mount/folder`; "
+        "empty: folders in the home",
+    )
+    endpoint: Annotated[str, AfterValidator(_endpoint)] = Field(
+        "", description="address of the object store, such as `https://minio.example:9000`; empty: the cloud's own"
+    )
+    region: str = Field("", description="region of an S3 bucket; empty: `AWS_REGION`, or us-east-1")
+    allow_http: bool = Field(False, description="let the endpoint be `http://`: files and signatures go in the clear")
+    timeout_seconds: float = Field(
+        30.0, ge=1, le=300, description="within which a file is put or read; else it is refused, and tried again later"
+    )
+    connect_seconds: float = Field(5.0, gt=0, description="seconds for one connection to be made")
+    retries: int = Field(3, ge=0, description="further tries of one request, within `timeout_seconds`")
+
+    @model_validator(mode="after")
+    def _encrypted(self) -> StorageSettings:
+        if self.endpoint.startswith("http:") and not self.allow_http:
+            raise ValueError("endpoint is not encrypted; set allow_http to allow that")
+        return self
 
 
 class FtpSettings(Frozen):
@@ -69,6 +113,13 @@ class FtpSettings(Frozen):
     max_connections: int = Field(1100, ge=1, description="sessions at once")
     idle_seconds: int = Field(300, ge=1, description="seconds without a command after which a session is closed")
     transfer_seconds: int = Field(60, ge=1, description="seconds without a byte after which a transfer is cut off")
+    settle_seconds: float = Field(
+        0.25,
+        ge=0.05,
+        le=5,
+        description="seconds that an upload in the clear without `ALLO` waits for the death of its client to show; "
+        "less is quicker for partners who send many small files, but may take a cut file for whole on a busy machine",
+    )
 
 
 class TlsSettings(Frozen):
@@ -142,6 +193,13 @@ class WorkerSettings(Frozen):
     )
     max_attempts: int = Field(5, ge=1, description="attempts before a delivery becomes a dead letter")
     retry_seconds: float = Field(2.0, ge=0, description="first pause before another attempt; it doubles each time")
+    dead_seconds: float = Field(
+        12.0,
+        ge=2,
+        le=25,
+        description="seconds of silence after which a worker counts as dead and another one takes its delivery over; "
+        "PostgreSQL only, where workers are on many machines",
+    )
 
 
 class ResultSettings(Frozen):

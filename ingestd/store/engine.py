@@ -20,6 +20,8 @@ from ingestd.errors import Misconfigured, Unavailable
 
 BUSY_SECONDS = 60
 """How long a writer waits for another one on SQLite; the largest load holds the lock for a few seconds."""
+CHECKPOINT_PAGES = 4000
+"""Pages in SQLite's log from which a commit copies them into the database."""
 
 
 def open_engine(url: str) -> Engine:
@@ -57,7 +59,7 @@ def _configure(connection: sqlite3.Connection, _record: Any) -> None:
         "foreign_keys=ON",
         "temp_store=MEMORY",
         "cache_size=-65536",  # KiB
-        "wal_autocheckpoint=4000",  # pages
+        f"wal_autocheckpoint={CHECKPOINT_PAGES}",
     ):
         connection.execute(f"PRAGMA {pragma}")
 
@@ -97,18 +99,34 @@ def _say(connection: Connection, statement: str) -> None:
 
 
 @contextmanager
-def writing(engine: Engine, *, forgettable: bool = False) -> Iterator[Connection]:
+def writing(engine: Engine, *, forgettable: bool = False, bulk: bool = False) -> Iterator[Connection]:
     """One write transaction; a database that is away, full or locked becomes Unavailable. Never one inside another.
 
     A `forgettable` one is not fsynced: it survives the death of every process, but a power cut may undo it together
-    with whatever was committed after it. Only for what is then done again by itself, and never for a receipt.
+    with whatever was committed after it. Only for what is then done again by itself, and never for a receipt. A `bulk`
+    one writes so much that copying it from SQLite's log into the database is left to the next transaction.
     """
     turn = engine.get_execution_options().get("turn") or contextlib.nullcontext()
     options = {"forgettable": True} if forgettable else {}
-    with turn, _translated(), engine.connect().execution_options(**options) as connection, connection.begin():
-        if forgettable and connection.dialect.name == "postgresql":
-            connection.exec_driver_sql("SET LOCAL synchronous_commit TO off")
-        yield connection
+    with turn, _translated(), engine.connect().execution_options(**options) as connection:
+        checkpoint = _no_checkpoint(connection) if bulk else contextlib.nullcontext()
+        with checkpoint, connection.begin():
+            if forgettable and connection.dialect.name == "postgresql":
+                connection.exec_driver_sql("SET LOCAL synchronous_commit TO off")
+            yield connection
+
+
+@contextmanager
+def _no_checkpoint(connection: Connection) -> Iterator[None]:
+    """Whoever waits for this commit does not wait for the copying too, which takes as long again."""
+    if connection.dialect.name != "sqlite":
+        yield
+        return
+    _say(connection, "PRAGMA wal_autocheckpoint=0")
+    try:
+        yield
+    finally:
+        _say(connection, f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
 
 
 def take_turn(connection: Connection, what: str, *, beside: bool = False) -> None:

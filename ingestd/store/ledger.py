@@ -290,6 +290,17 @@ class Ledger:
         return [delivery_of(row) for row in rows]
 
 
+def put_back(connection: Connection, delivery_id: int, why: str) -> None:
+    """Puts a delivery back whose worker could not say so itself, since the database was away; as `Ledger.postpone`.
+
+    Only for who knows that nobody else has begun it.
+    """
+    attempts = deliveries.c.attempts - 1
+    again = {"state": State.QUEUED, "stage": "", "attempts": attempts, "reason": why}
+    running = (deliveries.c.id == delivery_id, deliveries.c.state == State.RUNNING)
+    connection.execute(update(deliveries).where(*running).values(again))
+
+
 def reasons(why: Rejected) -> dict[str, str]:
     """A refusal as the ledger keeps it."""
     return {"reason_code": why.code, "reason": why.message, "suggestion": why.suggestion}

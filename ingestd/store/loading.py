@@ -6,25 +6,34 @@ transaction.
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 from sqlalchemy import Column, Connection, Date, Engine, Integer, String, Table, bindparam, func, select, text, update
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
+from ingestd.store import partitions
 from ingestd.store.engine import writing
 from ingestd.store.ledger import now
 from ingestd.store.tables import Instant, campaigns, do_not_call, do_not_call_sequence, lead_numbers, leads
 
-LEAD_COLUMNS = tuple(column.name for column in leads.columns)
-"""The columns of a frame of new leads, in the order of the table."""
+T = TypeVar("T")
+
+LEAD_COLUMNS = tuple(itertools.takewhile(lambda name: name != "original_owner_id", leads.columns.keys()))
+"""The columns of a frame of new leads, in the order of the table; the others are for what happens to leads later."""
 
 BATCH = 2_000
 """Rows handed to a driver at once: enough to make the call cheap, few enough to stay in the processor's cache."""
+
+WORTH_IT = 20_000
+"""Rows from which SQLite's indexes are built behind them; dropping and making them costs every reader a new look."""
 
 
 # Built once: building them for each small delivery cost more than running them.
@@ -85,25 +94,95 @@ def _list_sequence(connection: Connection, *, lock: bool = False) -> int:
 
 
 def insert_leads(connection: Connection, frame: pl.DataFrame) -> None:
-    """Inserts new leads by number; `frame` has LEAD_COLUMNS, dates as polars dates, instants in UTC."""
+    """Inserts new leads of one campaign by number.
+
+    `frame` has at least one row, and LEAD_COLUMNS, dates as polars dates, instants in UTC.
+    """
     assert tuple(frame.columns) == LEAD_COLUMNS
     if connection.dialect.name == "postgresql":
-        _copy(connection, frame)
+        _insert_into_partition(connection, frame, frame["campaign_id"][0])
+    else:
+        _insert_into_table(connection, frame)
+
+
+def _insert_into_partition(connection: Connection, frame: pl.DataFrame, campaign_id: int) -> None:
+    if partitions.there(connection, campaign_id):
+        _copy(connection, frame, partitions.name(campaign_id))
         return
+    with partitions.made(connection, campaign_id) as table:
+        _copy(connection, frame, table, "FREEZE")
+
+
+def _insert_into_table(connection: Connection, frame: pl.DataFrame) -> None:
     statement, varying = _sqlite_insert(frame)
     cursor = connection.connection.cursor()
-    for batch in _by_number(frame, varying):
-        cursor.executemany(statement, _sqlite_text(batch).rows())
+    batches = (_sqlite_text(batch).get_columns() for batch in _by_number(frame, varying))
+    with _indexes_later(connection, frame.height), _ahead(batches, frame.height) as coming:
+        for columns in coming:
+            # By columns: a third quicker than the frame's own rows().
+            cursor.executemany(statement, list(zip(*(column.to_list() for column in columns), strict=True)))
     cursor.close()
+
+
+@contextmanager
+def _indexes_later(connection: Connection, coming: int) -> Iterator[None]:
+    """Builds the indexes in one go behind the rows, where that is less work: when most leads are only just coming."""
+    there = connection.exec_driver_sql("SELECT max(rowid) FROM leads").scalar() or 0
+    if coming < WORTH_IT or there > coming // 4:
+        yield
+        return
+    query = "SELECT name, sql FROM sqlite_master WHERE type = 'index' AND tbl_name = 'leads' AND sql IS NOT NULL"
+    indexes = connection.exec_driver_sql(query).all()
+    for name, _ in indexes:
+        connection.exec_driver_sql(f'DROP INDEX "{name}"')
+    yield
+    for _, statement in indexes:
+        connection.exec_driver_sql(statement)
+
+
+@contextmanager
+def _ahead(batches: Iterator[T], rows: int) -> Iterator[Iterator[T]]:
+    """The batches, each made by a thread while the one before it is taken by the database."""
+    if rows <= BATCH:  # there is no other one
+        yield batches
+        return
+    with ThreadPoolExecutor(1, "batches") as thread:
+
+        def each() -> Iterator[T]:
+            coming = thread.submit(next, batches, None)
+            while (batch := coming.result()) is not None:
+                coming = thread.submit(next, batches, None)
+                yield batch
+
+        yield each()
 
 
 def update_leads(connection: Connection, frame: pl.DataFrame, campaign_id: int) -> None:
     """Writes new values of existing leads; `frame` has `id` and the columns to set, null meaning null."""
     names = [name for name in frame.columns if name != "id"]
-    this = (leads.c.campaign_id == campaign_id, leads.c.id == bindparam("key"))
-    statement = update(leads).where(*this).values({name: bindparam(name) for name in names})
-    for batch in frame.rename({"id": "key"}).iter_slices(BATCH):
-        connection.execute(statement, batch.to_dicts())
+    if not names:
+        return
+    if connection.dialect.name == "postgresql":
+        _merge(connection, frame, campaign_id)
+        return
+    settings = ", ".join(f'"{name}" = ?' for name in names)
+    statement = f"UPDATE leads SET {settings} WHERE campaign_id = {campaign_id:d} AND id = ?"  # noqa: S608 - our columns
+    cursor = connection.connection.cursor()
+    for batch in _by_number(frame, [*names, "id"]):
+        columns = _sqlite_text(batch).get_columns()
+        cursor.executemany(statement, list(zip(*(column.to_list() for column in columns), strict=True)))
+    cursor.close()
+
+
+def _merge(connection: Connection, frame: pl.DataFrame, campaign_id: int) -> None:
+    """By way of a table that lasts as long as the transaction: one statement for all leads."""
+    columns = ", ".join(f'"{name}"' for name in frame.columns)
+    connection.exec_driver_sql(f"CREATE TEMPORARY TABLE coming ON COMMIT DROP AS SELECT {columns} FROM leads LIMIT 0")  # noqa: S608 - our columns
+    _copy(connection, frame, "coming")
+    settings = ", ".join(f'"{name}" = coming."{name}"' for name in frame.columns if name != "id")
+    table = partitions.name(campaign_id)
+    connection.exec_driver_sql(f"UPDATE {table} SET {settings} FROM coming WHERE {table}.id = coming.id")  # noqa: S608 - our columns
+    connection.exec_driver_sql("DROP TABLE coming")
 
 
 def existing(connection: Connection, campaign_id: int, phones: pl.Series, columns: tuple[str, ...]) -> pl.DataFrame:
@@ -206,13 +285,15 @@ def _by_number(frame: pl.DataFrame, columns: list[str]) -> Iterator[pl.DataFrame
         yield wanted[order.slice(start, BATCH)]
 
 
-def _copy(connection: Connection, frame: pl.DataFrame) -> None:
+def _copy(connection: Connection, frame: pl.DataFrame, table: str, *options: str) -> None:
     columns = [column.name for column in frame.get_columns() if column.null_count() < frame.height]
     names = ", ".join(f'"{name}"' for name in columns)
     cursor = connection.connection.cursor()
-    with cursor.copy(f"COPY leads ({names}) FROM STDIN (FORMAT csv)") as copy:
-        for batch in _by_number(frame, columns):
-            copy.write(batch.write_csv(include_header=False))
+    batches = (batch.write_csv(include_header=False).encode() for batch in _by_number(frame, columns))
+    statement = f"COPY {table} ({names}) FROM STDIN ({', '.join(('FORMAT csv', *options))})"
+    with cursor.copy(statement) as copy, _ahead(batches, frame.height) as coming:
+        for batch in coming:
+            copy.write(batch)
     cursor.close()
 
 

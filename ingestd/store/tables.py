@@ -67,9 +67,13 @@ identity = Table(
     metadata,
     Column("id", Integer, primary_key=True, autoincrement=False),
     Column("value", String(32), nullable=False),
+    Column("storage", Text),
     CheckConstraint("id = 1", name="single"),
 )
-"""A random name, kept in the home too: a store without its home's files would take acknowledged files for strangers."""
+"""A random name, kept in the home too: a store without its home's files would take acknowledged files for strangers.
+
+`storage` is the URL of the files, empty for the home; none before the first start has decided.
+"""
 
 owners = Table(
     "owners",
@@ -216,6 +220,16 @@ Index(
     postgresql_where=deliveries.c.published_at.is_(None),
 )
 
+# Finds what a source has to load next. Those that have not ended are among the unpublished, and no other column may
+# tell them: PostgreSQL writes an updated row to every index anew when a column of one of them has changed.
+Index(
+    "ix_deliveries_unpublished_source",
+    deliveries.c.source,
+    deliveries.c.id,
+    sqlite_where=deliveries.c.published_at.is_(None),
+    postgresql_where=deliveries.c.published_at.is_(None),
+)
+
 folder_files = Table(
     "folder_files",
     metadata,
@@ -250,14 +264,16 @@ companions = Table(
 jobs = Table(
     "jobs",
     metadata,
-    Column("delivery_id", Id, ForeignKey("deliveries.id"), primary_key=True, autoincrement=False),
+    Column("source", String(64), primary_key=True),
+    Column("delivery_id", Id, ForeignKey("deliveries.id"), nullable=False),
+    Column("turn", BigInteger, nullable=False),
     Column("state", String(8), nullable=False),
     Column("not_before", Instant, nullable=False),
-    Column("worker", String(64)),
-    Index(None, "state", "not_before", "delivery_id"),
+    Column("worker", Text),
     CheckConstraint("state in ('ready', 'running')", name="state"),
 )
-"""What the local dispatcher has to do; written in the ledger's own transaction."""
+"""The line of the local dispatcher, written in the ledger's own transaction: one place for each source that has
+something to load, in the order of `turn`, with the delivery that is to be loaded next or now. Empty on PostgreSQL."""
 
 nodes = Table(
     "nodes",
@@ -349,10 +365,29 @@ leads = Table(
     Column("comments", Text),
     Column("ownership_code", Text),
     Column("extra", Text),
+    Column("original_owner_id", Id),
+    Column("processed_by_id", Id),
+    Column("created_by_id", Id),
+    Column("modified_by_id", Id),
+    Column("modified_at", Instant),
+    Column("status_at", Instant),
+    Column("called_at", Instant),
+    Column("attempts", Integer, nullable=False, server_default="0"),
+    Column("deactivated_at", Instant),
+    Column("locked_by_id", Id),
+    Column("locked_until", Instant),
+    Column("segment_id", Id),
+    Column("dial_rank", Integer),
+    Column("version", Integer, nullable=False, server_default="0"),
     Index(None, "campaign_id", "phone"),
     Index(None, "campaign_id", "pool_id"),
+    postgresql_partition_by="LIST (campaign_id)",
 )
-"""One person or company to call. `row` is the record's number in its file, `extra` the template's fields as JSON."""
+"""One person or company to call. `row` is the record's number in its file, `extra` the template's fields as JSON.
+
+What an import leaves empty costs a load nothing, so the columns from `original_owner_id` on are empty until somebody
+works with the lead: no original owner is the owner, no `status_at` is the moment of the upload, no `dial_rank` the row.
+"""
 
 lead_numbers = Table(
     "lead_numbers",

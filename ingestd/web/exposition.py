@@ -25,6 +25,8 @@ class Seen(Collector):
     def collect(self) -> Iterable[Metric]:
         """Without a database its numbers are left out: a zero would be a lie."""
         yield _gauge("ingestd_store_up", "1 while the database answers.", not self.seen.store_problem)
+        answers = not self.seen.storage_problem
+        yield _gauge("ingestd_storage_up", "1 while the storage of received files answers.", answers)
         if self.seen.queue:
             yield from self._queue()
         yield _gauge("ingestd_spool_free_bytes", "Bytes free where received files are kept.", self.seen.spool_free)
@@ -43,7 +45,7 @@ class Seen(Collector):
             jobs.add_metric([state], self.seen.queue[state])
         yield jobs
         oldest = self.seen.queue["oldest_seconds"]
-        yield _gauge("ingestd_queue_oldest_seconds", "How long the oldest waiting job has been due.", oldest)
+        yield _gauge("ingestd_queue_oldest_seconds", "How long the oldest waiting delivery has been queued.", oldest)
         yield _gauge(
             "ingestd_deliveries_waiting", "Deliveries that wait for proof that they are whole.", self.seen.waiting
         )

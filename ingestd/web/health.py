@@ -8,7 +8,7 @@ from ingestd.roster import Roster
 from ingestd.web.observer import Observation
 
 STUCK_QUEUE_SECONDS = 900.0
-"""A job that has been due for so long is a sign that nobody works: the largest delivery takes seconds."""
+"""A delivery that has been queued for so long is a sign that nobody works: the largest delivery takes seconds."""
 SILENT_SECONDS = 10.0
 """The supervisor writes every second; roles speak twice a second."""
 
@@ -25,7 +25,7 @@ class Check:
 
 def checks(seen: Observation) -> list[Check]:
     """Everything that must hold so that a file that comes now is kept and loaded."""
-    return [_database(seen), _disk(seen), _doors(seen), *_roles(seen), _queue(seen)]
+    return [_database(seen), _storage(seen), _disk(seen), _doors(seen), *_roles(seen), _queue(seen)]
 
 
 def up(roster: Roster | None, seen: Observation) -> dict[str, bool]:
@@ -38,6 +38,10 @@ def up(roster: Roster | None, seen: Observation) -> dict[str, bool]:
 
 def _database(seen: Observation) -> Check:
     return Check(name="database", ok=not seen.store_problem, told=seen.store_problem or "answers")
+
+
+def _storage(seen: Observation) -> Check:
+    return Check(name="storage", ok=not seen.storage_problem, told=seen.storage_problem or "answers")
 
 
 def _disk(seen: Observation) -> Check:
@@ -62,5 +66,5 @@ def _queue(seen: Observation) -> Check:
     if not seen.queue:
         return Check(name="queue", ok=False, told="unknown without the database")
     oldest = seen.queue["oldest_seconds"]
-    told = f"{seen.queue['ready']} ready, {seen.queue['running']} running, the oldest due for {oldest:.0f} s"
+    told = f"{seen.queue['ready']} ready, {seen.queue['running']} running, the oldest queued for {oldest:.0f} s"
     return Check(name="queue", ok=oldest <= STUCK_QUEUE_SECONDS, told=told)

@@ -14,16 +14,20 @@ from typing import Any
 import structlog
 
 from ingestd import roster
-from ingestd.dispatch.local import LocalDispatcher
+from ingestd.dispatch.dispatcher import Dispatcher
 from ingestd.errors import Unavailable
 from ingestd.roster import Roster
 from ingestd.spool import Spool
+from ingestd.storage import Storage
 from ingestd.store.ledger import Ledger
 
 log = structlog.get_logger()
 
 LOOK_SECONDS = 4.0
 """A look that takes longer is not waited for: a database that hangs must not hang those who ask."""
+
+STORAGE_SECONDS = 2.0
+"""What the storage may take of it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +41,8 @@ class Observation:
     """`ready`, `running`, `oldest_seconds`; empty without a database"""
     waiting: int = 0
     """deliveries that wait for proof"""
+    storage_problem: str = ""
+    """why received files cannot be kept; empty when the storage answers, or is the home"""
     spool_free: int = 0
     """bytes"""
     room: bool = True
@@ -51,8 +57,9 @@ class Observer:
     """Sees one home from the web role."""
 
     ledger: Ledger
-    dispatcher: LocalDispatcher
+    dispatcher: Dispatcher
     spool: Spool
+    storage: Storage
     run: Path
     """the home's `run/`"""
     clock: Callable[[], datetime] = roster.now
@@ -76,7 +83,16 @@ class Observer:
             # The address of the database is nobody's business who asks for health.
             log.warning("web_store_away", error=str(problem))
             return self._see("the database does not answer")
-        return self._see("", **found)
+        return self._see("", storage_problem=self._storage_problem(), **found)
+
+    def _storage_problem(self) -> str:
+        if not self.storage.shared:
+            return ""
+        try:
+            return "" if self.storage.name(STORAGE_SECONDS) else "the storage has no store-id"
+        except Unavailable as problem:
+            log.warning("web_storage_away", error=str(problem))
+            return "the storage does not answer; uploads are refused until it does"
 
     def _see(self, problem: str, **found: Any) -> Observation:
         """All that needs no database."""

@@ -15,7 +15,7 @@ import polars as pl
 import pytest
 from sqlalchemy import Engine, func, select, update
 
-from ingestd.dispatch.local import LocalDispatcher
+from ingestd import dispatch
 from ingestd.handback import Publisher
 from ingestd.ingest import downloads
 from ingestd.ingest.road import Road
@@ -23,6 +23,7 @@ from ingestd.model import Arrival, CampaignRules, Completeness, Counts, Delivery
 from ingestd.receive.landing import Landing
 from ingestd.settings import Source
 from ingestd.spool import Spool
+from ingestd.storage import Folder, Storage
 from ingestd.store import rules, tables
 from ingestd.store.engine import reading, writing
 from ingestd.store.ledger import Ledger
@@ -34,18 +35,21 @@ class Station:
     """One home with its database."""
 
     home: Path
+    storage: Storage
     road: Road
     landing: Landing
     publisher: Publisher
 
     @classmethod
-    def at(cls, engine: Engine, home: Path) -> Station:
+    def at(cls, engine: Engine, home: Path, storage: Storage | None = None) -> Station:
         """Wired as ingestd.house and ingestd.roles do it."""
-        ledger = Ledger(engine=engine, submit=LocalDispatcher(engine=engine).submit)
-        spool = Spool(home / "spool", reserve_bytes=0)
-        logs = home / "logs"
+        ledger = Ledger(engine=engine, submit=dispatch.of(engine).submit)
+        storage = storage or Folder(home)
+        spool = Spool(home / "spool", storage=storage.below("spool"), reserve_bytes=0)
+        logs = storage.below("logs")
         return cls(
             home=home,
+            storage=storage,
             road=Road(engine=engine, ledger=ledger, spool=spool, logs=logs, schemas=ROOT / "schemas"),
             landing=Landing(spool, ledger, ring=lambda: None),
             publisher=Publisher(

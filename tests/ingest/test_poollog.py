@@ -16,6 +16,7 @@ from ingestd.errors import Unavailable
 from ingestd.ingest import poollog, problems, reading
 from ingestd.ingest.poollog import Origin, PoolLog
 from ingestd.model import Counts, Outcome, Stage
+from ingestd.storage import Folder
 
 DATA = 'Phone,Name\r\n1,Anna\r\n\r\n2,Søren\r\n3,"Bo\r\nBo"\r\n4,x,y\r\n'.encode()
 
@@ -43,7 +44,8 @@ def found(*told: tuple[int, str]) -> pl.DataFrame:
 
 def written(folder: Path, origin: Origin, rows: pl.DataFrame, told: pl.DataFrame | None = None) -> PoolLog:
     return poollog.write(
-        folder / "7" / "1",
+        Folder(folder),
+        "7/1",
         header={"delivery": 7},
         origin=origin,
         rows=rows,
@@ -172,7 +174,7 @@ def test_the_header_groups_the_problems_the_most_frequent_first(tmp_path: Path) 
 
 
 def test_the_log_of_a_refusal_has_no_records(tmp_path: Path) -> None:
-    log = poollog.write_refusal(tmp_path / "7" / "1", header={"delivery": 7, "refused": {"code": "x"}})
+    log = poollog.write_refusal(Folder(tmp_path), "7/1", header={"delivery": 7, "refused": {"code": "x"}})
     assert (parsed(log.full()), parsed(log.errors()), b"".join(log.rejected())) == ([], [], b"")
     assert b"".join(log.full()) == ",".join(poollog.ROW_COLUMNS).encode() + b"\r\n"
     assert log.summary["refused"] == {"code": "x"}
@@ -184,7 +186,7 @@ def test_a_log_is_never_overwritten(tmp_path: Path) -> None:
     with pytest.raises(Unavailable):
         written(tmp_path, origin, rows_of(origin, row1="rejected"))
     with pytest.raises(Unavailable):
-        poollog.write_refusal(first.folder, header={})
+        poollog.write_refusal(first.storage, first.key, header={})
     assert parsed(first.full())[0]["outcome"] == "inserted"
 
 
@@ -192,10 +194,10 @@ def test_a_log_that_lost_rows_or_problems_is_not_shown(tmp_path: Path) -> None:
     """A stream that was cut between two batches reads without an error."""
     origin = origin_of()
     log = written(tmp_path, origin, rows_of(origin, row1="rejected"), found((1, "x")))
-    log.rows().head(2).write_ipc_stream(log.folder / poollog.ROWS)
+    log.rows().head(2).write_ipc_stream(tmp_path / log.key / poollog.ROWS)
     with pytest.raises(Unavailable, match="2 of 5 rows are left"):
         next(log.full())
-    log.problems().clear().write_ipc_stream(log.folder / poollog.PROBLEMS)
+    log.problems().clear().write_ipc_stream(tmp_path / log.key / poollog.PROBLEMS)
     with pytest.raises(Unavailable, match="0 of 1 problems are left"):
         next(log.errors())
 

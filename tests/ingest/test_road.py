@@ -274,7 +274,7 @@ class TestExactlyOnce:
 
     def test_a_file_that_cannot_be_read_just_now_is_tried_again(self, station: Station) -> None:
         number = station.land(GOOD)
-        path = station.road.spool.path(station.known(number).spool_key)
+        path = station.home / "spool/deliveries" / station.known(number).spool_key
         away = path.rename(path.with_suffix(".away"))
         path.mkdir()  # what cannot be read is there, as on a disk with a fault
         with pytest.raises(Unavailable):
@@ -286,19 +286,19 @@ class TestExactlyOnce:
 
     def test_a_file_that_is_gone_from_the_spool_is_our_failure_and_said_at_once(self, station: Station) -> None:
         number = station.land(GOOD)
-        station.road.spool.path(station.known(number).spool_key).unlink()
+        station.road.spool.discard(station.known(number).spool_key)
         station.road.travel(number)
         lost = station.known(number)
         assert (lost.state, lost.reason_code) == (State.FAILED, "original_missing")
 
     def test_a_log_that_cannot_be_written_just_now_is_tried_again(self, station: Station) -> None:
         number, refused = station.land(GOOD), station.land(b"", name="empty.csv")
-        station.road.logs.write_text("a file where the folder should be")
+        (station.home / "logs").write_text("a file where the folder should be")
         for each in (number, refused):
             with pytest.raises(Unavailable):
                 station.road.travel(each)
         assert (station.count("leads"), station.count("pools")) == (0, 0)
-        station.road.logs.unlink()
+        (station.home / "logs").unlink()
         for each in (number, refused):
             station.road.travel(each)
         assert station.known(number).state is State.COMPLETED

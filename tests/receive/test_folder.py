@@ -32,7 +32,7 @@ def test_a_file_that_was_there_before_the_start(
     clock.now += QUIET
     (receipt,) = folder.scan()
     ((arrival, landed),) = ledger.rows
-    assert (receipt.delivery_id, spool.path(landed.key).read_bytes()) == (1, b"rows")
+    assert (receipt.delivery_id, spool.read(landed.key)) == (1, b"rows")
     assert (arrival.source, arrival.name, arrival.folder) == ("acme", "x.csv", "")
     assert (arrival.protocol, arrival.peer, arrival.evidence) == ("folder", "local", "quiet 2 s")
     assert arrival.completeness is Completeness.ASSUMED
@@ -299,7 +299,7 @@ def test_a_new_file_under_the_name_waits_for_the_old_one(
     ledger.away = False
     quiet_scan(folder, clock)
     quiet_scan(folder, clock)
-    assert [spool.path(landed.key).read_bytes() for _, landed in ledger.rows] == [b"first", b"second"]
+    assert [spool.read(landed.key) for _, landed in ledger.rows] == [b"first", b"second"]
 
 
 @dataclass
@@ -369,7 +369,7 @@ def test_a_kill_at_any_point_neither_loses_nor_doubles(
     parts.spool.sweep(parts.ledger.known_spool_key)
     quiet_scan(make(), clock)
     ((arrival, landed),) = parts.ledger.loaded()
-    kept = parts.spool.path(landed.key)
+    kept = parts.spool._storage.path(f"deliveries/{landed.key}")
     assert (arrival.name, arrival.folder, kept.read_bytes()) == ("x.csv", "C-1", b"rows")
     assert lying(drop) == []
     parts.spool.sweep(parts.ledger.known_spool_key)

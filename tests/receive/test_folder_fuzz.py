@@ -161,10 +161,7 @@ class Senders(RuleBasedStateMachine):
         return folder, names.label(path.name), path.read_bytes()
 
     def _delivered(self) -> list[tuple[str, str, bytes]]:
-        return [
-            (arrival.folder, arrival.name, self.spool.path(landed.key).read_bytes())
-            for arrival, landed in self.ledger.loaded()
-        ]
+        return [(arrival.folder, arrival.name, self.spool.read(landed.key)) for arrival, landed in self.ledger.loaded()]
 
     @invariant()
     def each_is_loaded_once_and_whole(self) -> None:

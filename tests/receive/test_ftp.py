@@ -35,7 +35,7 @@ def test_the_226_says_what_was_kept(door: OpenDoor, ledger: MemoryLedger, spool:
     sha256 = hashlib.sha256(ROWS).hexdigest()
     assert reply == f"226 delivery 1 received: {len(ROWS)} bytes, sha256 {sha256}"
     ((arrival, landed),) = ledger.rows
-    assert spool.path(landed.key).read_bytes() == ROWS
+    assert spool.read(landed.key) == ROWS
     assert (landed.size, landed.sha256) == (len(ROWS), sha256)
     assert (arrival.source, arrival.login, arrival.peer, arrival.protocol) == ("acme", "acme", "127.0.0.1", "ftp")
     assert arrival.evidence == "tcp fin, control connection alive"
@@ -67,7 +67,7 @@ def test_ascii_mode_keeps_the_bytes(door: OpenDoor, ledger: MemoryLedger, spool:
         with ftp.transfercmd("STOR x.csv") as data:
             data.sendall(ROWS)
         ftp.voidresp()
-    assert spool.path(ledger.rows[0][1].key).read_bytes() == ROWS
+    assert spool.read(ledger.rows[0][1].key) == ROWS
 
 
 def test_a_duplicate_is_said(door: OpenDoor, tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_many_clients_at_once(door: OpenDoor, ledger: MemoryLedger, spool: Spool
         thread.start()
     for thread in threads:
         thread.join()
-    landed = {arrival.name: spool.path(kept.key).read_bytes() for arrival, kept in ledger.rows}
+    landed = {arrival.name: spool.read(kept.key) for arrival, kept in ledger.rows}
     assert landed == contents
 
 

@@ -30,7 +30,7 @@ def test_a_file_is_recorded_when_its_bytes_are_safe(landing: Landing, ledger: Me
     ledger.before = lambda: swept.append(spool.sweep(lambda _: False))
     receipt = land(landing, b"content")
     (_, landed), *_ = ledger.rows
-    assert spool.path(landed.key).read_bytes() == b"content"
+    assert spool.read(landed.key) == b"content"
     assert swept == [Swept()]
     assert receipt == Receipt(delivery_id=1, size=7, sha256=landed.sha256)
 
@@ -82,7 +82,7 @@ def test_bytes_stay_when_the_row_was_written_after_all(landing: Landing, ledger:
     with pytest.raises(Unavailable):
         land(landing, b"content")
     (_, landed), *_ = ledger.rows
-    assert spool.path(landed.key).exists()
+    assert spool.has(landed.key)
     ledger.after = lambda: None
     assert land(landing, b"content").duplicate_of == 1
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Engine
 from structlog.testing import capture_logs
 
-from ingestd.dispatch.local import LocalDispatcher
+from ingestd import dispatch
 from ingestd.errors import Rejected, Unavailable
 from ingestd.model import Arrival, Completeness, Counts, Delivery, State
 from ingestd.receive.companions import Kind
@@ -38,7 +38,7 @@ class Office:
     """A landing with a prover, a store, and a clock that the test turns."""
 
     def __init__(self, engine: Engine, folder: Path, **rules: object) -> None:
-        submit = LocalDispatcher(engine=engine).submit
+        submit = dispatch.of(engine).submit
         self.rules = ProofRules(**rules)  # type: ignore[arg-type]
         self.rings, self.late = Rings(), timedelta()
         self.ledger = Ledger(engine=engine, submit=submit)

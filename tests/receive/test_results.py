@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -19,19 +20,21 @@ def shown(folder: Path) -> list[str]:
 
 
 def test_parts_are_written_under_the_file_name(tmp_path: Path) -> None:
-    """From bytes or from a file."""
-    log = tmp_path / "log"
-    log.write_bytes(b"line,fate\n")
-    paths = publish(tmp_path / "results", "x.csv", 7, {"receipt.json": b"{}", "log.csv": log})
+    """From bytes or from pieces of them."""
+    paths = publish(tmp_path / "results", "x.csv", 7, {"receipt.json": b"{}", "log.csv": [b"line,", b"fate\n"]})
     assert [path.name for path in paths] == ["x.csv.log.csv", "x.csv.receipt.json"]
     assert (tmp_path / "results/x.csv.log.csv").read_bytes() == b"line,fate\n"
-    assert log.exists()
 
 
 def test_the_receipt_comes_last(tmp_path: Path) -> None:
     """Where it is, the others are: a part that fails leaves no receipt and nothing half."""
+
+    def broken() -> Iterator[bytes]:
+        yield b"half"
+        raise FileNotFoundError
+
     with pytest.raises(FileNotFoundError):
-        publish(tmp_path / "results", "x.csv", 7, {"receipt.json": b"{}", "rejected.csv": tmp_path / "missing"})
+        publish(tmp_path / "results", "x.csv", 7, {"receipt.json": b"{}", "rejected.csv": broken()})
     assert shown(tmp_path / "results") == []
 
 

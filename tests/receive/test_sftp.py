@@ -53,7 +53,7 @@ def test_a_closed_file_is_a_delivery(sftp: SftpClient, ledger: MemoryLedger, spo
     """Proven whole, with number and hash in the audit; and the bytes are as they were sent."""
     sftp.send("upload/x.csv", ROWS)
     ((arrival, landed),) = ledger.rows
-    assert spool.path(landed.key).read_bytes() == ROWS
+    assert spool.read(landed.key) == ROWS
     sha256 = hashlib.sha256(ROWS).hexdigest()
     assert (landed.size, landed.sha256) == (len(ROWS), sha256)
     assert (arrival.source, arrival.login, arrival.peer, arrival.protocol) == ("acme", "acme", "127.0.0.1", "sftp")
@@ -110,7 +110,7 @@ def test_many_clients_at_once(sftp_door: SftpDoor, ledger: MemoryLedger, spool: 
         thread.start()
     for thread in threads:
         thread.join()
-    assert {arrival.name: spool.path(kept.key).read_bytes() for arrival, kept in ledger.rows} == contents
+    assert {arrival.name: spool.read(kept.key) for arrival, kept in ledger.rows} == contents
 
 
 def test_a_file_in_pieces_out_of_order(sftp: SftpClient, ledger: MemoryLedger, spool: Spool) -> None:
@@ -119,7 +119,7 @@ def test_a_file_in_pieces_out_of_order(sftp: SftpClient, ledger: MemoryLedger, s
     for start in (4, 0, 8, 2):
         sftp.run(file.write(b"0123456789"[start : start + 4], start))
     sftp.run(file.close())
-    assert spool.path(ledger.rows[0][1].key).read_bytes() == b"0123456789"
+    assert spool.read(ledger.rows[0][1].key) == b"0123456789"
 
 
 def test_a_file_with_a_hole_is_refused(sftp: SftpClient, ledger: MemoryLedger, tmp_path: Path) -> None:

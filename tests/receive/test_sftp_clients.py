@@ -91,7 +91,7 @@ def test_openssh_sends_a_file(machine: Machine, ledger: MemoryLedger, spool: Spo
     assert code == 0, told
     ((arrival, landed),) = ledger.rows
     assert (arrival.name, arrival.completeness) == ("leads.csv", Completeness.PROVEN)
-    assert spool.path(landed.key).read_bytes() == ROWS
+    assert spool.read(landed.key) == ROWS
 
 
 def test_openssh_with_all_that_it_can_do(machine: Machine, ledger: MemoryLedger, tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_curl_sends_a_file(machine: Machine, ledger: MemoryLedger, spool: Spool)
     assert code == 0, told
     ((arrival, landed),) = ledger.rows
     assert (arrival.folder, arrival.name) == ("DK-FIBRE", "leads.csv")
-    assert spool.path(landed.key).read_bytes() == ROWS
+    assert spool.read(landed.key) == ROWS
 
 
 def test_curl_fetches_and_is_refused(machine: Machine, tmp_path: Path, ledger: MemoryLedger) -> None:

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Connection, Engine, create_engine, insert, select, update
 
 from ingestd.errors import Unavailable
-from ingestd.store.engine import open_engine, reading, sqlite_url, writing
+from ingestd.store.engine import CHECKPOINT_PAGES, open_engine, reading, sqlite_url, writing
 from ingestd.store.migrations import upgrade
 from ingestd.store.tables import lead_numbers, projects
 from tests.conftest import Postgres
@@ -61,6 +61,18 @@ def test_threads_that_write_at_once_all_get_their_turn(engine: Engine) -> None:
         list(pool.map(count, range(80)))
     with reading(engine) as connection:
         assert connection.scalar(select(lead_numbers.c.next)) == 80
+
+
+def test_a_bulk_commit_leaves_the_copying_to_the_next_one(tmp_path: Path) -> None:
+    engine = open_engine(sqlite_url(tmp_path))
+    database = tmp_path / "ingestd.db"
+    with writing(engine, bulk=True) as connection:
+        connection.exec_driver_sql("CREATE TABLE large (value BLOB)")
+        connection.exec_driver_sql(f"INSERT INTO large VALUES (zeroblob({CHECKPOINT_PAGES * 2 * 4096}))")
+    assert database.stat().st_size < 4096 * 10
+    with writing(engine) as connection:
+        connection.exec_driver_sql("INSERT INTO large VALUES (zeroblob(1))")
+    assert database.stat().st_size > CHECKPOINT_PAGES * 4096
 
 
 def test_a_store_whose_connections_are_all_in_use_is_away(postgres: Postgres) -> None:

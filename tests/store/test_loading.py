@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import Connection, Engine, func, inspect, select
 
 from ingestd.ingest import load
 from ingestd.store import loading, rules, tables
@@ -302,3 +302,22 @@ def test_dates_are_kept_as_the_rest_of_the_store_reads_them(connection: Connecti
     lead = tables.leads.c
     query = select(lead.id).where(lead.date_of_birth == date(1980, 4, 3), lead.scheduled_at == moment)
     assert connection.scalars(query).all() == [1]
+
+
+def test_a_large_first_load_leaves_its_indexes(organised: Engine, campaign: int, other: int) -> None:
+    before = {index["name"] for index in inspect(organised).get_indexes("leads")}
+    with rolled_back(organised) as connection:
+        insert(connection, campaign, [{}] * loading.WORTH_IT)
+        insert(connection, other, [{}] * 3, first=loading.WORTH_IT + 1)
+        assert {index["name"] for index in inspect(connection).get_indexes("leads")} == before
+        phones = pl.Series(["+4526000001", "+4526020000", "+4526020001"])
+        found = loading.existing(connection, campaign, phones, ())
+        assert found["phone"].to_list() == ["+4526000001", "+4526020000"]
+        assert connection.scalar(select(func.count()).select_from(tables.leads)) == loading.WORTH_IT + 3
+
+
+def test_a_large_first_load_that_fails_leaves_its_indexes(organised: Engine, campaign: int) -> None:
+    before = {index["name"] for index in inspect(organised).get_indexes("leads")}
+    with rolled_back(organised) as connection:
+        insert(connection, campaign, [{}] * loading.WORTH_IT)
+    assert {index["name"] for index in inspect(organised).get_indexes("leads")} == before

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Engine
 from sqlalchemy.exc import IntegrityError
 
-from ingestd.dispatch.local import LocalDispatcher
+from ingestd import dispatch
 from ingestd.ingest import load
 from ingestd.model import Arrival, Delivery, PoolState
 from ingestd.spool import Landed
@@ -21,7 +21,7 @@ MOMENT = datetime(2026, 11, 24, 3, 0, tzinfo=UTC)
 
 
 def delivery(engine: Engine, name: str = "leads.csv") -> Delivery:
-    ledger = Ledger(engine=engine, submit=LocalDispatcher(engine=engine).submit, clock=lambda: MOMENT)
+    ledger = Ledger(engine=engine, submit=dispatch.of(engine).submit, clock=lambda: MOMENT)
     arrival = Arrival(source="nordlead", login="night", peer="192.0.2.1", protocol="ftp", name=name)
     recorded = ledger.record(arrival, Landed(key=name, size=1, sha256=name))
     known = ledger.get(recorded.delivery_id)

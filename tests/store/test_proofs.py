@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import Engine
 
-from ingestd.dispatch.local import LocalDispatcher
+from ingestd import dispatch
+from ingestd.dispatch.dispatcher import Dispatcher
 from ingestd.errors import Rejected
 from ingestd.model import Arrival, Completeness, Delivery, State
 from ingestd.spool import Landed
@@ -19,17 +20,17 @@ WHY = Rejected("digest_mismatch", "x.csv has another digest", suggestion="send i
 
 
 @pytest.fixture
-def dispatcher(organised: Engine) -> LocalDispatcher:
-    return LocalDispatcher(engine=organised)
+def dispatcher(organised: Engine) -> Dispatcher:
+    return dispatch.of(organised)
 
 
 @pytest.fixture
-def ledger(organised: Engine, dispatcher: LocalDispatcher) -> Ledger:
+def ledger(organised: Engine, dispatcher: Dispatcher) -> Ledger:
     return Ledger(engine=organised, submit=dispatcher.submit)
 
 
 @pytest.fixture
-def proofs(organised: Engine, dispatcher: LocalDispatcher) -> Proofs:
+def proofs(organised: Engine, dispatcher: Dispatcher) -> Proofs:
     return Proofs(engine=organised, submit=dispatcher.submit)
 
 
@@ -52,7 +53,7 @@ def release(proofs: Proofs, delivery: Delivery, records: int | None = None) -> b
     return proofs.release(delivery, proofs.of(delivery), **proven, expected_records=records)
 
 
-def test_a_file_that_a_companion_speaks_of_waits(ledger: Ledger, proofs: Proofs, dispatcher: LocalDispatcher) -> None:
+def test_a_file_that_a_companion_speaks_of_waits(ledger: Ledger, proofs: Proofs, dispatcher: Dispatcher) -> None:
     """No job before it is released; then one, and the companion is used up."""
     say(proofs)
     assert ledger.record(ARRIVAL, landed(), heed=True).held
@@ -109,7 +110,7 @@ def test_a_refused_file_is_not_loaded(ledger: Ledger, proofs: Proofs) -> None:
     assert ledger.begin(recorded.delivery_id, max_attempts=5) is None
 
 
-def test_a_refusal_is_taken_back_by_a_proof(ledger: Ledger, proofs: Proofs, dispatcher: LocalDispatcher) -> None:
+def test_a_refusal_is_taken_back_by_a_proof(ledger: Ledger, proofs: Proofs, dispatcher: Dispatcher) -> None:
     ledger.record(ARRIVAL, landed(), hold=True)
     proofs.refuse(concerned(proofs), WHY)
     ledger.published(concerned(proofs))
@@ -140,7 +141,7 @@ def test_a_worker_that_does_not_know_the_count_starts_again(ledger: Ledger, proo
     assert again.expected_records == 12
 
 
-def test_a_loaded_file_only_learns_its_proof(ledger: Ledger, proofs: Proofs, dispatcher: LocalDispatcher) -> None:
+def test_a_loaded_file_only_learns_its_proof(ledger: Ledger, proofs: Proofs, dispatcher: Dispatcher) -> None:
     recorded = ledger.record(ARRIVAL, landed())
     in_hand = ledger.begin(recorded.delivery_id, max_attempts=5)
     assert in_hand is not None

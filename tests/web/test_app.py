@@ -75,7 +75,7 @@ def test_it_is_ready_and_says_what_it_looked_at(daemon: Daemon) -> None:
     told = answer.json()
     assert told["ready"] is True
     assert list(told["checks"]) == [
-        "database", "disk", "doors", "supervisor", "receiver", "worker-1", "web", "queue",
+        "database", "storage", "disk", "doors", "supervisor", "receiver", "worker-1", "web", "queue",
     ]  # fmt: skip
     assert told["checks"]["doors"] == {"ok": True, "told": "folder, ftp, http, sftp"}
 

@@ -33,7 +33,7 @@ def failing(seen: Observation) -> dict[str, str]:
 def test_everything_is_well() -> None:
     assert failing(WELL) == {}
     assert [check.name for check in health.checks(WELL)] == [
-        "database", "disk", "doors", "supervisor", "receiver", "worker-1", "queue",
+        "database", "storage", "disk", "doors", "supervisor", "receiver", "worker-1", "queue",
     ]  # fmt: skip
 
 

@@ -27,7 +27,9 @@ def house(tmp_path: Path) -> Iterator[House]:
 @pytest.fixture
 def observer(house: House, tmp_path: Path) -> Iterator[Observer]:
     (tmp_path / "run").mkdir()
-    made = Observer(ledger=house.ledger, dispatcher=house.dispatcher, spool=house.spool, run=tmp_path / "run")
+    made = Observer(
+        ledger=house.ledger, dispatcher=house.dispatcher, spool=house.spool, storage=house.storage, run=tmp_path / "run"
+    )
     yield made
     made.thread.shutdown()
 

@@ -124,12 +124,12 @@ def _variants(sample: bytes, simple: Dialect) -> list[Dialect]:
 def _trial(sample: bytes, dialect: Dialect, hints: DialectHints) -> Trial:
     reader = Reader(sample, dialect, max_lines=hints.max_record_lines, max_bytes=hints.max_record_bytes)
     found = header.candidates(reader, SAMPLE_RECORDS)
-    width = header.usual_width([candidate.record for candidate in found])
+    width = header.usual_width(found)
     index = header.position(found, width)
     if index is None:
         return Trial(dialect=dialect, columns=0, agreement=0.0, header_fault=False, quotes_fields=False)
     head = found[index].record
-    below = [item.record for item in found[index + 1 :] if not header.blank(item.record)]
+    below = [item.record for item in found[index + 1 :] if not item.blank]
     columns = len(head.cells) if head.fault is None else width
     good = sum(record.fault is None and len(record.cells) == columns for record in below)
     agreement = good / len(below) if below else 1.0

@@ -48,6 +48,7 @@ class Candidate:
     record: Record
     start: int
     line: int
+    blank: bool
 
 
 def candidates(reader: Reader, limit: int) -> list[Candidate]:
@@ -56,8 +57,9 @@ def candidates(reader: Reader, limit: int) -> list[Candidate]:
     at, line, filled = 0, 1, 0
     while at < len(reader.text) and filled < limit and len(found) < 10 * limit:
         record = reader.at(at, None)
-        found.append(Candidate(record=record, start=at, line=line))
-        filled += not blank(record)
+        empty = blank(record)
+        found.append(Candidate(record=record, start=at, line=line, blank=empty))
+        filled += not empty
         at, line = record.end, line + record.lines
     return found
 
@@ -67,16 +69,16 @@ def blank(record: Record) -> bool:
     return record.fault is None and not b"".join(record.cells).strip(b" \t")
 
 
-def usual_width(records: Sequence[Record]) -> int:
+def usual_width(found: Sequence[Candidate]) -> int:
     """The most frequent number of fields; the first one's among equals."""
-    counts = Counter(len(record.cells) for record in records if record.fault is None and not blank(record))
+    counts = Counter(len(each.record.cells) for each in found if each.record.fault is None and not each.blank)
     return counts.most_common(1)[0][0] if counts else 0
 
 
 def position(found: Sequence[Candidate], width: int) -> int | None:
     """Index of the header: the first record that is neither blank nor preamble."""
     for index, candidate in enumerate(found):
-        if not blank(candidate.record) and not _is_preamble(candidate.record, width):
+        if not candidate.blank and not _is_preamble(candidate.record, width):
             return index
     return None
 
@@ -91,11 +93,11 @@ def _is_preamble(record: Record, width: int) -> bool:
 def find(reader: Reader, *, swapped: bool, encoding_bad: int | None) -> Header:
     """The header of the reader's text; `encoding_bad` is the offset of the first byte that is no text."""
     found = candidates(reader, 200)
-    if all(blank(candidate.record) for candidate in found):
+    if all(candidate.blank for candidate in found):
         raise Rejected("empty_file", "The file is empty.", suggestion="Send a file with a header and records.")
-    width = usual_width([candidate.record for candidate in found])
+    width = usual_width(found)
     index = position(found, width)
-    if index is None or sum(not blank(item.record) for item in found[:index]) > MAX_PREAMBLE:
+    if index is None or sum(not item.blank for item in found[:index]) > MAX_PREAMBLE:
         message = "No line of the file's beginning looks like a header."
         raise Rejected("header_unreadable", message, suggestion=_SUGGESTION)
     chosen = found[index]

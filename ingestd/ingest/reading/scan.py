@@ -7,11 +7,13 @@ wrong in one of them reaches the next clean line.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from ingestd.ingest.parallel import in_parallel
 from ingestd.ingest.reading.records import Dialect
 from ingestd.ingest.reading.text import Positions
 
@@ -35,17 +37,15 @@ class Lines:
 
 def scan(text: bytes, start: int, dialect: Dialect, *, width: int, max_bytes: int, bad: Positions) -> Lines:
     """Looks at `text` from `start`, where a line starts; `bad` are offsets of bytes that are no text."""
-    ends: list[Positions] = []
-    suspects: list[_Flags] = []
-    at = start
-    while at < len(text):
-        stop = len(text) if len(text) - at <= CHUNK else text.find(b"\n", at + CHUNK) + 1
-        chunk_ends, suspect = _chunk(np.frombuffer(text, np.uint8, stop - at, at), dialect, width)
-        ends.append(chunk_ends + at)
-        suspects.append(suspect)
-        at = stop
-    all_ends = np.concatenate(ends) if ends else np.empty(0, np.int64)
-    suspect = np.concatenate(suspects) if suspects else np.empty(0, np.bool_)
+
+    def look(span: tuple[int, int]) -> tuple[Positions, _Flags]:
+        ends, suspect = _chunk(np.frombuffer(text, np.uint8, span[1] - span[0], span[0]), dialect, width)
+        return ends + span[0], suspect
+
+    spans = list(_spans(text, start))
+    looked = in_parallel(look, spans, worth_it=len(spans) > 1)
+    all_ends = np.concatenate([ends for ends, _ in looked]) if looked else np.empty(0, np.int64)
+    suspect = np.concatenate([flags for _, flags in looked]) if looked else np.empty(0, np.bool_)
     starts = np.concatenate(([start], all_ends[:-1])) if len(all_ends) else all_ends
     suspect |= (all_ends - starts) > max_bytes
     suspect |= marked(all_ends, bad)
@@ -53,6 +53,14 @@ def scan(text: bytes, start: int, dialect: Dialect, *, width: int, max_bytes: in
     if width == 1:
         suspect |= (all_ends - starts) <= 2  # blank lines, which polars would read as records
     return Lines(starts=starts, ends=all_ends, suspect=suspect)
+
+
+def _spans(text: bytes, start: int) -> Iterator[tuple[int, int]]:
+    """Chunks of whole lines."""
+    while start < len(text):
+        stop = len(text) if len(text) - start <= CHUNK else text.find(b"\n", start + CHUNK) + 1
+        yield start, stop
+        start = stop
 
 
 def holding(text: bytes, start: int, ends: Positions, byte: bytes) -> _Flags:

@@ -191,7 +191,7 @@ def _header(found: Grid) -> tuple[Header, int]:
 def _candidates(found: Grid) -> Iterator[Candidate]:
     for line, row in enumerate(itertools.islice(found.rows, 4 * header.MAX_PREAMBLE), start=1):
         record = Record(0, 1, [cell.encode() for cell in _padded(found, row)], None)
-        yield Candidate(record=record, start=0, line=line)
+        yield Candidate(record=record, start=0, line=line, blank=header.blank(record))
 
 
 def _line(row: Sequence[str]) -> bytes:

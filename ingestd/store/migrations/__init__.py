@@ -15,8 +15,7 @@ from ingestd.store.engine import reading, take_turn, writing
 
 def upgrade(engine: Engine) -> None:
     """Applies every missing migration in one transaction; of several processes that start at once, one does it."""
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent))
+    config = configured()
     with reading(engine) as connection:  # looking does not wait for a load that is writing
         if MigrationContext.configure(connection).get_current_revision() == _newest(config):
             return
@@ -24,6 +23,13 @@ def upgrade(engine: Engine) -> None:
         take_turn(connection, "migration")  # whoever waited finds nothing left to do
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
+
+
+def configured() -> Config:
+    """Where Alembic finds the migrations."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent))
+    return config
 
 
 def _newest(config: Config) -> str | None:

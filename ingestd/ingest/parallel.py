@@ -1,0 +1,23 @@
+"""Work on the parts of a large file by several threads: numpy and polars let others run while they count."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+S = TypeVar("S")
+T = TypeVar("T")
+
+MOST = 4
+"""threads; beyond that they wait for each other's Python"""
+
+
+def in_parallel(work: Callable[[S], T], parts: Sequence[S], *, worth_it: bool) -> list[T]:
+    """What `work` makes of each part, in the order of the parts; one after the other when threads are not worth it."""
+    threads = min(MOST, len(os.sched_getaffinity(0)), len(parts))
+    if not worth_it or threads < 2:
+        return [work(part) for part in parts]
+    with ThreadPoolExecutor(threads, "parts") as pool:
+        return list(pool.map(work, parts))

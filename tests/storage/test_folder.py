@@ -1,0 +1,74 @@
+"""A folder as a storage: of a home, and on a share that may be away."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ingestd.errors import Unavailable
+from ingestd.storage import Folder
+
+HASH = "0" * 64
+
+
+@pytest.fixture
+def share(tmp_path: Path) -> Folder:
+    (tmp_path / "share").mkdir()
+    mounted = Folder(tmp_path / "share", mount=tmp_path / "share")
+    assert mounted.claim("a-store") == "a-store"
+    return mounted
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "file"
+    path.write_bytes(b"rows")
+    return path
+
+
+def test_the_first_name_of_a_share_is_the_one(share: Folder) -> None:
+    assert share.claim("another-store") == "a-store"
+    assert share.below("spool").name() == "a-store"
+    assert [path.name for path in share.root.iterdir()] == ["store-id"]
+
+
+def test_a_file_is_moved_to_another_file_system_as_a_whole(share: Folder, file: Path) -> None:
+    """As to a share: /dev/shm is another file system than the temporary folder."""
+    memory = Path("/dev/shm") / f"ingestd-{file.parent.name}"
+    memory.write_bytes(b"from memory")
+    assert memory.stat().st_dev != file.stat().st_dev
+    share.keep(memory, "deliveries/x", sha256=HASH)
+    assert not memory.exists()
+    assert share.read("deliveries/x") == b"from memory"
+    assert [each.key for each in share.found("deliveries")] == ["deliveries/x"]
+
+
+def test_nothing_is_kept_nor_missing_where_no_share_is_mounted(share: Folder, file: Path) -> None:
+    share.keep(file, "x", sha256=HASH)
+    with pytest.raises(FileNotFoundError):
+        share.read("y")
+    share.root.rename(share.root.with_name("away"))
+    share.root.mkdir()
+    file.write_bytes(b"more")
+    for use in (lambda: share.keep(file, "y", sha256=HASH), lambda: share.read("x"), lambda: share.has("x"),
+                lambda: list(share.pieces("x")), lambda: list(share.found("deliveries"))):  # fmt: skip
+        with pytest.raises(Unavailable, match="the share is not mounted"):
+            use()
+    with pytest.raises(Unavailable, match="not mounted"), share.new("7/1") as folder:
+        folder.write("x", b"")
+    assert list(share.root.iterdir()) == []
+    assert file.exists()
+
+
+@pytest.mark.parametrize("key", ["../x", "a/../../x", "/x", "a//b", "", ".", "a/.hidden"])
+def test_no_key_leads_out_of_the_folder(share: Folder, file: Path, key: str) -> None:
+    for use in (share.has, share.read, share.discard, share.below, share.path, share.source,
+                lambda key: list(share.pieces(key)), lambda key: share.keep(file, key, sha256=HASH)):  # fmt: skip
+        with pytest.raises(ValueError, match="not a key"):
+            use(key)
+
+
+def test_a_check_leaves_nothing(share: Folder) -> None:
+    share.check()
+    assert [path.name for path in share.root.iterdir()] == ["store-id"]
