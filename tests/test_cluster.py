@@ -26,7 +26,6 @@ import pytest
 from sqlalchemy import Engine, func, select
 
 from ingestd.accounts import Argon2Cost, hash_password
-from ingestd.dispatch.local import LocalDispatcher
 from ingestd.model import Delivery, State
 from ingestd.node import Standing
 from ingestd.store import tables
@@ -35,6 +34,7 @@ from ingestd.store.ledger import Ledger
 from ingestd.store.nodes import Nodes
 from tests.conftest import Postgres
 from tests.running import Daemon, until
+from tests.s3 import S3
 
 FILES, ROWS = 500, 10
 SOURCES = tuple(f"partner-{number}" for number in range(1, 5))
@@ -56,21 +56,6 @@ password_hash = "{hash}"
 """
 
 
-def shared_files(folder: Path, homes: list[Path]) -> dict[str, str]:
-    """Where every node keeps received files and logs; the environment that says so."""
-    for name in ("spool", "logs"):
-        (folder / name).mkdir(parents=True)
-        for home in homes:
-            home.mkdir(parents=True, exist_ok=True)
-            (home / name).symlink_to(folder / name)
-    return {"INGESTD_STORAGE__URL": folder.as_uri()}
-
-
-def give_back(engine: Engine) -> None:
-    """What a dispatcher of one machine does when it starts, for workers that are gone."""
-    LocalDispatcher(engine=engine).release()
-
-
 def file_of(number: int) -> tuple[str, str, bytes]:
     """Its source, name and content. The campaign keeps duplicates, so a file that is loaded twice shows."""
     phones = (f"+4526{number * ROWS + row:06}" for row in range(ROWS))
@@ -88,9 +73,8 @@ class Cluster:
     lost: list[Daemon] = field(default_factory=list)
 
     @classmethod
-    def started(cls, folder: Path, url: str, stack: ExitStack) -> Self:
+    def started(cls, folder: Path, url: str, shared: dict[str, str], stack: ExitStack) -> Self:
         names = ("receiver-1", "receiver-2", "worker-1", "worker-2", "worker-3")
-        shared = shared_files(folder / "shared", [folder / name / "home" for name in names])
         nodes = [cls._node(folder / name, name, {**shared, "INGESTD_STORE__URL": url}) for name in names]
         for node in nodes:
             stack.callback(node.stop)
@@ -183,9 +167,10 @@ class Partner:
 
 
 @pytest.fixture
-def cluster(tmp_path: Path, postgres: Postgres) -> Iterator[Cluster]:
+def cluster(tmp_path: Path, postgres: Postgres, s3: S3) -> Iterator[Cluster]:
     with ExitStack() as stack:
-        yield Cluster.started(tmp_path, postgres.new_database(), stack)
+        shared = s3.environment(s3.new_bucket(), timeout_seconds=30)
+        yield Cluster.started(tmp_path, postgres.new_database(), shared, stack)
 
 
 def test_what_was_accepted_is_loaded_once_though_a_receiver_and_a_worker_are_lost(cluster: Cluster) -> None:
@@ -195,7 +180,6 @@ def test_what_was_accepted_is_loaded_once_though_a_receiver_and_a_worker_are_los
         until(lambda: len(cluster.numbers(*State)) > FILES // 3, "a third of the files")
         cluster.lose(cluster.receivers[0])
         in_hand = lose_a_worker_at_work(cluster)
-        give_back(cluster.engine)
         until(lambda: not in_hand & unended(cluster), "what the lost worker had in hand", seconds=TAKEOVER_SECONDS)
         for partner in running:
             partner.result()
