@@ -77,7 +77,7 @@ class Cluster:
         names = ("receiver-1", "receiver-2", "worker-1", "worker-2", "worker-3")
         nodes = [cls._node(folder / name, name, {**shared, "INGESTD_STORE__URL": url}) for name in names]
         for node in nodes:
-            stack.callback(node.stop)
+            stack.callback(ended, node)
             node.launch()
         for node in nodes:
             until(node.endpoints.exists, f"{node.home} to be ready", seconds=BUSY_SECONDS)
@@ -125,6 +125,12 @@ class Cluster:
     def count(self, *what: Any) -> tuple[int, ...]:
         with reading(self.engine) as connection:
             return tuple(connection.execute(select(*what)).one())
+
+
+def ended(node: Daemon) -> None:
+    """Without a farewell: how a daemon stops is told by tests/test_daemon.py, and takes seconds."""
+    if node.process is not None:
+        node.kill()
 
 
 @dataclass(kw_only=True)
