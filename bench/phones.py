@@ -16,11 +16,15 @@ import phonenumbers
 import polars as pl
 from phonenumbers import NumberParseException, PhoneMetadata, PhoneNumberFormat, PhoneNumberType, ValidationResult
 
+from bench.results import Result
 from ingestd.ingest import phones
 from ingestd.ingest.phones import plain
 
 Answer = tuple[str | None, str | None, str | None]
 """e164, reason, extension"""
+
+GOAL = 50
+"""times the speed of phonenumbers"""
 
 _BATCH = 100_000  # numbers compared at once
 _SEPARATORS = [" ", "-", ".", "/", " / ", "(", ")", "  ", "\u00a0", "\u2013", "\u2011", "\u00ad", "\u3000", "[", "]"]
@@ -303,28 +307,38 @@ def _peer_seconds(sample: pl.DataFrame) -> float:
     return time.perf_counter() - started
 
 
-def speed(count: int) -> None:
+def speed(count: int) -> list[Result]:
     """Prints the table: the same numbers through both, in the same run."""
+    results = []
     print("data                     numbers  first s  best s  phonenumbers s  ratio  left to it  distinct")
     for name, sample in (("clean DK/DE/SE", clean(count, 1)), ("the same, 5 % garbage", dirty(count, 1))):
         first, best, peer = _seconds(sample, 1), _seconds(sample), _peer_seconds(sample)
         left, distinct = slow_share(sample["number"], sample["region"])
         times = f"{name:<22}{count:>10}{first:>9.3f}{best:>8.3f}{peer:>16.2f}{peer / best:>7.0f}"
         print(f"{times}{left / count:>12.2%}{distinct:>10}", flush=True)
+        results.append(
+            Result(
+                what=f"phones, {name}",
+                goal=f">= {GOAL} x phonenumbers",
+                measured=f"{count / best / 1e6:.2f} M/s to {count / peer / 1e6:.3f} M/s",
+                ratio=f"{peer / best:.0f} x",
+                met=peer / best >= GOAL,
+            )
+        )
+    return results
 
 
-def run() -> int:
-    """The command; returns its exit code."""
+def main(arguments: list[str]) -> list[Result]:
+    """The command; ends the program with 1 when numbers were to be compared and some differ."""
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--agree", type=int, metavar="COUNT", help="compare so many numbers instead of timing")
     options.add_argument("--count", type=int, default=262_000, help="numbers to time")
     options.add_argument("--seed", type=int, default=1)
-    chosen = options.parse_args()
+    chosen = options.parse_args(arguments)
     if chosen.agree:
-        return int(agree(chosen.agree, chosen.seed) > 0)
-    speed(chosen.count)
-    return 0
+        sys.exit(int(agree(chosen.agree, chosen.seed) > 0))
+    return speed(chosen.count)
 
 
 if __name__ == "__main__":
-    sys.exit(run())
+    main(sys.argv[1:])
