@@ -214,7 +214,8 @@ def agree(count: int, seed: int) -> int:
     plain.WORTHWHILE = 1
     different, done, unsure = 0, 0, 0
     while done < count:
-        sample = generate(min(_BATCH, count - done), seed + done)
+        make = generate if done // _BATCH % 2 == 0 else real_shaped
+        sample = make(min(_BATCH, count - done), seed + done)
         found = pl.concat([differences(sample, few) for few in (0, _BATCH + 1)])
         different += found.height
         done += sample.height
@@ -271,6 +272,43 @@ def dirty(count: int, seed: int, share: float = 0.05) -> pl.DataFrame:
         for number, region in clean(count, seed).iter_rows()
     ]
     return pl.DataFrame(lines, schema={"number": pl.String, "region": pl.String}, orient="row")
+
+
+def real_shaped(count: int, seed: int, share: float = 0.1) -> pl.DataFrame:
+    """`number, region`: numbers of every region as people type them, in turn, `share` of them garbage.
+
+    Each is an example of libphonenumber with other last digits, so most are valid and some just miss it.
+    """
+    dice, numbers, regions = random.Random(seed), [], []
+    known = _examples_by_region()
+    for place in range(count):
+        region, choice = known[place % len(known)]
+        example = dice.choice(choice)
+        text = _typed(_other_tail(example, dice), dice)
+        numbers.append(_garbage(text, dice) if dice.random() < share else text)
+        regions.append(region)
+    made = pl.DataFrame({"number": numbers, "region": regions}, schema={"number": pl.String, "region": pl.String})
+    return made.sort("region", maintain_order=True)  # as in `generate`
+
+
+@cache
+def _examples_by_region() -> list[tuple[str | None, list[phonenumbers.PhoneNumber]]]:
+    """Every region with an example of each type that it has, and None with those of no country's codes."""
+    kinds = list(PhoneNumberType.values())
+    codes = sorted(phonenumbers.COUNTRY_CODES_FOR_NON_GEO_REGIONS)
+    made = {None: [phonenumbers.example_number_for_non_geo_entity(code) for code in codes]} | {
+        region: [phonenumbers.example_number_for_type(region, kind) for kind in kinds] for region in _regions()
+    }
+    return [(region, [each for each in numbers if each is not None]) for region, numbers in made.items()]
+
+
+def _other_tail(example: phonenumbers.PhoneNumber, dice: random.Random) -> phonenumbers.PhoneNumber:
+    """The number with up to five other last digits."""
+    size = dice.randrange(6)
+    made = phonenumbers.PhoneNumber()
+    made.merge_from(example)
+    made.national_number = example.national_number // 10**size * 10**size + dice.randrange(10**size)
+    return made
 
 
 def _garbage(number: str, dice: random.Random) -> str | None:
