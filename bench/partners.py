@@ -211,13 +211,14 @@ class FolderPartner:
     def send(self, name: str, data: bytes) -> bool:
         """Written elsewhere and moved in. Whether a companion refuses it, is told in `rejected/` and not here.
 
-        A companion stays where it is until its file comes.
+        A companion stays where it is until its file comes; one that does not fit is given a minute to change. Nobody
+        waits here for a file with a companion: the end of the soak does.
         """
         self._base.mkdir(parents=True, exist_ok=True)
         self._writing.mkdir(exist_ok=True)
         (self._writing / name).write_bytes(data)
         (self._writing / name).rename(self._base / name)
-        if not name.endswith(COMPANION):
+        if not name.endswith(COMPANION) and not (self._base / f"{name}{COMPANION}").exists():
             until(lambda: not (self._base / name).exists(), f"{name} to be taken", seconds=PATIENCE_SECONDS)
         return True
 

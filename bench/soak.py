@@ -25,7 +25,7 @@ from pathlib import Path
 from sqlalchemy.exc import SQLAlchemyError
 
 from bench import machine
-from bench.partners import Door, FolderPartner, FtpPartner, Partner, Sent, SftpPartner
+from bench.partners import Door, FolderPartner, FtpPartner, Kind, Partner, Sent, SftpPartner
 from bench.reconciliation import mismatches
 from bench.road import postgres_server
 from bench.watching import Trend, Watcher
@@ -47,10 +47,12 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--postgres", action="store_true", help="on a private PostgreSQL server, which is killed too")
     parser.add_argument("--seed", type=int, default=1, help="of the files, and of what is killed when")
+    parser.add_argument("--keep", type=Path, help="a new folder to run in, which stays; else a temporary one")
     options = parser.parse_args(arguments)
     print(f"{machine.described()}; {options.minutes:g} minutes, seed {options.seed}", flush=True)
-    with tempfile.TemporaryDirectory(prefix="ingestd-soak-") as made, ExitStack() as stack:
-        folder = Path(made)
+    with ExitStack() as stack:
+        folder = options.keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ingestd-soak-")))
+        folder.mkdir(exist_ok=True)
         folder.chmod(0o755)
         server = stack.enter_context(postgres_server(folder, fsync=True)) if options.postgres else None
         url = server.new_database() if server else ""
@@ -91,10 +93,19 @@ class Soak:
         found += [f"{trend.role} grows: {_line(trend)}" for trend in trends if trend.grows]
         for trend in trends:
             print(_line(trend))
+        self._keep(sent)
         for problem in found[:50]:
             print(f"MISMATCH  {problem}")
         print(f"{len(found)} mismatches" if found else "every byte and every row is accounted for; nothing grows")
         return 1 if found else 0
+
+    def _keep(self, sent: list[Sent]) -> None:
+        """What was sent and what the ledger has, beside the daemon's log, for whoever looks for a mismatch."""
+        folder = self.daemon.home.parent
+        told = [f"{file.name} {file.door} {file.kind} sent {file.times} attempts {file.attempts}" for file in sent]
+        (folder / "sent.txt").write_text("\n".join(told))
+        deliveries = self.house.ledger.latest(limit=10_000_000)
+        (folder / "ledger.txt").write_text("\n".join(str(each) for each in deliveries))
 
     def _rough(self, seconds: float) -> None:
         for moment in self._moments(seconds):
@@ -154,15 +165,20 @@ class Soak:
             partner.join()
             if partner.failed is not None:
                 raise partner.failed
-        until(self._done, "every delivery to end and to be handed back", seconds=END_SECONDS)
+        sent = [file for partner in self.partners for file in partner.sent]
+        names = {file.name for file in sent if file.kind is not Kind.CUT}
+        until(lambda: self._done(names), "every delivery to end and to be handed back", seconds=END_SECONDS)
         code = self.daemon.stop()
         assert code == 0, f"the daemon ended with {code}"
         self.house.spool.sweep(self.house.ledger.known_spool_key)
-        return [file for partner in self.partners for file in partner.sent]
+        return sent
 
-    def _done(self) -> bool:
-        queue = self.house.dispatcher.health()
-        return not queue["ready"] and not queue["running"] and not self.house.ledger.unpublished(limit=1)
+    def _done(self, names: set[str]) -> bool:
+        """A file of the drop folder is moved away before it is in the ledger, so every name is looked for."""
+        time.sleep(0.5)  # looking takes from the workers
+        deliveries = self.house.ledger.latest(limit=10_000_000)
+        ended = all(each.state.final and each.published_at is not None for each in deliveries)
+        return ended and names <= {each.name for each in deliveries} and not self.house.dispatcher.health()["running"]
 
     def _told(self, sent: list[Sent]) -> None:
         kinds, doors = Counter(str(file.kind) for file in sent), Counter(file.door for file in sent)
