@@ -188,8 +188,8 @@ class WorkerSettings(Frozen):
         1,
         ge=1,
         le=64,
-        description="loading processes, which share the processors; with several a large file holds up no small ones, "
-        "and each takes up to 500 MB for a file of 35 MB",
+        description="loading processes, which share the processors; with several a large file holds up no small ones "
+        "of other sources (those of one are loaded in order), and each takes up to 500 MB for a file of 35 MB",
     )
     max_attempts: int = Field(5, ge=1, description="attempts before a delivery becomes a dead letter")
     retry_seconds: float = Field(2.0, ge=0, description="first pause before another attempt; it doubles each time")
