@@ -80,7 +80,7 @@ class StorageSettings(Frozen):
     region: str = Field("", description="region of an S3 bucket; empty: `AWS_REGION`, or us-east-1")
     allow_http: bool = Field(False, description="let the endpoint be `http://`: files and signatures go in the clear")
     timeout_seconds: float = Field(
-        30.0, ge=1, le=300, description="within which a file is put or read; else it is refused, and tried again later"
+        30.0, ge=1, le=80, description="within which a file is put or read; else it is refused, and tried again later"
     )
     connect_seconds: float = Field(5.0, gt=0, description="seconds for one connection to be made")
     retries: int = Field(3, ge=0, description="further tries of one request, within `timeout_seconds`")
