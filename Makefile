@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench setup lock clean
+.PHONY: demo test lint bench soak setup lock clean
 
 setup: $(VENV)/.ready
 
@@ -28,6 +28,11 @@ lint: setup
 
 bench: setup
 	$(BIN)/python -m bench
+
+# Half an hour of load and kills; `MINUTES=5` or `SOAK=--postgres` for another one.
+MINUTES ?= 30
+soak: setup
+	$(BIN)/python -m bench.soak --minutes $(MINUTES) $(SOAK)
 
 # Exact versions with hashes for every platform and Python from 3.11 on, without the address of an index.
 lock:

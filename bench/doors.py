@@ -6,12 +6,14 @@ import argparse
 import sys
 
 from bench import clients, machine, sessions, smallfiles, uploads
+from bench.results import Result
 
 PARTS = ("uploads", "sessions", "files")
 
 
-def main(arguments: list[str]) -> None:
-    """Measures and prints the tables."""
+def main(arguments: list[str]) -> list[Result]:
+    """Measures and prints the tables; returns what DESIGN.md has goals for."""
+    results: list[Result] = []
     parser = argparse.ArgumentParser(prog="python -m bench.doors", description=__doc__)
     parser.add_argument("--only", choices=PARTS)
     parser.add_argument("--rounds", type=int, default=3, help="of uploads and sessions")
@@ -22,11 +24,12 @@ def main(arguments: list[str]) -> None:
     clients.raise_descriptor_limit()
     print(f"\n{machine.described()}")
     if options.only in (None, "uploads"):
-        uploads.measure(options.clients, options.rounds)
+        results += uploads.measure(options.clients, options.rounds)
     if options.only in (None, "sessions"):
-        sessions.measure(options.rounds)
+        results += sessions.measure(options.rounds)
     if options.only in (None, "files"):
-        smallfiles.measure([1, 3, 4, 8], options.workers, postgres=not options.sqlite)
+        results += smallfiles.measure([1, 3, 4, 8], options.workers, postgres=not options.sqlite)
+    return results
 
 
 def _numbers(text: str) -> list[int]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from sqlalchemy import func, select
 
 from bench import clients
+from bench.results import Result
 from bench.road import postgres_server
 from bench.servers import LOGIN, PASSWORD, Place
 from ingestd import samples
@@ -49,7 +50,7 @@ class Through:
     """loading processes"""
 
 
-def measure(crowds: list[int], workers: list[int], *, postgres: bool) -> None:
+def measure(crowds: list[int], workers: list[int], *, postgres: bool) -> list[Result]:
     """Prints the table, by so many clients and loading processes. A thousand files are sample enough: a row is a run.
 
     Without `workers` there are as many as an example of the configuration has.
@@ -57,6 +58,7 @@ def measure(crowds: list[int], workers: list[int], *, postgres: bool) -> None:
     every = {f"small-{number:04}.csv": samples.clean(ROWS, start=number * ROWS) for number in range(FILES)}
     print(f"\n{FILES:,} files ({ALONE} of one client) of {ROWS} rows by FTP to active pools.")
     print("Waits are from `received` to `ended` in the ledger; in brackets from the client's own 226.\n")
+    results = []
     heads = f"{'':<11} {'workers':>7} {'clients':>7} {'to 226':>12} {'to Active':>14}"
     print(heads + f" {'p50':>8} {'p95':>8} {'p99':>8}")
     with tempfile.TemporaryDirectory(prefix="ingestd-bench-") as made, ExitStack() as stack:
@@ -69,8 +71,23 @@ def measure(crowds: list[int], workers: list[int], *, postgres: bool) -> None:
                 url = "" if server is None or name == "SQLite" else server.new_database()
                 home = folder / f"{name}-{crowd}-{count}"
                 environment = {"INGESTD_STORE__URL": url, "INGESTD_WORKER__PROCESSES": str(count or "")}
-                _show(name, crowd, _run(home, files, crowd, environment))
+                run = _run(home, files, crowd, environment)
+                _show(name, crowd, run)
                 shutil.rmtree(home)
+                if crowd > 1:  # one client alone is not the goal
+                    results.append(_result(name, crowd, run))
+    return results
+
+
+def _result(name: str, crowd: int, run: Through) -> Result:
+    rate, late = len(run.ledger) / run.active, _share(run.ledger, 95)
+    return Result(
+        what=f"{FILES:,} files of {ROWS} rows, {name}, {crowd} clients",
+        goal=f">= {GOAL_RATE} files/s to Active, p95 <= {GOAL_SECONDS:.0f} s",
+        measured=f"{rate:.0f} files/s, p95 {late:.2f} s",
+        ratio=f"{rate / GOAL_RATE:.2f} x",
+        met=rate >= GOAL_RATE and late <= GOAL_SECONDS,
+    )
 
 
 def _show(name: str, crowd: int, run: Through) -> None:

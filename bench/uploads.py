@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench import clients, servers
+from bench.results import Result
 from bench.servers import Receiver, Server, Vsftpd
 
 SIZE = 35 * 1024 * 1024 - 4096
@@ -39,8 +40,8 @@ class Rates:
         return count * SIZE / statistics.median(self.seconds) / 1e6
 
 
-def measure(crowds: list[int], rounds: int) -> None:
-    """Prints the table."""
+def measure(crowds: list[int], rounds: int) -> list[Result]:
+    """Prints the table; returns the plain uploads."""
     print(
         f"\nUploads of {SIZE / 2**20:.1f} MiB a client, in turns; the median of {rounds} rounds, of {MANY} clients one."
     )
@@ -56,15 +57,17 @@ def measure(crowds: list[int], rounds: int) -> None:
         stack.callback(ours.stop)
         stack.callback(theirs.stop)
         print(f"{'':<8} {'clients':>7} {'ingestd':>12} {'vsftpd':>12} {'ratio':>8}   ingestd's processor a file")
-        _rows("FTP", (ours, theirs), file, crowds, rounds)
+        plain = _rows("FTP", (ours, theirs), file, crowds, rounds)
         _rows("FTP+ALLO", (ours, theirs), file, crowds, rounds)
         if clients.offers_tls(ours.place):
             _rows("FTPS", (ours, theirs), file, crowds, rounds)
         else:
             print("FTPS     this receiver does not offer TLS")
+    return plain
 
 
-def _rows(name: str, pair: tuple[Receiver, Vsftpd], file: Path, crowds: list[int], rounds: int) -> None:
+def _rows(name: str, pair: tuple[Receiver, Vsftpd], file: Path, crowds: list[int], rounds: int) -> list[Result]:
+    results = []
     for count in crowds:
         rates = Rates(), Rates()
         for number in range((rounds if count < MANY else 1) + 1):
@@ -74,6 +77,16 @@ def _rows(name: str, pair: tuple[Receiver, Vsftpd], file: Path, crowds: list[int
         mine, bare = (rate.megabytes(count) for rate in rates)
         spent = f"{statistics.median(rates[0].processor) / count * 1000:6.0f} ms"  # vsftpd's processes come and go
         print(f"{name:<8} {count:>7} {mine:>7.0f} MB/s {bare:>7.0f} MB/s {mine / bare:>6.2f} x  {spent}", flush=True)
+        results.append(
+            Result(
+                what=f"{name} upload, {count} at once",
+                goal=">= vsftpd, which neither hashes nor fsyncs",
+                measured=f"{mine:.0f} MB/s to {bare:.0f} MB/s",
+                ratio=f"{mine / bare:.2f} x",
+                met=mine >= bare,
+            )
+        )
+    return results
 
 
 def _round(server: Receiver | Vsftpd, file: Path, names: list[str], rate: Rates | None, *, way: str) -> None:

@@ -264,6 +264,42 @@ def status(config: Config = CONFIG, home: Home = HOME, as_json: AsJson = False) 
         printing.print_table(overview.table(seen))
 
 
+@app.command()
+def backup(
+    target: Annotated[Path, typer.Argument(help="The folder to make; it must not be there.", metavar="TARGET")],
+    config: Config = CONFIG,
+    home: Home = HOME,
+    as_json: AsJson = False,
+) -> None:
+    """Makes the folder TARGET of the store and of every file that it names, while the daemon runs or not."""
+    from ingestd import backup as backups
+
+    estate = backups.Estate.of(config, home)
+    with printing.progress() as progress:
+        made = backups.take(estate, target, progress)
+    printing.backed_up(made, f"{target}", as_json=as_json)
+    if not estate.keeps_files:
+        typer.echo("  received files and logs are not in it: they stay in the storage", err=True)
+    raise typer.Exit(WITH_REJECTS if made.faults else OK)
+
+
+@app.command()
+def restore(
+    source_folder: Annotated[Path, typer.Argument(help="A folder that `backup` made.", metavar="SOURCE")],
+    replace: Annotated[bool, typer.Option("--replace", help="Put aside what is there, instead of refusing.")] = False,
+    config: Config = CONFIG,
+    home: Home = HOME,
+    as_json: AsJson = False,
+) -> None:
+    """Makes home and store from a backup; both must be empty."""
+    from ingestd import restore as restoring
+    from ingestd.backup import Estate
+
+    with printing.progress() as progress:
+        told = restoring.put_back(Estate.of(config, home), source_folder, progress, replace=replace)
+    printing.backed_up(told, f"{source_folder}, restored to {home}", as_json=as_json)
+
+
 @org.command(name="import")
 def org_import(config: Config = CONFIG, home: Home = HOME, as_json: AsJson = False) -> None:
     """Applies organisation, sources and statuses of the configuration to the store; twice changes nothing."""

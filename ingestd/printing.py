@@ -14,6 +14,7 @@ import typer
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from ingestd.manifest import Manifest
     from ingestd.model import Delivery
     from ingestd.roster import RoleState, Roster
 
@@ -58,6 +59,21 @@ def progress() -> Iterator[Progress]:
     # Where nobody watches, a bar that comes and goes would leave an empty line.
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         yield progress
+
+
+def backed_up(made: Manifest, what: str, *, as_json: bool) -> None:
+    """What is in a backup, for people or for programs; faults go to stderr as well."""
+    from dataclasses import asdict
+
+    if as_json:
+        print_json(asdict(made))
+    else:
+        store, tables = made.store, made.store.tables
+        rows = f"{tables.get('deliveries', 0):,} deliveries, {tables.get('leads', 0):,} leads"
+        typer.echo(f"{what}: {made.files:,} files, {made.size:,} bytes, as of {made.taken_at:%Y-%m-%d %H:%M:%S} UTC")
+        typer.echo(f"  {store.kind}: {rows}")
+    for fault in made.faults:
+        typer.echo(f"  {fault}", err=True)
 
 
 def roles(known: Roster | None) -> list[dict[str, Any]]:

@@ -295,29 +295,29 @@ class Spool:
 
     def keep(self, path: Path, key: str, sha256: str) -> None:
         """Have the storage keep a temporary file; it may be gone afterwards. Raises OSError and Unavailable."""
-        self._storage.keep(path, _place(key), sha256=sha256)
+        self._storage.keep(path, place(key), sha256=sha256)
 
     def read(self, key: str, sha256: str = "") -> bytes:
         """The bytes of a key; raises FileNotFoundError, OSError and Unavailable.
 
         With a hash, what comes over a network is held against it; raises Unavailable when it is something else.
         """
-        content = self._storage.read(_place(key))
+        content = self._storage.read(place(key))
         if sha256 and self._storage.shared and hashlib.sha256(content).hexdigest() != sha256:
             raise Unavailable(f"{self._storage} has other bytes for {key} than were received")
         return content
 
     def pieces(self, key: str) -> Iterator[bytes]:
         """The same in pieces, without a check."""
-        return self._storage.pieces(_place(key))
+        return self._storage.pieces(place(key))
 
     def has(self, key: str) -> bool:
         """True when the bytes of a key are there; raises Unavailable."""
-        return self._storage.has(_place(key))
+        return self._storage.has(place(key))
 
     def discard(self, key: str) -> None:
         """Remove the bytes of a key, if they are there."""
-        self._storage.discard(_place(key))
+        self._storage.discard(place(key))
 
     def sweep(self, known: Callable[[str], bool]) -> Swept:
         """Remove temporary files that crashes left, and put files of the home aside that no delivery names."""
@@ -347,14 +347,14 @@ class Spool:
     def put_aside(self, key: str, known: Callable[[str], bool]) -> str:
         """Move a file that no delivery names to `orphans/`; returns where it is, or nothing when it was left."""
         target = f"{_ORPHANS}/{key.replace('/', '-')}"
-        moved = self._storage.put_aside(_place(key), target, lambda: not known(key))
+        moved = self._storage.put_aside(place(key), target, lambda: not known(key))
         if moved:
             log.warning("spool_orphan", key=key, moved_to=moved)
         return moved
 
 
-def _place(key: str) -> str:
-    """Only keys that a spool makes are taken, so none leads outside."""
+def place(key: str) -> str:
+    """Where the bytes of a key are in their storage; only keys that a spool makes are taken, so none leads outside."""
     if not _KEY.fullmatch(key):
         raise ValueError(f"not a key of the spool: {key!r}")
     return f"{_DELIVERIES}/{key}"

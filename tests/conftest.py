@@ -33,8 +33,9 @@ settings.load_profile("ingestd")
 class Postgres:
     """A private PostgreSQL server in a temporary folder, gone with the test run."""
 
-    def __init__(self, binaries: Path, folder: Path) -> None:
-        self.binaries, self.folder = binaries, folder
+    def __init__(self, binaries: Path, folder: Path, *, fsync: bool = False) -> None:
+        """Tests do without fsync, which takes most of their time and shows nothing while the machine stays up."""
+        self.binaries, self.folder, self.fsync = binaries, folder, fsync
         # PostgreSQL refuses to run as root; Debian's package brings a user for it.
         self.user = "postgres" if os.geteuid() == 0 else None
         self.port = _free_port()
@@ -45,15 +46,17 @@ class Postgres:
             shutil.chown(self.folder, self.user)
         data = self.folder / "data"
         self._run("initdb", "-D", str(data), "-A", "trust", "-U", "ingestd", "-E", "UTF8", "--locale=C.UTF-8", "-N")
-        self.up()
+        self.resume()
 
-    def up(self) -> None:
-        """Starts the server on what it has, also after `stop`."""
-        data = self.folder / "data"
-        options = f"-p {self.port} -c listen_addresses=127.0.0.1 -k {self.folder} -c fsync=off -c max_connections=100"
-        self._run("pg_ctl", "-D", str(data), "-w", "-l", str(self.folder / "log"), "-o", options, "start")
+    def resume(self) -> None:
+        """Starts it on the data it has."""
+        its = f"-p {self.port} -c listen_addresses=127.0.0.1 -k {self.folder} -c max_connections=100"
+        options = f"{its} -c fsync={'on' if self.fsync else 'off'}"
+        log = str(self.folder / "log")
+        self._run("pg_ctl", "-D", str(self.folder / "data"), "-w", "-l", log, "-o", options, "start")
 
     def stop(self) -> None:
+        """At once, as if it had crashed."""
         self._run("pg_ctl", "-D", str(self.folder / "data"), "-m", "immediate", "stop")
 
     def new_database(self, template: str = "template1") -> str:

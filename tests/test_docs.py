@@ -24,7 +24,10 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PACKAGE = ROOT / "ingestd"
 
-FOR_OPERATORS = {"loaded_since", "no_log", "not_retryable", "phone_column_missing", "name_unusable", "no_original"}
+FOR_OPERATORS = {
+    *("loaded_since", "no_log", "not_retryable", "phone_column_missing", "name_unusable", "no_original"),
+    *("store_missing", "backup_exists", "backup_broken", "backup_foreign", "home_not_empty", "store_not_empty"),
+}
 """Codes that only whoever runs a command sees; they are in docs/operators.md."""
 
 

@@ -80,7 +80,7 @@ class StorageSettings(Frozen):
     region: str = Field("", description="region of an S3 bucket; empty: `AWS_REGION`, or us-east-1")
     allow_http: bool = Field(False, description="let the endpoint be `http://`: files and signatures go in the clear")
     timeout_seconds: float = Field(
-        30.0, ge=1, le=300, description="within which a file is put or read; else it is refused, and tried again later"
+        30.0, ge=1, le=80, description="within which a file is put or read; else it is refused, and tried again later"
     )
     connect_seconds: float = Field(5.0, gt=0, description="seconds for one connection to be made")
     retries: int = Field(3, ge=0, description="further tries of one request, within `timeout_seconds`")
@@ -188,8 +188,8 @@ class WorkerSettings(Frozen):
         1,
         ge=1,
         le=64,
-        description="loading processes, which share the processors; with several a large file holds up no small ones, "
-        "and each takes up to 500 MB for a file of 35 MB",
+        description="loading processes, which share the processors; with several a large file holds up no small ones "
+        "of other sources (those of one are loaded in order), and each takes up to 500 MB for a file of 35 MB",
     )
     max_attempts: int = Field(5, ge=1, description="attempts before a delivery becomes a dead letter")
     retry_seconds: float = Field(2.0, ge=0, description="first pause before another attempt; it doubles each time")

@@ -14,9 +14,6 @@ from typing import Protocol
 NAME = "store-id"
 """The file with the name that a store and its storage share, as `store-id` of a home."""
 
-PIECE = 1024 * 1024
-"""bytes of a piece of a file that is read in pieces, at least; the last one may be shorter"""
-
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 

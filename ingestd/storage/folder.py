@@ -12,8 +12,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ingestd.errors import Unavailable
-from ingestd.storage.contract import NAME, PIECE, Found, checked
+from ingestd.storage.contract import NAME, Found, checked
 from ingestd.storage.durable import alone, free_name, make_folder, move, sync_folder
+
+PIECE = 1024 * 1024
+"""bytes that are read at once of a file that is read in pieces"""
 
 
 @dataclass(frozen=True, kw_only=True)

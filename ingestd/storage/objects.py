@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import TypeVar
@@ -25,7 +26,7 @@ from obstore.store import AzureStore, GCSStore, S3Store
 
 from ingestd.errors import Misconfigured, Unavailable
 from ingestd.storage.away import Foreign, Missing, Taken, Unreachable, advice, translated
-from ingestd.storage.contract import NAME, PIECE, Found, checked
+from ingestd.storage.contract import NAME, Found, checked
 
 log = structlog.get_logger()
 
@@ -33,6 +34,8 @@ Client = S3Store | GCSStore | AzureStore
 
 LARGE = 64 * 1024 * 1024
 """bytes from which on a file is put in parts, which go up beside each other"""
+RANGE = 8 * 1024 * 1024
+"""bytes that are read at once of a file that is read in pieces"""
 PART = 16 * 1024 * 1024
 PARTS = 4
 AWAY_SECONDS = 2.0
@@ -140,17 +143,14 @@ class Objects:
         return self._found(whole)
 
     def pieces(self, key: str) -> Iterator[bytes]:
-        """The bytes of a file in pieces, as they come."""
+        """The bytes of a file in pieces, each asked for when it is wanted: whoever reads slowly keeps nothing open."""
         whole = self._key(key)
-        self.patience.check()
-        try:
-            for piece in obstore.get(self.client, whole).stream(min_chunk_size=PIECE):
-                yield bytes(piece)
-        except FileNotFoundError as problem:
-            self._sure()
-            raise FileNotFoundError(f"{self}/{key}") from problem
-        except Foreign as problem:
-            raise self._away(problem, self.seconds) from None
+        size = self._found(lambda: obstore.head_async(self.client, whole))["size"]
+        for start in range(0, size, RANGE):
+            yield self._run(partial(self._range, whole, start, min(start + RANGE, size)))
+
+    async def _range(self, key: str, start: int, end: int) -> bytes:
+        return bytes(await obstore.get_range_async(self.client, key, start=start, end=end))
 
     def source(self, key: str) -> BytesIO:
         """A file as readers of whole tables want it."""

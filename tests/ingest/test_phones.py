@@ -224,6 +224,25 @@ def test_agrees_on_generated_numbers_of_every_region(way: tuple[int, int], monke
     assert bench.differences(bench.generate(100_000, seed=20_26)).rows(named=True) == []
 
 
+@pytest.mark.parametrize("way", [ALL_FAST, ONE_AT_A_TIME], ids=["all fast", "one at a time"])
+def test_agrees_on_real_shaped_numbers_of_every_region(way: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As people type them, a hundred or more of each region that libphonenumber knows, and of no country's codes."""
+    go(way, monkeypatch)
+    sample = bench.real_shaped(25_000, seed=20_26)
+    counted = dict(sample["region"].value_counts().iter_rows())
+    assert set(counted) == {*REGIONS, None}
+    assert min(counted.values()) >= 100
+    assert bench.differences(sample).rows(named=True) == []
+
+
+def test_the_generated_numbers_are_of_every_region() -> None:
+    """Of each region at least a hundred are read as its own, most of them in its own country."""
+    sample = bench.generate(100_000, seed=20_26)
+    counted = dict(sample["region"].value_counts().iter_rows())
+    assert set(REGIONS) <= set(counted)
+    assert min(counted[region] for region in REGIONS) >= 100
+
+
 def test_agrees_on_dirty_numbers_of_three_countries() -> None:
     """As delivered, with the usual share of small groups left to libphonenumber."""
     assert bench.differences(bench.dirty(20_000, seed=5, share=0.5)).rows(named=True) == []

@@ -87,8 +87,7 @@ def test_a_setting_that_cannot_be_used_is_named_and_not_repeated(
         StorageSettings(**values)
     config = example_config(tmp_path)
     lines = [f"{key} = {value if isinstance(value, int) else repr(value)}" for key, value in values.items()]
-    with (config / "ingestd.toml").open("a", encoding="utf-8") as file:
-        file.write("\n".join(["", "[storage]", *lines]))
+    (config / "ingestd.toml").write_text("\n".join(["[storage]", *lines, ""]), encoding="utf-8")
     with pytest.raises(Misconfigured, match=r"ingestd\.toml: storage") as caught:
         settings.read(config)
     assert told in str(caught.value)

@@ -66,6 +66,16 @@ def test_files_of_any_size_come_back(storage: Storage, file: Path, size: int) ->
     assert storage.read("x") == b"x" * size
 
 
+def test_a_file_is_read_piece_by_piece(storage: Storage, file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(objects, "RANGE", 3)
+    for content in (b"0123456789", b"012", b""):
+        file.write_bytes(content)
+        storage.keep(file, f"x{len(content)}", sha256=HASH)
+        pieces = list(storage.pieces(f"x{len(content)}"))
+        assert b"".join(pieces) == content
+        assert all(0 < len(piece) <= 3 for piece in pieces)
+
+
 def test_large_files_are_put_in_parts(
     storage: Storage, s3: S3, bucket: str, file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

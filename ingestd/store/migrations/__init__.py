@@ -34,3 +34,10 @@ def configured() -> Config:
 
 def _newest(config: Config) -> str | None:
     return ScriptDirectory.from_config(config).get_current_head()
+
+
+def knows(revision: str) -> bool:
+    """Whether a database at this migration can be brought up by this version."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent))
+    return any(each.revision == revision for each in ScriptDirectory.from_config(config).walk_revisions())
