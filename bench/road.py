@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import statistics
 import subprocess
 import sys
@@ -205,6 +206,7 @@ def postgres_server(folder: Path, *, fsync: bool = False) -> Iterator[Postgres]:
     """A private server, for as long as the block lasts."""
     binaries = _binaries()
     assert binaries is not None, "PostgreSQL is not installed"
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the server ends with us
     place = folder / "postgres"
     place.mkdir()
     server = Postgres(binaries, place, fsync=fsync)
