@@ -49,7 +49,7 @@ def read(home: str) -> None:
     delivery = house.ledger.get(1)
     assert delivery is not None
     begun = time.perf_counter()
-    pieces = downloads.pieces(delivery, "full", logs=house.places.logs, spool=house.spool)
+    pieces = downloads.pieces(delivery, "full", logs=house.logs, spool=house.spool)
     size = len(next(pieces))
     first = time.perf_counter() - begun
     size += sum(len(piece) for piece in pieces)

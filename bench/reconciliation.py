@@ -98,11 +98,11 @@ def _receipts(house: House, deliveries: Sequence[Delivery]) -> Iterator[str]:
     """A receipt for each load, a pool for each receipt, and no job left."""
     with reading(house.engine) as connection:
         receipts = set(connection.scalars(select(tables.receipts.c.delivery_id)))
-        jobs = connection.scalar(select(func.count()).select_from(tables.jobs))
     loaded = {each.id for each in deliveries if each.state in _LOADED}
     if receipts != loaded:
         yield f"receipts of {sorted(receipts - loaded)[:5]} too many, of {sorted(loaded - receipts)[:5]} missing"
-    if jobs:
+    health = house.dispatcher.health()
+    if jobs := health["ready"] + health["running"]:
         yield f"{jobs} jobs are left"
     for each in deliveries:
         if not each.state.final or each.published_at is None:
@@ -139,13 +139,12 @@ def _log(house: House, delivery: Delivery) -> Iterator[str]:
         if delivery.state is not State.DUPLICATE and delivery.reason_code != "digest_mismatch":
             yield f"delivery {delivery.id} ({delivery.name}) has no log"
         return
-    folder = house.places.logs / delivery.log_key
-    if not (folder / "header.json").exists():
+    if not house.logs.has(f"{delivery.log_key}/header.json"):
         yield f"delivery {delivery.id} ({delivery.name}): its log is not there"
         return
     if delivery.state not in _LOADED:
         return
-    rows = PoolLog(folder=folder).rows()
+    rows = PoolLog(storage=house.logs, key=delivery.log_key).rows()
     if rows["row"].n_unique() != rows.height or rows.height != delivery.counts.records:
         yield f"delivery {delivery.id} ({delivery.name}): {rows.height} rows in its log of {delivery.counts.records}"
     ends = Counter(rows["outcome"].to_list())

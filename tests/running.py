@@ -13,12 +13,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import pytest
 
 from ingestd.accounts import Argon2Cost, hash_password
+from ingestd.dispatch.dispatcher import Dispatcher
 from ingestd.house import House, open_house
 from tests.receive.sftp_client import SftpClient
 
@@ -219,3 +221,19 @@ class Manager:
     def heard_since(self, moment: float, word: str) -> bool:
         """Whether a message with this assignment came after the moment."""
         return any(at > moment and word in text.split("\n") for at, text in tuple(self.heard))
+
+
+@dataclass(frozen=True, kw_only=True)
+class UntilDone:
+    """A dispatcher's stop: at the moment when nothing is left to load."""
+
+    dispatcher: Dispatcher
+
+    def is_set(self) -> bool:
+        return self.dispatcher.health()["ready"] == 0
+
+    def wait(self) -> None:
+        raise AssertionError("a job is not due")
+
+    def ring(self) -> None:
+        """Nobody waits."""

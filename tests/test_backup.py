@@ -28,7 +28,7 @@ from ingestd.store import pgtools, snapshots, tables
 from ingestd.store.engine import open_engine, reading, sqlite_url, writing
 from ingestd.worker import publisher_of, road_of
 from tests.conftest import Postgres
-from tests.running import Daemon, example_config, until
+from tests.running import Daemon, UntilDone, example_config, until
 
 SILENT = Progress(disable=True)
 RAW = "spool/deliveries"
@@ -143,19 +143,7 @@ def finish(house: House) -> None:
     house.dispatcher.reconcile()
     road, publisher = road_of(house), publisher_of(house)
 
-    class Dry:
-        """Stops when nothing is left to do."""
-
-        def is_set(self) -> bool:
-            return house.dispatcher.health()["ready"] == 0
-
-        def wait(self) -> None:
-            pytest.fail("a job is not due")
-
-        def ring(self) -> None:
-            """Nobody waits."""
-
-    house.dispatcher.run(road.travel, Dry())
+    house.dispatcher.run(road.travel, UntilDone(dispatcher=house.dispatcher))
     publisher.sweep()
 
 

@@ -21,11 +21,12 @@ from ingestd.house import House, open_house, prepare_store
 from ingestd.model import Arrival
 from ingestd.receive.landing import Landing
 from ingestd.receive.prover import ProofRules, Prover
+from ingestd.spool import place
 from ingestd.store import tables
 from ingestd.store.engine import writing
 from ingestd.store.proofs import Proofs
 from ingestd.worker import publisher_of, road_of
-from tests.running import example_config
+from tests.running import UntilDone, example_config
 
 
 class Here:
@@ -72,9 +73,7 @@ class Site:
             self.partner._new(number + 1, kind)
         self.partner._again(0)
         road = road_of(self.house)
-        while (delivery := self.house.dispatcher._claim()) is not None:
-            road.travel(delivery)
-            self.house.dispatcher.done(delivery)
+        self.house.dispatcher.run(road.travel, UntilDone(dispatcher=self.house.dispatcher))
         publisher_of(self.house).sweep()
 
     @property
@@ -91,7 +90,7 @@ class Site:
 
     def raw(self, name: str) -> Path:
         (delivery,) = (each for each in self.house.ledger.latest(limit=99) if each.name == name and each.spool_key)
-        return self.house.spool.path(delivery.spool_key)
+        return self.house.places.home / "spool" / place(delivery.spool_key)
 
 
 @pytest.fixture(scope="module")
@@ -143,8 +142,7 @@ def lose_a_receipt(site: Site) -> None:
 
 
 def leave_a_job(site: Site) -> None:
-    moment = site.house.ledger.clock()
-    site.change(insert(tables.jobs).values(delivery_id=1, state="ready", not_before=moment))
+    site.change(update(DELIVERIES).where(FIRST).values(state="queued", published_at=None))
 
 
 def fail_a_delivery(site: Site) -> None:
@@ -171,7 +169,7 @@ def put_unknown_bytes_aside(site: Site) -> None:
 
 
 def lose_a_log(site: Site) -> None:
-    (site.house.places.logs / "1" / "1" / "header.json").unlink()
+    (site.house.places.home / "logs" / "1" / "1" / "header.json").unlink()
 
 
 def count_otherwise(site: Site) -> None:
@@ -196,7 +194,7 @@ def load_a_cut_file(site: Site) -> None:
         (lose_a_delivery, "soak-1.csv: acknowledged, but there is no delivery"),
         (lose_a_delivery, "other.csv: nobody sent it"),
         (lose_a_receipt, "of [1] missing"),
-        (leave_a_job, "1 jobs are left"),
+        (leave_a_job, "2 jobs are left"),
         (fail_a_delivery, "delivery 1 is failed"),
         (change_the_bytes, "its file in the spool has other bytes"),
         (lose_the_bytes, "its file is not in the spool"),

@@ -147,7 +147,7 @@ def away(shop: Shop, folder: Path, request: pytest.FixtureRequest) -> Callable[[
     if shop.many_machines:
         server: Postgres = request.getfixturevalue("postgres")
         server.stop()
-        return server.up
+        return server.resume
     (folder / "away").mkdir()
     for path in folder.glob("ingestd.db*"):
         path.rename(folder / "away" / path.name)
@@ -195,7 +195,7 @@ def test_four_workers_load_a_thousand_deliveries_once_each(shop: Shop) -> None:
     assert [worker.end() for worker in workers] == [0] * 4
     begun = [each for worker in workers for each in worker.deliveries("begun")]
     assert (len(begun), len(set(begun)), shop.count_receipts()) == (1000, 1000, 1000)
-    assert all(worker.deliveries("ended") for worker in workers)
+    assert sum(bool(worker.deliveries("ended")) for worker in workers) > 1  # one that starts late may find nothing left
 
 
 def test_the_order_of_a_source_is_kept_by_two_workers_also_when_its_first_file_must_wait(shop: Shop) -> None:
