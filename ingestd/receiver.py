@@ -113,7 +113,7 @@ def receive(house: House, pipes: Pipes, metrics: Metrics) -> None:
         while not stopped.wait(SOURCES_SECONDS):
             wiring.feeds.look()
             if time.monotonic() - swept >= SWEEP_SECONDS:
-                _sweep(prover)
+                _sweep(prover, landing)
                 swept = time.monotonic()
             beat()
         wiring.pulse.loops.clear()  # doors that wait for their last transfers are not stuck
@@ -140,9 +140,10 @@ def proof_rules(sources: Iterable[Source], name: str) -> ProofRules:
     return ProofRules()
 
 
-def _sweep(prover: Prover) -> None:
+def _sweep(prover: Prover, landing: Landing) -> None:
     try:
         prover.sweep()
+        landing.settle_doubts()
     except Unavailable as problem:
         log.warning("proofs_not_swept", reason=str(problem))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -50,14 +52,28 @@ class Receipt:
         return f"delivery {self.delivery_id} received: {kept}{told}"
 
 
+DOUBT_SECONDS = 60.0
+"""After a connection broke, the database needs no longer to end what it was told on it."""
+
+
 class Landing:
     """Takes files from the doors. Safe to use from several threads when the ledger is."""
 
-    def __init__(self, spool: Spool, ledger: Ledger, ring: Callable[[], None], *, prover: Prover | None = None) -> None:
+    def __init__(
+        self,
+        spool: Spool,
+        ledger: Ledger,
+        ring: Callable[[], None],
+        *,
+        prover: Prover | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """`ring` is the doorbell to the workers. It must not raise: the delivery is safe by then.
 
         Without a prover every file is a delivery, and its own proof.
         """
+        self._clock = clock
+        self._doubtful: deque[tuple[float, str]] = deque()
         self._spool = spool
         self._ledger = ledger
         self._ring = ring
@@ -137,11 +153,28 @@ class Landing:
     def _take_back(self, key: str) -> None:
         """Remove the bytes, unless their row was committed after all: a connection can break after COMMIT was sent.
 
-        The sender is told to try again and gets `duplicate of` then. If the ledger cannot be asked either, asking
-        raises, the bytes stay, and the next start's sweep decides.
+        The sender is told to try again and gets `duplicate of` then. If the ledger cannot be asked either, the bytes
+        stay until it can.
         """
-        if not self._ledger.known_spool_key(key):
-            self._spool.discard(key)
+        try:
+            if not self._ledger.known_spool_key(key):
+                self._spool.discard(key)
+        except Unavailable:
+            self._doubtful.append((self._clock(), key))
+
+    def settle_doubts(self) -> int:
+        """Removes files of refused uploads whose row was not written after all; returns how many were looked at.
+
+        Else partners who keep trying while the database is away would fill the disk. Raises Unavailable while it is.
+        """
+        settled = 0
+        while self._doubtful and self._clock() - self._doubtful[0][0] >= DOUBT_SECONDS:
+            key = self._doubtful[0][1]
+            if not self._ledger.known_spool_key(key):
+                self._spool.discard(key)
+            self._doubtful.popleft()
+            settled += 1
+        return settled
 
     def latest_named(self, source: str, folder: str, name: str) -> Kept | None:
         """What came last under this name; slow, so not on a loop. Raises Unavailable."""

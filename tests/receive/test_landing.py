@@ -9,8 +9,8 @@ import pytest
 from ingestd.errors import Unavailable
 from ingestd.model import Arrival
 from ingestd.receive import names
-from ingestd.receive.landing import Landing, Receipt
-from ingestd.spool import Recorded, Spool, Swept
+from ingestd.receive.landing import DOUBT_SECONDS, Landing, Receipt
+from ingestd.spool import Landed, Recorded, Spool, Swept
 from tests.receive.receiving import MemoryLedger, Rings, files_below
 
 
@@ -102,6 +102,36 @@ def test_bytes_stay_when_nobody_knows(spool: Spool, tmp_path: Path) -> None:
     assert len(files_below(tmp_path / "spool")) == 1
     assert spool.sweep(lambda _: False).orphans == 1
     assert len(files_below(tmp_path / "spool" / "orphans")) == 1
+
+
+def test_bytes_that_nobody_knew_are_looked_at_again_when_the_store_is_back(spool: Spool, tmp_path: Path) -> None:
+    class Flaky(MemoryLedger):
+        """Writes the row of the second file before the connection breaks."""
+
+        broken = True
+
+        def record(self, arrival: Arrival, landed: Landed, *, hold: bool = False, heed: bool = False) -> Recorded:
+            if arrival.name == "written.csv":
+                super().record(arrival, landed, hold=hold, heed=heed)
+            raise Unavailable("away")
+
+        def known_spool_key(self, key: str) -> bool:
+            if self.broken:
+                raise Unavailable("still away")
+            return super().known_spool_key(key)
+
+    ledger, moment = Flaky(), [0.0]
+    landing = Landing(spool, ledger, lambda: None, clock=lambda: moment[0])
+    for name in ("lost.csv", "written.csv"):
+        with pytest.raises(Unavailable):
+            land(landing, name.encode(), name)
+    assert landing.settle_doubts() == 0  # too early: the database may still be at it
+    moment[0] = DOUBT_SECONDS
+    with pytest.raises(Unavailable):
+        landing.settle_doubts()
+    ledger.broken = False
+    assert landing.settle_doubts() == 2
+    assert [path.read_bytes() for path in files_below(tmp_path / "spool")] == [b"written.csv"]
 
 
 @pytest.mark.parametrize(
