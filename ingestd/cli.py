@@ -15,10 +15,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ingestd import printing
+from ingestd.commands.keys import key
+from ingestd.commands.options import CONFIG, HOME, AsJson, Config, Home, Limit, opened
+from ingestd.commands.organisation import org
+from ingestd.commands.users import user
 from ingestd.errors import EXIT_MISCONFIGURED, IngestdError, Misconfigured, Rejected
 
 if TYPE_CHECKING:
-    from ingestd.house import House
     from ingestd.model import Delivery
 
 OK, FAILURE, USAGE, WITH_REJECTS, REFUSED, CONFIGURATION = 0, 1, 2, 3, 4, EXIT_MISCONFIGURED
@@ -30,18 +33,13 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-org = typer.Typer(help="The organisation: teams, users, ownership codes, projects, campaigns.", no_args_is_help=True)
 dnc = typer.Typer(help="Do-not-call lists.", no_args_is_help=True)
 source = typer.Typer(help="Sources and their logins.", no_args_is_help=True)
 app.add_typer(org, name="org")
 app.add_typer(dnc, name="dnc")
 app.add_typer(source, name="source")
-
-Config = Annotated[Path, typer.Option("--config", help="Folder of the configuration.", envvar="INGESTD_CONFIG")]
-Home = Annotated[Path, typer.Option("--home", help="Folder of all data.", envvar="INGESTD_HOME")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many, the newest first.")]
-CONFIG, HOME = Path("config"), Path("var")
+app.add_typer(user, name="user")
+app.add_typer(key, name="key")
 
 
 class Kind(StrEnum):
@@ -113,7 +111,7 @@ def import_file(
     from ingestd import foreground
 
     with printing.progress() as progress:
-        delivery = foreground.import_file(_house(config, home), file, source_name, progress)
+        delivery = foreground.import_file(opened(config, home), file, source_name, progress)
     printing.report(delivery, as_json=as_json)
     raise typer.Exit(_exit_code(delivery))
 
@@ -129,7 +127,7 @@ def deliveries(
     """Lists what was received, and what became of it."""
     from ingestd.receipts import receipt
 
-    found = _house(config, home).ledger.latest(limit=limit, source=source_name)
+    found = opened(config, home).ledger.latest(limit=limit, source=source_name)
     if as_json:
         ours = ({"source": each.source, "stage": each.stage, "detail": each.reason} for each in found)
         printing.print_json([{**receipt(each), **facts} for each, facts in zip(found, ours, strict=True)])
@@ -170,7 +168,7 @@ def pools(
     from ingestd.store import pools as queries
     from ingestd.store.engine import reading
 
-    with reading(_house(config, home).engine) as connection:
+    with reading(opened(config, home).engine) as connection:
         found = queries.latest(connection, limit=limit, campaign=campaign)
         for pool in found:
             pool["owners"] = queries.owners(connection, pool["id"])
@@ -202,7 +200,7 @@ def log(
     """Writes the log of a pool: every row's fate, errors, rejected rows as they came, the original, or a summary."""
     from ingestd.ingest import downloads
 
-    house = _house(config, home)
+    house = opened(config, home)
     delivery = house.ledger.get(pool) if by_delivery else house.ledger.of_pool(pool)
     if delivery is None:
         raise typer.BadParameter(f"there is no {'delivery' if by_delivery else 'pool'} {pool}")
@@ -229,7 +227,7 @@ def retry(
 
     The running daemon takes it up; without one the next start does.
     """
-    house = _house(config, home)
+    house = opened(config, home)
     if house.ledger.get(delivery) is None:
         raise typer.BadParameter(f"there is no delivery {delivery}")
     house.ledger.retry(delivery)
@@ -242,7 +240,7 @@ def status(config: Config = CONFIG, home: Home = HOME, as_json: AsJson = False) 
     from ingestd import roster
     from ingestd.house import running
 
-    house = _house(config, home)
+    house = opened(config, home)
     alive, queue = running(house.places), house.dispatcher.health()
     doors = json.loads(house.places.endpoints.read_text()) if alive and house.places.endpoints.exists() else {}
     known = roster.read(house.places.roster) if alive else None
@@ -255,37 +253,6 @@ def status(config: Config = CONFIG, home: Home = HOME, as_json: AsJson = False) 
     for name, place in doors.items():
         typer.echo(f"  {name}: {', '.join(f'{key} {value}' for key, value in place.items())}")
     typer.echo(f"  queue: {queue['ready']} ready, {queue['running']} running, oldest {queue['oldest_seconds']:.1f} s")
-
-
-@org.command(name="import")
-def org_import(config: Config = CONFIG, home: Home = HOME, as_json: AsJson = False) -> None:
-    """Applies organisation, sources and statuses of the configuration to the store; twice changes nothing."""
-    from ingestd.house import apply_organisation
-
-    changes = apply_organisation(_house(config, home))
-    if as_json:
-        printing.print_json({"added": changes.added, "changed": changes.changed, "deactivated": changes.deactivated})
-    else:
-        typer.echo(f"{changes.added} added, {changes.changed} changed, {changes.deactivated} deactivated")
-
-
-@org.command(name="show")
-def org_show(config: Config = CONFIG, home: Home = HOME, as_json: AsJson = False) -> None:
-    """Shows the team tree with users and Lead Ownership Codes."""
-    from ingestd.store import organisation
-    from ingestd.store.engine import reading
-
-    with reading(_house(config, home).engine) as connection:
-        teams = organisation.tree(connection)
-    if as_json:
-        printing.print_json(teams)
-        return
-    for team in teams:
-        indent = "  " * team["depth"]
-        typer.echo(f"{indent}{team['name']}{printing.code_of(team)}" + ("" if team["active"] else "  (inactive)"))
-        for user in team["users"]:
-            inactive = "" if user["active"] else "  (inactive)"
-            typer.echo(f"{indent}  · {user['login']}, {user['role']}{printing.code_of(user)}{inactive}")
 
 
 @dnc.command(name="import")
@@ -311,7 +278,7 @@ def dnc_import(
     from ingestd import schemas
     from ingestd.ingest import donotcall
 
-    house = _house(config, home)
+    house = opened(config, home)
     result = donotcall.import_list(
         house.engine,
         file.read_bytes(),
@@ -380,14 +347,6 @@ def main() -> None:
 def _end(message: str, code: int) -> None:
     typer.echo(f"ingestd: {message}", err=True)
     sys.exit(code)
-
-
-def _house(config: Path, home: Path) -> House:
-    from ingestd.house import open_house, prepare_store
-
-    house = open_house(config.resolve(), home.resolve())
-    prepare_store(house)
-    return house
 
 
 def _exit_code(delivery: Delivery) -> int:

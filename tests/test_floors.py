@@ -14,8 +14,8 @@ FLOORS = (
     ("settings", "schemas", "journal", "receipts", "control_total", "digest", "metrics", "roster"),
     ("spool",),
     ("store",),
-    ("accounts", "throttle", "host_keys", "certificates"),
-    ("receive", "ingest"),
+    ("access", "accounts", "throttle", "host_keys", "certificates"),
+    ("organisation", "receive", "ingest"),
     ("dispatch", "handback"),
     ("web",),
     (
@@ -39,6 +39,7 @@ FLOORS = (
         "demo",
         "reference",
         "printing",
+        "commands",
         "cli",
         "__main__",
     ),

@@ -331,7 +331,7 @@ leads = Table(
 """One person or company to call. `row` is the record's number in its file, `extra` the template's fields as JSON.
 
 What an import leaves empty costs a load nothing, so the columns from `original_owner_id` on are empty until somebody
-works with the lead: no original owner is the owner, no `status_at` is the moment of the upload, no `dial_rank` is `row`.
+works with the lead: no original owner is the owner, no `status_at` the moment of the upload, no `dial_rank` is `row`.
 """
 
 lead_numbers = Table(
