@@ -38,6 +38,7 @@ FLOORS = (
         "senders",
         "demo",
         "reference",
+        "openapi",
         "printing",
         "commands",
         "cli",

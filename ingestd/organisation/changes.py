@@ -152,7 +152,7 @@ def _check_together(before: World, after: World) -> None:
 
 def _check_nothing_hangs(world: World, kind: Kind, key: str) -> None:
     """Raises Conflict that names whatever would be left hanging."""
-    hanging = {what: names for what, names in _hanging(world, kind, key).items() if names}
+    hanging = {what: sorted(names) for what, names in _hanging(world, kind, key).items() if names}
     if hanging:
         told = "; ".join(f"{what} {', '.join(names[:10])}" for what, names in hanging.items())
         raise Conflict("in_use", f"the {kind} {key} has still: {told}. Move or deactivate them first", hanging=hanging)
