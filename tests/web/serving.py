@@ -5,7 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -131,10 +131,15 @@ def serving(engine: Engine, folder: Path, **facts: Any) -> Iterator[Api]:
         schemas=ROOT / "schemas",
         **{name: value for name, value in given.items() if name != "proxies"},
     )
-    observer = Observer(ledger=ledger, dispatcher=dispatcher, spool=spool, run=folder / "run")
-    running = server.configured(
-        app.build(observer, folder / "metrics", desk), lambda: None, proxies=given.get("proxies", ())
-    )
+    with serving_at(desk, folder / "run", proxies=given.get("proxies", ())) as running:
+        yield running
+
+
+@contextmanager
+def serving_at(desk: Desk, run: Path, *, proxies: Sequence[str] = ()) -> Iterator[Api]:
+    """The API of a desk."""
+    observer = Observer(ledger=desk.ledger, dispatcher=desk.dispatcher, spool=desk.spool, run=run)
+    running = server.configured(app.build(observer, run / "metrics", desk), lambda: None, proxies=proxies)
     with server.listen("127.0.0.1", 0) as listening:
         thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]})
         thread.start()

@@ -97,7 +97,7 @@ def list_deliveries(
     before = paging.number_of(cursor)
     found = desk.ledger.page(limit=limit + 1, before=before, source=source, states=state or (), name=name)
     items = [out(each) for each in found[:limit]]
-    return Deliveries(items=items, next=paging.following(found, limit, "id"))
+    return Deliveries(items=items, next=paging.following([each.id for each in found], limit))
 
 
 @routes.get("/deliveries/{number}", access=LOOKING, problems=(404,))

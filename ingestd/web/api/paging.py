@@ -36,6 +36,6 @@ def number_of(word: str | None) -> int | None:
     return found[0]
 
 
-def following(rows: Sequence[Any], limit: int, key: str) -> str | None:
-    """The cursor after a page that is full; None after the last one."""
-    return cursor(getattr(rows[limit - 1], key)) if len(rows) > limit else None
+def following(numbers: Sequence[int], limit: int) -> str | None:
+    """The cursor after a page, when more than the page was found; None after the last one."""
+    return cursor(numbers[limit - 1]) if len(numbers) > limit else None

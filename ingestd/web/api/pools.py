@@ -78,7 +78,7 @@ def list_pools(
     with reading(desk.engine) as connection:
         found = pools.latest(connection, limit=limit + 1, campaign=campaign, before=before, source=caller.source)
     items = [PoolOut(**each) for each in found[:limit]]
-    return Pools(items=items, next=paging.following(items, limit, "id") if len(found) > limit else None)
+    return Pools(items=items, next=paging.following([each["id"] for each in found], limit))
 
 
 @routes.get("/pools/{number}", access=LOOKING, problems=(404,))

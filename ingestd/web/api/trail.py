@@ -52,4 +52,4 @@ def list_audit(
     with reading(desk.engine) as connection:
         found = audit.latest(connection, limit=limit + 1, before=before, subject=subject)
     items = [EntryOut(**vars(each)) for each in found[:limit]]
-    return Trail(items=items, next=paging.following(found, limit, "id"))
+    return Trail(items=items, next=paging.following([each.id for each in found], limit))
