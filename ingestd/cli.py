@@ -18,6 +18,7 @@ from ingestd import printing
 from ingestd.commands.keys import key
 from ingestd.commands.options import CONFIG, HOME, AsJson, Config, Home, Limit, opened
 from ingestd.commands.organisation import org
+from ingestd.commands.sources import source
 from ingestd.commands.users import user
 from ingestd.errors import EXIT_MISCONFIGURED, IngestdError, Misconfigured, Rejected
 
@@ -34,7 +35,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 dnc = typer.Typer(help="Do-not-call lists.", no_args_is_help=True)
-source = typer.Typer(help="Sources and their logins.", no_args_is_help=True)
 app.add_typer(org, name="org")
 app.add_typer(dnc, name="dnc")
 app.add_typer(source, name="source")
@@ -296,14 +296,6 @@ def dnc_import(
             typer.echo(f"  line {line}: {text!r} is not a phone number", err=True)
     if result.unreadable:
         raise typer.Exit(WITH_REJECTS)
-
-
-@source.command(name="password")
-def source_password() -> None:
-    """Asks for a password and prints the hash for `password_hash` in sources.toml."""
-    from ingestd.accounts import hash_password
-
-    typer.echo(hash_password(typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)))
 
 
 @app.command(name="role", hidden=True)

@@ -111,6 +111,27 @@ def test_teams_and_campaigns_are_changed(operator: Operator) -> None:
     assert "DE-ENERGY" in operator.run("org", "campaign", "list")
 
 
+def test_a_project_a_campaign_and_a_source_are_made(operator: Operator) -> None:
+    operator.run("org", "project", "add", "WATER", "--name", "Water")
+    words = ("--name", "Water", "--project", "WATER", "--region", "SE", "--template", "energy")
+    operator.run("org", "campaign", "add", "SE-WATER", *words)
+    operator.run("org", "campaign", "edit", "SE-WATER", "--expires", "2027-01-31", "--template", "")
+    (water,) = [each for each in operator.json("org", "campaign", "list") if each["code"] == "SE-WATER"]
+    assert (water["expires"], water["template"], water["max_attempts"]) == ("2027-01-31", None, 10)
+    with pytest.raises(Missing):
+        operator.run("source", "login", "vatten", "vatten")
+    operator.run("source", "add", "vatten", "--title", "V", "--campaign", "SE-WATER", "--owner", "team:berlin")
+    password = operator.run("source", "login", "vatten", "vatten").strip()
+    assert len(password) == 24
+    operator.run("source", "login", "vatten", "v2", "--no-password", "--key", "ssh-ed25519 AAAA partner")
+    (found,) = [each for each in operator.json("source", "list") if each["name"] == "vatten"]
+    assert [(each["login"], each["has_password"]) for each in found["login"]] == [("vatten", True), ("v2", False)]
+    assert "argon2" not in json.dumps(found)
+    operator.run("source", "deactivate", "vatten")
+    assert "inactive" in operator.run("source", "list")
+    operator.run("source", "activate", "vatten")
+
+
 def test_an_import_says_what_it_keeps(operator: Operator) -> None:
     operator.run("org", "team", "edit", "berlin", "--name", "Berlin West")
     assert operator.json("org", "import")["kept"] == ["team berlin.name"]

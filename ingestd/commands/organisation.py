@@ -12,14 +12,23 @@ from ingestd.commands.options import CONFIG, HOME, AsJson, Config, Home, Limit, 
 
 org = typer.Typer(help="The organisation: teams, users, ownership codes, projects, campaigns.", no_args_is_help=True)
 team = typer.Typer(help="Teams.", no_args_is_help=True)
+project = typer.Typer(help="Projects, by which campaigns are grouped.", no_args_is_help=True)
 campaign = typer.Typer(help="Campaigns.", no_args_is_help=True)
 org.add_typer(team, name="team")
+org.add_typer(project, name="project")
 org.add_typer(campaign, name="campaign")
 
 Team = Annotated[str, typer.Argument(metavar="TEAM", help="Key of the team.")]
 Campaign = Annotated[str, typer.Argument(metavar="CAMPAIGN", help="Code of the campaign.")]
 Name = Annotated[str | None, typer.Option("--name", help="The name people see.")]
 Parent = Annotated[str | None, typer.Option("--parent", help="Key of the team above.")]
+Project = Annotated[str | None, typer.Option("--project", help="Code of its project.")]
+Region = Annotated[str | None, typer.Option("--region", help="Country of phones whose record names none, such as DK.")]
+Template = Annotated[str | None, typer.Option("--template", help="schemas/<template>.toml; empty: none.")]
+Timezone = Annotated[str | None, typer.Option("--timezone", help="Such as Europe/Copenhagen.")]
+Expires = Annotated[str | None, typer.Option("--expires", help="Last day, such as 2027-01-31; empty: never.")]
+Attempts = Annotated[int | None, typer.Option("--max-attempts", min=1, help="Call attempts for one lead.")]
+Duplicates = Annotated[str | None, typer.Option("--on-duplicate", help="reject, update or keep.")]
 Code = Annotated[str | None, typer.Option("--code", help="Lead Ownership Code; empty: none.")]
 
 
@@ -146,6 +155,76 @@ def team_deactivate(key: Team, yes: Yes = False, why: Why = "", config: Config =
     """Takes a team out, when nothing hangs on it any more."""
     _edit_team(config, home, key, {"active": False}, why, yes=yes)
     typer.echo(f"team {key} is deactivated")
+
+
+@project.command(name="add")
+def project_add(
+    code: Annotated[str, typer.Argument(metavar="PROJECT", help="Code of the project.")],
+    name: Annotated[str, typer.Option("--name", help="The name people see.")],
+    why: Why = "",
+    config: Config = CONFIG,
+    home: Home = HOME,
+) -> None:
+    """Makes a project."""
+    from ingestd.organisation import changes
+    from ingestd.store.engine import writing
+
+    with writing(opened(config, home).engine) as connection:
+        changes.create(connection, deed(why), "project", code, {"name": name})
+    typer.echo(f"project {code} is there")
+
+
+@campaign.command(name="add")
+def campaign_add(
+    code: Campaign,
+    name: Annotated[str, typer.Option("--name", help="The name people see.")],
+    project: Annotated[str, typer.Option("--project", help="Code of its project.")],
+    region: Annotated[str, typer.Option("--region", help="Country of phones whose record names none, such as DK.")],
+    template: Template = None,
+    timezone: Timezone = None,
+    expires: Expires = None,
+    max_attempts: Attempts = None,
+    on_duplicate: Duplicates = None,
+    why: Why = "",
+    config: Config = CONFIG,
+    home: Home = HOME,
+) -> None:
+    """Makes a campaign."""
+    from ingestd.organisation import campaigns
+    from ingestd.store.engine import writing
+
+    house = opened(config, home)
+    rules = given(
+        template=template, timezone=timezone, expires=expires, max_attempts=max_attempts, on_duplicate=on_duplicate
+    )
+    values = {"name": name, "project": project, "region": region, **rules}
+    with writing(house.engine) as connection:
+        campaigns.create(connection, deed(why), code, values, folder=house.schemas)
+    typer.echo(f"campaign {code} is there")
+
+
+@campaign.command(name="edit")
+def campaign_edit(
+    code: Campaign,
+    name: Name = None,
+    project: Project = None,
+    region: Region = None,
+    template: Template = None,
+    timezone: Timezone = None,
+    expires: Expires = None,
+    max_attempts: Attempts = None,
+    on_duplicate: Duplicates = None,
+    why: Why = "",
+    config: Config = CONFIG,
+    home: Home = HOME,
+) -> None:
+    """Changes a campaign; the next delivery is loaded by the new rules."""
+    values = given(
+        name=name, project=project, region=region, template=template, timezone=timezone, expires=expires,
+        max_attempts=max_attempts, on_duplicate=on_duplicate,
+    )  # fmt: skip
+    _edit_campaign(config, home, code, values, why, yes=True)
+    typer.echo(f"campaign {code} is changed")
 
 
 @campaign.command(name="list")

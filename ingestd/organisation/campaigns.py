@@ -55,4 +55,5 @@ def _check_template(folder: Path, template: str | None) -> None:
     try:
         schemas.read(folder, template)
     except Misconfigured as problem:
-        raise Invalid("template_unknown", f"schemas/{template}.toml: {problem.message}", field="template") from problem
+        told = f"there is no template {template!r}, or its file in schemas/ has a fault that `ingestd check` names"
+        raise Invalid("template_unknown", told, field="template") from problem

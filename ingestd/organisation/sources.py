@@ -107,4 +107,4 @@ def _check_mapping(connection: Connection, record: Record, folder: Path) -> None
     try:
         schemas.check_mapping(folder, facts.source_of(record.key, record.facts), set(templates))
     except Misconfigured as problem:
-        raise Invalid("mapping_unusable", problem.message, field=problem.key) from problem
+        raise Invalid("mapping_unusable", problem.message, field=problem.key.partition(".")[2]) from problem

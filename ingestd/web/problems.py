@@ -12,6 +12,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
+from starlette.routing import Route
 
 from ingestd.errors import Conflict, Denied, IngestdError, Invalid, Missing, Refused, Rejected, Stale, Unavailable
 
@@ -74,11 +75,21 @@ def answer(status: int, *, headers: Mapping[str, str] | None = None, **told: Any
     return JSONResponse(body, status, headers, media_type="application/problem+json")
 
 
-async def _of_http(_request: Request, problem: Exception) -> JSONResponse:
+async def _of_http(request: Request, problem: Exception) -> JSONResponse:
     assert isinstance(problem, HTTPException)
+    if problem.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        return answer(problem.status_code, headers={"Allow": ", ".join(_methods(request))})
     plain = problem.detail == HTTPStatus(problem.status_code).phrase
     code = "too_large" if problem.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else ""
     return answer(problem.status_code, headers=problem.headers, code=code, detail="" if plain else str(problem.detail))
+
+
+def _methods(request: Request) -> list[str]:
+    """What may be asked of this path; each of its methods is a route of its own."""
+    routes = (route for route in request.app.router.routes if isinstance(route, Route))
+    return sorted(
+        {method for route in routes if route.path_regex.match(request.url.path) for method in route.methods or ()}
+    )
 
 
 async def _of_validation(_request: Request, problem: Exception) -> JSONResponse:

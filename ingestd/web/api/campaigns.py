@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from fastapi import Response
 from pydantic import BaseModel, Field
@@ -117,7 +117,7 @@ def get_campaign(desk: AtDesk, response: Response, code: str) -> CampaignOut:
 @routes.post("/campaigns", access=MANAGING, status_code=201, problems=(409,))
 def add_campaign(desk: AtDesk, caller: ByCaller, response: Response, body: CampaignOut, why: Why = "") -> CampaignOut:
     """Makes a campaign."""
-    deed, values = caller.deed(desk.clock(), why), _values(body.model_dump(mode="json", exclude={"code"}))
+    deed, values = caller.deed(desk.clock(), why), body.model_dump(mode="json", exclude={"code"})
     with writing(desk.engine) as connection:
         return _marked(response, campaigns.create(connection, deed, body.code, values, folder=desk.schemas))
 
@@ -134,16 +134,11 @@ def edit_campaign(  # noqa: PLR0913, PLR0917 - each is a part of the request
     confirm: Confirm = False,
 ) -> CampaignOut:
     """Changes a campaign, or ends it and begins it anew; the next delivery is loaded by the new rules."""
-    deed, values = caller.deed(desk.clock(), why), _values(body.model_dump(mode="json", exclude_unset=True))
+    deed, values = caller.deed(desk.clock(), why), tags.named(body, "template", "expires")
     seen = tags.seen(if_match)
     with writing(desk.engine) as connection:
         after = campaigns.edit(connection, deed, code, values, folder=desk.schemas, seen=seen, confirmed=confirm)
         return _marked(response, after)
-
-
-def _values(given: dict[str, Any]) -> dict[str, Any]:
-    """Only what may be empty is taken away by a null; the others stay."""
-    return {name: value for name, value in given.items() if value is not None or name in ("template", "expires")}
 
 
 def _out(record: Record) -> CampaignOut:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from itertools import chain
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from fastapi import Header, Response
 from fastapi.responses import StreamingResponse
@@ -20,73 +20,89 @@ from ingestd.web.api.routes import Routes
 
 routes = Routes("logs")
 
-Kind = Literal["log.csv", "errors.csv", "rejected.csv", "original", "summary"]
+CSV, BYTES, JSON = "text/csv", "application/octet-stream", "application/json"
+_TYPES: Mapping[str, str] = {"log.csv": CSV, "errors.csv": CSV, "rejected.csv": CSV, "original": BYTES, "summary": JSON}
 _KINDS: Mapping[str, str] = {"log.csv": "full", "errors.csv": "errors", "rejected.csv": "rejected"}
-_TYPES: Mapping[str, str] = {"original": "application/octet-stream", "summary": "application/json"}
-_CSV = "text/csv; charset=utf-8"
+_ABOUT: Mapping[str, str] = {
+    "log.csv": "The fate of every record, in file order.",
+    "errors.csv": "Every error and remark, one a line.",
+    "rejected.csv": "The header and the rejected records, byte for byte as they came: ready to mend and send again.",
+    "original": "The file as it came.",
+    "summary": "Who sent it, how it was read, and the errors grouped.",
+}
 
 IfNoneMatch = Annotated[str | None, Header(description="the `ETag` of what you have: 304 when it is still the same")]
 Range = Annotated[str | None, Header(description="of the original: `bytes=1000-`")]
 IfRange = Annotated[str | None, Header(description="the `ETag` that the range is meant for")]
 
-_BINARY: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
-_ANSWERS: dict[int, Any] = {
-    200: {
-        "description": "The download",
-        "content": dict.fromkeys(("text/csv", "application/octet-stream", "application/json"), _BINARY),
-    },
-    206: {"description": "A part of the original"},
-    304: {"description": "You have it already"},
-    416: {"description": "The range is outside of the file"},
-}
-_FACTS: dict[str, Any] = {
-    "access": LOOKING,
-    "response_class": Response,
-    "problems": (404, 409),
-    "responses": _ANSWERS,
+_SCHEMAS: Mapping[str, dict[str, Any]] = {
+    CSV: {"type": "string", "format": "binary"},
+    BYTES: {"type": "string", "format": "binary"},
+    JSON: {"type": "object"},
 }
 
 
-@routes.get("/pools/{number}/{kind}", **_FACTS)
-def get_pool_log(
-    desk: AtDesk,
-    caller: ByCaller,
-    number: Number,
-    kind: Kind,
-    if_none_match: IfNoneMatch = None,
-    range: Range = None,  # noqa: A002 - the header's name
-    if_range: IfRange = None,
-) -> Response:
-    """The log of a pool: every row's fate, the errors, the rejected rows, the file as it came, or a summary."""
-    delivery = desk.ledger.of_pool(number)
-    if delivery is None or not caller.may_act_for(delivery.source):
-        raise Missing("pool_unknown", f"there is no pool {number}")
-    return _answer(desk, delivery, kind, if_none_match, range, if_range)
+def _declare(kind: str) -> None:
+    """The two addresses of a download: each of its own, so that a client knows what it gets."""
+
+    def of_pool(
+        desk: AtDesk,
+        caller: ByCaller,
+        number: Number,
+        if_none_match: IfNoneMatch = None,
+        range: Range = None,  # noqa: A002 - the header's name
+        if_range: IfRange = None,
+    ) -> Response:
+        delivery = desk.ledger.of_pool(number)
+        if delivery is None or not caller.may_act_for(delivery.source):
+            raise Missing("pool_unknown", f"there is no pool {number}")
+        return _answer(desk, delivery, kind, if_none_match, range, if_range)
+
+    def of_delivery(
+        desk: AtDesk,
+        caller: ByCaller,
+        number: Number,
+        if_none_match: IfNoneMatch = None,
+        range: Range = None,  # noqa: A002 - the header's name
+        if_range: IfRange = None,
+    ) -> Response:
+        return _answer(desk, known(desk, caller, number), kind, if_none_match, range, if_range)
+
+    word = kind.partition(".")[0]
+    of_pool.__name__, of_delivery.__name__ = f"get_pool_{word}", f"get_delivery_{word}"
+    of_pool.__doc__ = of_delivery.__doc__ = _ABOUT[kind]
+    facts: dict[str, Any] = {
+        "access": LOOKING,
+        "response_class": Response,
+        "problems": (404, 409),
+        "responses": _answers(kind),
+    }
+    routes.get(f"/pools/{{number}}/{kind}", **facts)(of_pool)
+    routes.get(f"/deliveries/{{number}}/{kind}", **facts)(of_delivery)
 
 
-@routes.get("/deliveries/{number}/{kind}", **_FACTS)
-def get_delivery_log(
-    desk: AtDesk,
-    caller: ByCaller,
-    number: Number,
-    kind: Kind,
-    if_none_match: IfNoneMatch = None,
-    range: Range = None,  # noqa: A002 - the header's name
-    if_range: IfRange = None,
-) -> Response:
-    """The same for any delivery, also for one that was refused and became no pool."""
-    return _answer(desk, known(desk, caller, number), kind, if_none_match, range, if_range)
+def _answers(kind: str) -> dict[int, Any]:
+    whole = {"description": "The download", "content": {_TYPES[kind]: {"schema": _SCHEMAS[_TYPES[kind]]}}}
+    found: dict[int, Any] = {200: whole, 304: {"description": "You have it already"}}
+    if kind == "original":
+        part = {"content": {BYTES: {"schema": _SCHEMAS[BYTES]}}}
+        found |= {206: {"description": "A part of it", **part}, 416: {"description": "The range is outside of it"}}
+    return found
+
+
+for _kind in _TYPES:
+    _declare(_kind)
 
 
 def _answer(
-    desk: Desk, delivery: Delivery, kind: Kind, have: str | None, part: str | None, part_of: str | None
+    desk: Desk, delivery: Delivery, kind: str, have: str | None, part: str | None, part_of: str | None
 ) -> Response:
     tag = _tag(delivery, kind)
     headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
     if have is not None and tag in (each.strip().removeprefix("W/") for each in have.split(",")):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     pieces = downloads.pieces(delivery, _KINDS.get(kind, kind), logs=desk.logs, spool=desk.spool)
-    media = _TYPES.get(kind, _CSV)
+    media = f"{CSV}; charset=utf-8" if _TYPES[kind] == CSV else _TYPES[kind]
     if kind != "original":
         headers["Content-Disposition"] = f'attachment; filename="delivery-{delivery.id}-{kind}"'
         return StreamingResponse(_begun(pieces), media_type=media, headers=headers)
@@ -94,7 +110,7 @@ def _answer(
     return _original(delivery, pieces, headers, None if part_of not in (None, tag) else part)
 
 
-def _tag(delivery: Delivery, kind: Kind) -> str:
+def _tag(delivery: Delivery, kind: str) -> str:
     """The bytes of a file never change, and a log is written anew only in another attempt."""
     return f'"{delivery.sha256}"' if kind == "original" else f'"{delivery.id}-{delivery.epoch}-{delivery.state}-{kind}"'
 

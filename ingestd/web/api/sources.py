@@ -15,7 +15,7 @@ from ingestd.organisation import changes, sources
 from ingestd.organisation.changes import Record
 from ingestd.settings import Source
 from ingestd.settings.frozen import Name
-from ingestd.settings.sources import Protocol
+from ingestd.settings.sources import PUBLIC_KEY, Protocol
 from ingestd.store.engine import reading, writing
 from ingestd.web.api import tags
 from ingestd.web.api.access import needs
@@ -74,7 +74,7 @@ class LoginNew(BaseModel):
     """A login of a source, to be made or made anew."""
 
     protocols: Annotated[list[Protocol], Field(min_length=1)] = ["ftp", "ftps", "sftp", "http"]
-    public_keys: list[str] = []
+    public_keys: list[Annotated[str, Field(pattern=PUBLIC_KEY)]] = []
     password: bool = Field(True, description="make a random password; false: by public key only")
 
 

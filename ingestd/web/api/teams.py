@@ -93,7 +93,7 @@ def edit_team(  # noqa: PLR0913, PLR0917 - each is a part of the request
 
     409 `in_use` names what hangs on it; `confirmation_needed` says how many leads are affected.
     """
-    deed, values = caller.deed(desk.clock(), why), body.model_dump(exclude_unset=True)
+    deed, values = caller.deed(desk.clock(), why), tags.named(body, "code")
     with writing(desk.engine) as connection:
         seen = tags.seen(if_match)
         after = owners.edit(connection, deed, "team", key, values, seen=seen, confirmed=confirm)

@@ -106,7 +106,7 @@ def edit_user(  # noqa: PLR0913, PLR0917 - each is a part of the request
     confirm: Confirm = False,
 ) -> UserOut:
     """Changes name, team, role or Lead Ownership Code, or shuts a user out and lets one in again."""
-    deed, values = caller.deed(desk.clock(), why), body.model_dump(exclude_unset=True)
+    deed, values = caller.deed(desk.clock(), why), tags.named(body, "code")
     seen = tags.seen(if_match)
     with writing(desk.engine) as connection:
         after = users.edit(connection, deed, login, values, seen=seen, confirmed=confirm, mine=caller.permissions)

@@ -141,7 +141,9 @@ def test_logs_are_downloaded(program: Client) -> None:
 def test_what_there_is_no_log_of_is_said(program: Client) -> None:
     assert program.refused("GET", "deliveries/4/log.csv") == (409, "no_log")
     assert program.refused("GET", "deliveries/4/original") == (409, "no_original")
-    assert program.refused("GET", "deliveries/1/secrets") == (422, "request_unusable")
+    assert program.refused("GET", "deliveries/1/secrets") == (404, "")
+    wrong = program.ask("GET", "deliveries/1/retry")
+    assert (wrong.status, wrong.headers["allow"]) == (405, "POST")
 
 
 def test_what_one_has_already_is_not_sent_again(program: Client) -> None:

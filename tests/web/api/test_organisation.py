@@ -20,6 +20,8 @@ def test_teams(api: Api) -> None:
     assert admin.refused("PATCH", "teams/malmo", {"name": "x"}, If_Match=tag) == (412, "changed_since")
     assert admin.refused("PATCH", "teams/denmark", {"parent": "malmo"}) == (409, "team_circle")
     assert admin.refused("POST", "teams", {"key": "berlin", "name": "B", "parent": "company"}) == (409, "exists")
+    assert admin.ask("DELETE", "teams/malmo").headers["allow"] == "GET, PATCH"
+    assert admin.do("PATCH", "teams/malmo", {"name": None, "parent": None, "active": None})["parent"] == "denmark"
     hanging = admin.ask("PATCH", "teams/denmark", {"active": False}).json()
     assert hanging["facts"]["hanging"]["teams"] == ["aarhus", "copenhagen", "malmo"]
     assert admin.refused("GET", "teams/nowhere") == (404, "team_unknown")
