@@ -5,7 +5,6 @@ Heavy modules are imported inside the commands, so that `ingestd --help` answers
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from enum import StrEnum
@@ -15,10 +14,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ingestd import printing
+from ingestd.commands.keys import key
+from ingestd.commands.options import CONFIG, HOME, AsJson, Config, Home, Limit, opened
+from ingestd.commands.organisation import org
+from ingestd.commands.sources import source
+from ingestd.commands.storage import storage
+from ingestd.commands.users import user
 from ingestd.errors import EXIT_MISCONFIGURED, IngestdError, Misconfigured, Rejected
 
 if TYPE_CHECKING:
-    from ingestd.house import House
     from ingestd.model import Delivery
 
 OK, FAILURE, USAGE, WITH_REJECTS, REFUSED, CONFIGURATION = 0, 1, 2, 3, 4, EXIT_MISCONFIGURED
@@ -30,20 +34,13 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-org = typer.Typer(help="The organisation: teams, users, ownership codes, projects, campaigns.", no_args_is_help=True)
 dnc = typer.Typer(help="Do-not-call lists.", no_args_is_help=True)
-source = typer.Typer(help="Sources and their logins.", no_args_is_help=True)
 app.add_typer(org, name="org")
 app.add_typer(dnc, name="dnc")
 app.add_typer(source, name="source")
-storage = typer.Typer(help="Where received files and logs are kept.", no_args_is_help=True)
+app.add_typer(user, name="user")
+app.add_typer(key, name="key")
 app.add_typer(storage, name="storage")
-
-Config = Annotated[Path, typer.Option("--config", help="Folder of the configuration.", envvar="INGESTD_CONFIG")]
-Home = Annotated[Path, typer.Option("--home", help="Folder of all data.", envvar="INGESTD_HOME")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
-Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many, the newest first.")]
-CONFIG, HOME = Path("config"), Path("var")
 
 
 class Kind(StrEnum):
@@ -126,7 +123,7 @@ def import_file(
     from ingestd import foreground
 
     with printing.progress() as progress:
-        delivery = foreground.import_file(_house(config, home), file, source_name, progress)
+        delivery = foreground.import_file(opened(config, home), file, source_name, progress)
     printing.report(delivery, as_json=as_json)
     raise typer.Exit(_exit_code(delivery))
 
@@ -142,7 +139,7 @@ def deliveries(
     """Lists what was received, and what became of it."""
     from ingestd.receipts import receipt
 
-    found = _house(config, home).ledger.latest(limit=limit, source=source_name)
+    found = opened(config, home).ledger.latest(limit=limit, source=source_name)
     if as_json:
         ours = ({"source": each.source, "stage": each.stage, "detail": each.reason} for each in found)
         printing.print_json([{**receipt(each), **facts} for each, facts in zip(found, ours, strict=True)])
@@ -183,7 +180,7 @@ def pools(
     from ingestd.store import pools as queries
     from ingestd.store.engine import reading
 
-    with reading(_house(config, home).engine) as connection:
+    with reading(opened(config, home).engine) as connection:
         found = queries.latest(connection, limit=limit, campaign=campaign)
         for pool in found:
             pool["owners"] = queries.owners(connection, pool["id"])
@@ -215,7 +212,7 @@ def log(
     """Writes the log of a pool: every row's fate, errors, rejected rows as they came, the original, or a summary."""
     from ingestd.ingest import downloads
 
-    house = _house(config, home)
+    house = opened(config, home)
     delivery = house.ledger.get(pool) if by_delivery else house.ledger.of_pool(pool)
     if delivery is None:
         raise typer.BadParameter(f"there is no {'delivery' if by_delivery else 'pool'} {pool}")
@@ -242,7 +239,7 @@ def retry(
 
     The running daemon takes it up; without one the next start does.
     """
-    house = _house(config, home)
+    house = opened(config, home)
     if house.ledger.get(delivery) is None:
         raise typer.BadParameter(f"there is no delivery {delivery}")
     house.ledger.retry(delivery)
@@ -254,7 +251,7 @@ def status(config: Config = CONFIG, home: Home = HOME, as_json: AsJson = False) 
     """Shows the daemon of this home with its processes and doors, every node on the store, and the queue."""
     from ingestd import overview
 
-    seen = overview.look(_house(config, home))
+    seen = overview.look(opened(config, home))
     if as_json:
         printing.print_json(overview.as_json(seen))
         return
@@ -300,37 +297,6 @@ def restore(
     printing.backed_up(told, f"{source_folder}, restored to {home}", as_json=as_json)
 
 
-@org.command(name="import")
-def org_import(config: Config = CONFIG, home: Home = HOME, as_json: AsJson = False) -> None:
-    """Applies organisation, sources and statuses of the configuration to the store; twice changes nothing."""
-    from ingestd.house import apply_organisation
-
-    changes = apply_organisation(_house(config, home))
-    if as_json:
-        printing.print_json({"added": changes.added, "changed": changes.changed, "deactivated": changes.deactivated})
-    else:
-        typer.echo(f"{changes.added} added, {changes.changed} changed, {changes.deactivated} deactivated")
-
-
-@org.command(name="show")
-def org_show(config: Config = CONFIG, home: Home = HOME, as_json: AsJson = False) -> None:
-    """Shows the team tree with users and Lead Ownership Codes."""
-    from ingestd.store import organisation
-    from ingestd.store.engine import reading
-
-    with reading(_house(config, home).engine) as connection:
-        teams = organisation.tree(connection)
-    if as_json:
-        printing.print_json(teams)
-        return
-    for team in teams:
-        indent = "  " * team["depth"]
-        typer.echo(f"{indent}{team['name']}{printing.code_of(team)}" + ("" if team["active"] else "  (inactive)"))
-        for user in team["users"]:
-            inactive = "" if user["active"] else "  (inactive)"
-            typer.echo(f"{indent}  · {user['login']}, {user['role']}{printing.code_of(user)}{inactive}")
-
-
 @dnc.command(name="import")
 def dnc_import(
     file: Annotated[
@@ -354,7 +320,7 @@ def dnc_import(
     from ingestd import schemas
     from ingestd.ingest import donotcall
 
-    house = _house(config, home)
+    house = opened(config, home)
     result = donotcall.import_list(
         house.engine,
         file.read_bytes(),
@@ -372,46 +338,6 @@ def dnc_import(
             typer.echo(f"  line {line}: {text!r} is not a phone number", err=True)
     if result.unreadable:
         raise typer.Exit(WITH_REJECTS)
-
-
-@source.command(name="password")
-def source_password() -> None:
-    """Asks for a password and prints the hash for `password_hash` in sources.toml."""
-    from ingestd.accounts import hash_password
-
-    typer.echo(hash_password(typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)))
-
-
-@storage.command(name="orphans")
-def storage_orphans(
-    move: Annotated[bool, typer.Option("--move", help="Move them to orphans/; nothing is ever deleted.")] = False,
-    config: Config = CONFIG,
-    home: Home = HOME,
-    as_json: AsJson = False,
-) -> None:
-    """Lists received files older than a day that no delivery names: left by a crash before the sender was answered."""
-    house = _house(config, home)
-    known = house.ledger.known_spool_key
-    for each in list(house.spool.orphans(known)):
-        moved = house.spool.put_aside(each.key, known) if move else ""
-        if as_json:
-            typer.echo(json.dumps({"key": each.key, "bytes": each.size, "moved_to": moved or None}))
-        else:
-            typer.echo(
-                f"{each.key}  {each.size:,} bytes, {each.modified:%Y-%m-%d %H:%M}" + (f" -> {moved}" * bool(moved))
-            )
-
-
-@storage.command(name="adopt")
-def storage_adopt(config: Config = CONFIG, home: Home = HOME) -> None:
-    """Notes that the files of the store were copied to the configured storage, once all of them are found there."""
-    from ingestd.house import open_house
-    from ingestd.store.migrations import upgrade
-
-    house = open_house(config.resolve(), home.resolve())
-    upgrade(house.engine)
-    known = house.whereabouts.adopt(house.spool)
-    typer.echo(f"{house.storage} has the files of all {known:,} deliveries")
 
 
 @app.command(name="role", hidden=True)
@@ -456,14 +382,6 @@ def main() -> None:
 def _end(message: str, code: int) -> None:
     typer.echo(f"ingestd: {message}", err=True)
     sys.exit(code)
-
-
-def _house(config: Path, home: Path) -> House:
-    from ingestd.house import open_house, prepare_store
-
-    house = open_house(config.resolve(), home.resolve())
-    prepare_store(house)
-    return house
 
 
 def _exit_code(delivery: Delivery) -> int:

@@ -16,7 +16,7 @@ import socket
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -253,7 +253,7 @@ class Daemon:
             log.warning("reload_refused", file="", key="store.url", reason=str(problem))
         else:
             changes = done.changes
-            log.info("reloaded", added=changes.added, changed=changes.changed, deactivated=changes.deactivated)
+            log.info("reloaded", **asdict(changes))
             if done.restart_needed:
                 log.warning("restart_needed", keys=done.restart_needed)
         self.notifier.ready(self._status())

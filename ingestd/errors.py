@@ -1,6 +1,8 @@
-"""The two ways a delivery can fail, and the one way the set-up can be wrong."""
+"""The two ways a delivery can fail, the ways a request can, and the one way the set-up can be wrong."""
 
 from __future__ import annotations
+
+from typing import Any
 
 
 class IngestdError(Exception):
@@ -23,6 +25,39 @@ class Rejected(IngestdError):
 
 class Unavailable(IngestdError):
     """Ours: a disk, a database or a network is away. The work stays queued and is tried again."""
+
+
+class Refused(IngestdError):
+    """Theirs: what somebody asked for cannot be done. The answer says why, and the store is as it was.
+
+    `code` is a stable word for programs, `message` a sentence for people, `facts` what it counts or names.
+    """
+
+    def __init__(self, code: str, message: str, **facts: Any) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.facts = facts
+
+
+class Missing(Refused):
+    """There is no such thing, or none that this caller may know of."""
+
+
+class Invalid(Refused):
+    """A value is none that can be kept; `facts["field"]` names it."""
+
+
+class Conflict(Refused):
+    """It would break what is there, or needs a word of confirmation first."""
+
+
+class Stale(Refused):
+    """Somebody has changed it since it was read."""
+
+
+class Denied(Refused):
+    """The caller lacks a permission, which `facts["permission"]` names, or is bound to something else."""
 
 
 EXIT_MISCONFIGURED = 78

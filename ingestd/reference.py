@@ -40,6 +40,8 @@ list is written as JSON: `INGESTD_FTP__PASSIVE_PORTS='[5000, 5010]'`. An empty v
 _ORGANISATION = """\
 Exactly one team has no parent: the top-level team. A Lead Ownership Code is unique over teams and users together. What
 is taken out of the file is deactivated at the next `ingestd org import`, never deleted, because leads and logs name it.
+How this lives with changes by API and command line is in
+[operators.md](operators.md#the-organisation-beside-its-files).
 """
 
 _SCHEMAS = """\

@@ -10,7 +10,7 @@ import hashlib
 import tomllib
 import unicodedata
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import date
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -20,7 +20,7 @@ import polars as pl
 from pydantic import AfterValidator, Field, ValidationError, model_validator
 
 from ingestd.errors import Misconfigured
-from ingestd.settings import Configuration, Frozen, misconfigured
+from ingestd.settings import Configuration, Frozen, Source, misconfigured
 
 FieldType = Literal["text", "phone", "email", "date", "datetime", "integer", "country", "postcode", "code"]
 
@@ -204,16 +204,21 @@ def _only(path: Path, values: dict[str, Any], table: str) -> None:
 def check_mappings(folder: Path, configuration: Configuration) -> None:
     """Raises Misconfigured when a source's saved mapping names a field that none of its campaigns has."""
     templates = {campaign.code: campaign.template for campaign in configuration.organisation.campaign}
-    known = {template: set(read(folder, template).by_name) for template in set(templates.values())}
+    for template in set(templates.values()):
+        read(folder, template)
     for source in configuration.sources.source:
-        codes = (source.campaign, *source.campaigns)
-        fields = set().union(*(known[templates[code]] for code in codes), {""})
-        for column, field in source.mapping.items():
-            if field not in fields:
-                key = f"source {source.name}.mapping.{column}"
-                near = difflib.get_close_matches(field, fields, n=1)
-                hint = f"; is {near[0]!r} meant?" if near else ""
-                raise Misconfigured("sources.toml", key, f"no field {field!r} exists{hint}")
+        check_mapping(folder, source, {templates[code] for code in (source.campaign, *source.campaigns)})
+
+
+def check_mapping(folder: Path, source: Source, templates: Collection[str | None]) -> None:
+    """The same for one source, whose campaigns have these templates."""
+    fields = {"", *(field for template in templates for field in read(folder, template).by_name)}
+    for column, field in source.mapping.items():
+        if field not in fields:
+            key = f"source {source.name}.mapping.{column}"
+            near = difflib.get_close_matches(field, fields, n=1)
+            hint = f"; is {near[0]!r} meant?" if near else ""
+            raise Misconfigured("sources.toml", key, f"no field {field!r} exists{hint}")
 
 
 def _check_system_fields(path: Path, schema: Schema) -> None:

@@ -78,12 +78,17 @@ class Throttle:
 
     def refusal(self, address: str, login: str) -> str:
         """Why no password is looked at now; empty when one is."""
+        seconds = self.banned(address, login)
+        return f"too many wrong passwords; try again in {_told(seconds)}" if seconds else ""
+
+    def banned(self, address: str, login: str) -> float:
+        """Seconds for which no password is looked at, because there were too many wrong ones; 0 when one is."""
         place = network(address)
         with self._lock:
             seconds = self._banned(("address", place))
             if not seconds and (place, login) not in self._trusted:
                 seconds = self._banned(("login", login))
-        return f"too many wrong passwords; try again in {_told(seconds)}" if seconds else ""
+        return seconds
 
     def too_soon(self, address: str, login: str) -> float:
         """Seconds for which no password from an address is looked at: its last wrong one has not been answered yet.

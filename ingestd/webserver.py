@@ -1,8 +1,9 @@
-"""The web role: health and metrics, in a process of its own, so that it answers whatever the doors and loads do."""
+"""The web role: API, health and metrics in a process of their own, which answers whatever doors and loads do."""
 
 from __future__ import annotations
 
 import socket
+from datetime import timedelta
 
 import structlog
 
@@ -12,7 +13,9 @@ from ingestd.house import House
 from ingestd.metrics import Metrics
 from ingestd.pipes import Pipes, on_stop, say_ready
 from ingestd.pulse import Pulse
+from ingestd.throttle import Throttle, ThrottleRules
 from ingestd.web import app, server
+from ingestd.web.api.desk import Desk
 from ingestd.web.observer import Observer
 
 log = structlog.get_logger()
@@ -38,7 +41,23 @@ def answer(house: House, pipes: Pipes, metrics: Metrics) -> None:
     presence.of_process(house, dict)
     say_ready(pipes, {"http": {"host": host, "port": port}}, pulse)
     beat = pulse.loop("http", allowance=LOOP_SECONDS)
-    server.serve(app.build(observer, house.places.metrics), listening, beat)
+    answering = app.build(observer, house.places.metrics, desk_of(house))
+    server.serve(answering, listening, beat, proxies=house.configuration.daemon.http.proxies)
+
+
+def desk_of(house: House) -> Desk:
+    """What the API works with. Its throttle counts as those of the doors do, in a process of its own."""
+    settings = house.configuration.daemon
+    return Desk(
+        engine=house.engine,
+        ledger=house.ledger,
+        dispatcher=house.dispatcher,
+        spool=house.spool,
+        logs=house.logs,
+        schemas=house.schemas,
+        throttle=Throttle(ThrottleRules(**settings.throttle.model_dump())),
+        session_lasts=timedelta(hours=settings.http.session_hours),
+    )
 
 
 def _listen(house: House) -> socket.socket:

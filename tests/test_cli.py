@@ -283,7 +283,7 @@ def test_status_without_a_daemon(shell: Shell) -> None:
 
 
 def test_the_organisation_is_applied_once(shell: Shell) -> None:
-    nothing = {"added": 0, "changed": 0, "deactivated": 0}
+    nothing = {"added": 0, "changed": 0, "deactivated": 0, "kept": [], "overruled": []}
     assert shell.json("org", "import") == shell.json("org", "import") == nothing
     assert shell.run("org", "import").stdout == "0 added, 0 changed, 0 deactivated\n"
 
@@ -293,7 +293,7 @@ def test_a_changed_organisation_is_applied(tmp_path: Path) -> None:
     assert shell.json("org", "import")["added"] == 0, "the first command has applied it"
     path = shell.config / "organisation.toml"
     path.write_text(path.read_text(encoding="utf-8").replace('"Copenhagen Evening"', '"Late shift"'), encoding="utf-8")
-    assert shell.json("org", "import") == {"added": 0, "changed": 1, "deactivated": 0}
+    assert shell.json("org", "import")["changed"] == 1
     assert "Late shift  [DK-CPH-EVE]" in shell.run("org", "show").stdout
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, ip_address
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -156,12 +156,24 @@ class ThrottleSettings(Frozen):
     ban_seconds: int = Field(900, ge=1, description="seconds a ban lasts; wrong passwords are forgotten after as many")
 
 
-class HttpSettings(Frozen):
-    """`[http]`: health and metrics for the machines that watch this one."""
+def _address(value: str) -> str:
+    try:
+        ip_address(value)
+    except ValueError:
+        raise ValueError("is no IP address") from None
+    return value
 
-    enabled: bool = Field(True, description="answer `/livez`, `/readyz` and `/metrics`")
+
+class HttpSettings(Frozen):
+    """`[http]`: the API, and health and metrics for the machines that watch this one."""
+
+    enabled: bool = Field(True, description="answer `/api/v1`, `/livez`, `/readyz` and `/metrics`")
     host: str = Field("127.0.0.1", description="address to listen on")
     port: int = Field(8080, ge=0, le=65535, description="port to listen on; 0: any free one")
+    proxies: tuple[Annotated[str, AfterValidator(_address)], ...] = Field(
+        (), description="addresses of proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed"
+    )
+    session_hours: float = Field(12.0, gt=0, description="hours after which who has logged in does so again")
 
 
 class FolderSettings(Frozen):

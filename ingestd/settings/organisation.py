@@ -29,7 +29,7 @@ class User(Frozen):
     name: str = Field(description="the name people see")
     team: Name = Field(description="key of the team the user sits in")
     role: Literal["agent", "team_leader", "admin"] = Field(
-        "agent", description="kept for the permissions of a later version"
+        "agent", description="a named set of permissions: docs/operators.md has them"
     )
     code: Code | None = Field(None, description="Lead Ownership Code, as for teams")
 

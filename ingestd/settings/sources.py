@@ -33,6 +33,10 @@ Protocol = Literal["ftp", "ftps", "sftp", "http"]
 """The doors a login can be opened for: `ftp` is without TLS, `ftps` with."""
 
 
+PUBLIC_KEY = r"^(ssh|ecdsa|sk)-\S+ \S+"
+"""As a line of `authorized_keys` begins; options before the key are not known here."""
+
+
 class Login(Frozen):
     """`[[source.login]]`: one login of a source; the password is kept as an argon2id hash."""
 
@@ -40,7 +44,7 @@ class Login(Frozen):
     password_hash: Annotated[str, Field(pattern=r"^\$argon2id\$")] | None = Field(
         None, description="made by `ingestd source password`; without one the login is by public key only"
     )
-    public_keys: tuple[Annotated[str, Field(pattern=r"^(ssh|ecdsa|sk)-\S+ \S+")], ...] = Field(
+    public_keys: tuple[Annotated[str, Field(pattern=PUBLIC_KEY)], ...] = Field(
         (), description="OpenSSH public keys for SFTP, each as in `authorized_keys`"
     )
     protocols: tuple[Protocol, ...] = Field(

@@ -202,6 +202,27 @@ class Ledger:
             query = query.where(deliveries.c.state == state)
         return self._all(query)
 
+    def page(
+        self,
+        *,
+        limit: int,
+        before: int | None = None,
+        source: str | None = None,
+        states: Collection[State] = (),
+        name: str | None = None,
+    ) -> list[Delivery]:
+        """The newest deliveries first, from the one before the number `before` on."""
+        query = select(deliveries).order_by(deliveries.c.id.desc()).limit(limit)
+        if before is not None:
+            query = query.where(deliveries.c.id < before)
+        if source is not None:
+            query = query.where(deliveries.c.source == source)
+        if states:
+            query = query.where(deliveries.c.state.in_(states))
+        if name is not None:
+            query = query.where(deliveries.c.name == name)
+        return self._all(query)
+
     def unpublished(self, *, limit: int = 100, but: Collection[int] = ()) -> list[Delivery]:
         """Ended deliveries whose results have not been handed back to the partner yet, oldest first; without `but`."""
         ended = [state for state in State if state.final]

@@ -1,50 +1,93 @@
-"""The organisation in the store: applied from the configuration, read back as plain rows.
+"""The organisation in the store: the configuration applied to it, and read back as plain rows.
 
-Applying is idempotent: what is there is updated in place, so that leads keep their owners; what is gone from the
-configuration is deactivated, never deleted, because leads, pools and logs still name it.
+The configuration owns what it names, field by field: a field is written when the file says something else than at the
+last time it was applied. What was changed since by API or command line stays, and is told. What is gone from the file
+is deactivated, never deleted, because leads, pools and logs still name it; what the file never named is not touched.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Table, func, insert, select, update
+from sqlalchemy import Connection, Table, delete, func, insert, select, update
 
-from ingestd.settings import Configuration, Organisation, Source, Statuses, User, code_key
-from ingestd.settings import Team as TeamSettings
-from ingestd.store.tables import campaigns, configuration_versions, owners, projects, sources, statuses, teams, users
+from ingestd.errors import Misconfigured
+from ingestd.settings import Configuration, Organisation, Source, Statuses
+from ingestd.store import audit, consistency, facts
+from ingestd.store.access_tables import applied
+from ingestd.store.audit import CONFIGURATION, Deed
+from ingestd.store.facts import KINDS, Facts, Kind, World
+from ingestd.store.tables import configuration_versions, owners, sources, statuses, teams, users
 
 
 @dataclass(frozen=True, kw_only=True)
 class Changes:
-    """What applying a configuration did, as counts of rows."""
+    """What applying a configuration did, as counts of rows, and where it met changes of others."""
 
     added: int = 0
     changed: int = 0
     deactivated: int = 0
+    kept: tuple[str, ...] = ()
+    """fields that the API or the command line changed, and the file did not: `team berlin.name`"""
+    overruled: tuple[str, ...] = ()
+    """fields that both changed; the file's value holds, the audit has the other"""
 
-    def __add__(self, other: Changes) -> Changes:
-        return Changes(
-            added=self.added + other.added,
-            changed=self.changed + other.changed,
-            deactivated=self.deactivated + other.deactivated,
+
+@dataclass(kw_only=True)
+class _Merge:
+    """The organisation as it will be, while the configuration is being worked into it."""
+
+    world: World
+    changes: Changes = field(default_factory=Changes)
+    writes: dict[tuple[Kind, str], Facts] = field(default_factory=dict)
+
+    def add(self, **more: Any) -> None:
+        """Counts."""
+        self.changes = replace(
+            self.changes, **{name: getattr(self.changes, name) + each for name, each in more.items()}
         )
+
+    def put(self, kind: Kind, key: str, values: Facts) -> None:
+        """From now on it is so."""
+        self.world[kind][key] = self.writes[kind, key] = values
 
 
 def apply(connection: Connection, configuration: Configuration, now: datetime) -> Changes:
-    """Brings organisation, sources and statuses of the store to the configuration; one transaction of the caller's."""
-    changes = _apply_statuses(connection, configuration.statuses)
-    changes += _apply_owners(connection, configuration.organisation)
-    changes += _apply_campaigns(connection, configuration.organisation)
-    changes += _apply_sources(connection, configuration.sources.source)
-    _note_version(connection, "organisation", configuration.organisation.model_dump_json(), now)
-    _note_version(connection, "sources", configuration.sources.model_dump_json(), now)
-    return changes
+    """Brings organisation, sources and statuses of the store to the configuration; one transaction of the caller's.
+
+    Raises Misconfigured, and has written nothing, when it does not fit what was made by API or command line.
+    """
+    lock(connection)
+    deed = Deed(actor=CONFIGURATION, at=now)
+    merge = _Merge(world=facts.world(connection))
+    before, wanted, last = facts.world(connection), _wanted(configuration), _last_applied(connection)
+    for kind in KINDS:
+        for key, values in wanted[kind].items():
+            _work_in(merge, kind, key, values, last[kind].get(key))
+        for key in last[kind].keys() - wanted[kind].keys():
+            _let_go(merge, kind, key)
+    _check(merge.world)
+    _write(connection, deed, before, merge.writes)
+    _remember(connection, last, wanted)
+    statuses_changed = _apply_statuses(connection, configuration.statuses)
+    note_versions(connection, now)
+    return replace(
+        merge.changes,
+        added=merge.changes.added + statuses_changed.added,
+        changed=merge.changes.changed + statuses_changed.changed,
+    )
+
+
+def lock(connection: Connection) -> None:
+    """One change of the organisation at a time, so that what was looked at holds until it is written."""
+    if connection.dialect.name == "postgresql":  # SQLite lets one writer in anyway
+        connection.exec_driver_sql("LOCK TABLE owners IN SHARE ROW EXCLUSIVE MODE")
 
 
 def version(connection: Connection, kind: str) -> int:
@@ -82,6 +125,139 @@ def tree(connection: Connection) -> list[dict[str, Any]]:
     return list(_walk(children, None, 0))
 
 
+def note_versions(connection: Connection, now: datetime) -> None:
+    """Counts a version up when the organisation or the sources are not what they were; doors and logs look at it."""
+    world = facts.world(connection)
+    people = {kind: world[kind] for kind in KINDS if kind != "source"}
+    for kind, content in (("organisation", people), ("sources", world["source"])):
+        _note_version(connection, kind, json.dumps(content, sort_keys=True), now)
+
+
+def _wanted(configuration: Configuration) -> World:
+    """The configuration as facts."""
+    organisation: Organisation = configuration.organisation
+    campaigns = {each.code: _facts(each.model_dump(mode="json"), "code") for each in organisation.campaign}
+    return {
+        "team": {each.key: _facts(each.model_dump(), "key") for each in organisation.team},
+        "user": {each.login: _facts(each.model_dump(), "login") for each in organisation.user},
+        "project": {each.code: {"name": each.name} for each in organisation.project},
+        "campaign": campaigns,
+        "source": {each.name: facts.source_facts(each, active=True) for each in configuration.sources.source},
+    }
+
+
+def _facts(values: Facts, key: str) -> Facts:
+    """Whatever the file names is active. A code that is blank is none."""
+    without = {name: value for name, value in values.items() if name != key}
+    if "code" in without:
+        without["code"] = (without["code"] or "").strip() or None
+    return without | {"active": True}
+
+
+def _last_applied(connection: Connection) -> World:
+    last: World = {kind: {} for kind in KINDS}
+    for kind, key, text in connection.execute(select(applied)):
+        last[kind][key] = json.loads(text)
+    return last
+
+
+def _work_in(merge: _Merge, kind: Kind, key: str, wanted: Facts, last: Facts | None) -> None:
+    """One record of the file."""
+    here = merge.world[kind].get(key)
+    if here is None:
+        merge.add(added=1)
+        merge.put(kind, key, wanted)
+        return
+    kept, overruled = _met(wanted, last or {}, here)
+    merge.add(
+        kept=tuple(f"{kind} {key}.{name}" for name in kept),
+        overruled=tuple(f"{kind} {key}.{name}" for name in overruled),
+    )
+    after = {**here, **{name: value for name, value in wanted.items() if name not in kept}}
+    if after != here:
+        merge.add(changed=1)
+        merge.put(kind, key, after)
+
+
+def _met(wanted: Facts, last: Facts, here: Facts) -> tuple[list[str], list[str]]:
+    """The fields that others changed since the file was last applied: those they keep, and those it takes back."""
+    differing = [name for name in wanted if name in last and here[name] != wanted[name]]
+    kept = [name for name in differing if wanted[name] == last[name]]
+    return kept, [name for name in differing if name not in kept and here[name] != last[name]]
+
+
+def _let_go(merge: _Merge, kind: Kind, key: str) -> None:
+    """What the file named once and names no more; a project without campaigns is in nobody's way."""
+    here = merge.world[kind][key]
+    if not here.get("active"):
+        return
+    merge.add(deactivated=1)
+    merge.put(kind, key, {**here, "active": False, **({"code": None} if "code" in here else {})})
+
+
+def _check(world: World) -> None:
+    found = consistency.problems(world)
+    if found:
+        more = f"; and {len(found) - 1} more" if len(found) > 1 else ""
+        told = f"does not fit what was changed by API or command line: {found[0]}{more}"
+        raise Misconfigured("organisation.toml, sources.toml", "together", told)
+
+
+def _write(connection: Connection, deed: Deed, before: World, writes: Mapping[tuple[Kind, str], Facts]) -> None:
+    """Codes are freed first, so that two owners may swap theirs; parents come before their children."""
+    for (kind, key), after in writes.items():
+        code = before[kind].get(key, {}).get("code")
+        if code is not None and code != after["code"]:
+            facts.release_code(connection, kind, key)
+    for kind, key in _parents_first(before, writes):
+        after = writes[kind, key]
+        facts.write(connection, deed, kind, key, after)
+        audit_change(connection, deed, kind, key, before[kind].get(key), after)
+
+
+def audit_change(connection: Connection, deed: Deed, kind: Kind, key: str, before: Facts | None, after: Facts) -> None:
+    """The line of the audit for one record that was added or changed; hashes of passwords are not copied into it."""
+    action = "added" if before is None else "changed"
+    told = None if before is None else _shown(before)
+    audit.note(connection, deed, f"{kind}_{action}", f"{kind}:{key}", before=told, after=_shown(after))
+
+
+def _shown(values: Facts) -> Facts:
+    """A login shows a short digest of its hash instead, so that a change of password is seen."""
+    if "login" not in values:
+        return values
+    return {
+        **values,
+        "login": [{**each, "password_hash": _fingerprint(each["password_hash"])} for each in values["login"]],
+    }
+
+
+def _fingerprint(encoded: str | None) -> str | None:
+    return None if encoded is None else f"sha256:{hashlib.sha256(encoded.encode()).hexdigest()[:12]}"
+
+
+def _parents_first(before: World, writes: Mapping[tuple[Kind, str], Facts]) -> Iterator[tuple[Kind, str]]:
+    there: set[str | None] = {None, *before["team"]}
+    waiting = [key for kind, key in writes if kind == "team"]
+    while waiting:
+        ready = [key for key in waiting if writes["team", key]["parent"] in there]
+        yield from (("team", key) for key in ready)
+        there.update(ready)
+        waiting = [key for key in waiting if key not in there]
+    yield from ((kind, key) for kind, key in writes if kind != "team")
+
+
+def _remember(connection: Connection, last: World, wanted: World) -> None:
+    for kind in KINDS:
+        for key, values in wanted[kind].items():
+            if last[kind].get(key) == values:
+                continue
+            connection.execute(delete(applied).where(applied.c.kind == kind, applied.c.key == key))
+            connection.execute(insert(applied).values(kind=kind, key=key, facts=json.dumps(values)))
+        for key in last[kind].keys() - wanted[kind].keys():
+            connection.execute(delete(applied).where(applied.c.kind == kind, applied.c.key == key))
+
+
 def _walk(
     children: Mapping[int | None, list[dict[str, Any]]], parent: int | None, depth: int
 ) -> Iterable[dict[str, Any]]:
@@ -96,115 +272,22 @@ def _with_code(table: Table) -> Any:
 
 def _apply_statuses(connection: Connection, wanted: Statuses) -> Changes:
     """A status keeps its number by its code, so that the order of the file may change."""
-    known = dict(connection.execute(select(statuses.c.code, statuses.c.id)).all())
-    changes = Changes()
+    known = {row["code"]: dict(row) for row in connection.execute(select(statuses)).mappings()}
+    added = changed = 0
     for status in wanted.status:
-        values = {**status.model_dump(), "id": known.get(status.code, max(known.values(), default=0) + 1)}
-        known[status.code] = values["id"]
-        changes += _upsert(connection, statuses, "code", values)
-    return changes
-
-
-def _apply_owners(connection: Connection, organisation: Organisation) -> Changes:
-    _release_codes(connection, organisation)
-    changes = Changes()
-    numbers: dict[str, int] = {}
-    for team in _parents_first(organisation.team):
-        values = {"key": team.key, "name": team.name, "parent_id": numbers.get(team.parent or ""), "active": True}
-        changes += _upsert_owner(connection, teams, "key", values, team)
-        numbers[team.key] = _number(connection, teams, "key", team.key)
-    for user in organisation.user:
+        here = known.get(status.code)
         values = {
-            "login": user.login,
-            "name": user.name,
-            "team_id": numbers[user.team],
-            "role": user.role,
-            "active": True,
+            **status.model_dump(),
+            "id": here["id"] if here else max((e["id"] for e in known.values()), default=0) + 1,
         }
-        changes += _upsert_owner(connection, users, "login", values, user)
-    changes += _deactivate(connection, teams, "key", {team.key for team in organisation.team})
-    return changes + _deactivate(connection, users, "login", {user.login for user in organisation.user})
-
-
-def _release_codes(connection: Connection, organisation: Organisation) -> None:
-    """Frees every code that moves to another owner first, so that two owners may swap their codes in one import."""
-    wanted = {("team", team.key): team.code for team in organisation.team}
-    wanted |= {("user", user.login): user.code for user in organisation.user}
-    for kind, table, key in (("team", teams, teams.c.key), ("user", users, users.c.login)):
-        rows = connection.execute(
-            select(owners.c.id, key, owners.c.ownership_code).join(table, table.c.id == owners.c.id)
-        )
-        moved = [row[0] for row in rows if row[2] is not None and wanted.get((kind, row[1])) != row[2]]
-        cleared = {"ownership_code": None, "ownership_code_key": None}
-        connection.execute(update(owners).where(owners.c.id.in_(moved)).values(cleared))
-
-
-def _parents_first(wanted: Iterable[TeamSettings]) -> list[TeamSettings]:
-    waiting = list(wanted)
-    ordered: list[TeamSettings] = []
-    placed: set[str | None] = {None}
-    while waiting:
-        ready = [team for team in waiting if team.parent in placed]
-        ordered += ready
-        placed |= {team.key for team in ready}
-        waiting = [team for team in waiting if team.key not in placed]
-    return ordered
-
-
-def _upsert_owner(
-    connection: Connection, table: Table, key: str, values: dict[str, Any], wanted: TeamSettings | User
-) -> Changes:
-    code = {"ownership_code": wanted.code, "ownership_code_key": code_key(wanted.code) if wanted.code else None}
-    number = _number(connection, table, key, values[key])
-    if number:
-        connection.execute(update(owners).where(owners.c.id == number).values(code))
-    else:
-        kind = "team" if table is teams else "user"
-        inserted = connection.execute(insert(owners).values(kind=kind, **code)).inserted_primary_key
-        assert inserted is not None
-        number = inserted[0]
-    return _upsert(connection, table, key, {**values, "id": number})
-
-
-def _apply_campaigns(connection: Connection, organisation: Organisation) -> Changes:
-    changes = Changes()
-    for project in organisation.project:
-        changes += _upsert(connection, projects, "code", project.model_dump())
-    for campaign in organisation.campaign:
-        values = campaign.model_dump(exclude={"project", "expires"})
-        values |= {"project_id": _number(connection, projects, "code", campaign.project)}
-        values |= {"expires_on": campaign.expires, "active": True}
-        changes += _upsert(connection, campaigns, "code", values)
-    return changes + _deactivate(connection, campaigns, "code", {campaign.code for campaign in organisation.campaign})
-
-
-def _apply_sources(connection: Connection, wanted: Iterable[Source]) -> Changes:
-    changes, names = Changes(), set()
-    for entry in wanted:
-        names.add(entry.name)
-        values = {"name": entry.name, "definition": entry.model_dump_json(), "active": True}
-        changes += _upsert(connection, sources, "name", values)
-    return changes + _deactivate(connection, sources, "name", names)
-
-
-def _number(connection: Connection, table: Table, key: str, value: str) -> int:
-    return connection.scalar(select(table.c.id).where(table.c[key] == value)) or 0
-
-
-def _upsert(connection: Connection, table: Table, key: str, values: dict[str, Any]) -> Changes:
-    here = connection.execute(select(table).where(table.c[key] == values[key])).mappings().one_or_none()
-    if here is None:
-        connection.execute(insert(table).values(values))
-        return Changes(added=1)
-    if all(here[name] == value for name, value in values.items()):
-        return Changes()
-    connection.execute(update(table).where(table.c[key] == values[key]).values(values))
-    return Changes(changed=1)
-
-
-def _deactivate(connection: Connection, table: Table, key: str, keep: set[str]) -> Changes:
-    gone = update(table).where(table.c[key].not_in(keep), table.c.active).values(active=False)
-    return Changes(deactivated=connection.execute(gone).rowcount)
+        if here is None:
+            connection.execute(insert(statuses).values(values))
+            added += 1
+        elif any(here[name] != value for name, value in values.items()):
+            connection.execute(update(statuses).where(statuses.c.code == status.code).values(values))
+            changed += 1
+        known[status.code] = values
+    return Changes(added=added, changed=changed)
 
 
 def _note_version(connection: Connection, kind: str, content: str, now: datetime) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Connection, case, func, insert, select, update
+from sqlalchemy import Connection, Select, case, func, insert, select, update
 
 from ingestd.model import Delivery, PoolState
 from ingestd.store import tables
@@ -31,8 +31,33 @@ def create(connection: Connection, delivery: Delivery, campaign_id: int, state: 
     return number
 
 
-def latest(connection: Connection, *, limit: int, campaign: str | None = None) -> list[dict[str, Any]]:
-    """The newest pools first, with the columns an operator sees (LEADS.md, "Lead pools")."""
+def latest(
+    connection: Connection,
+    *,
+    limit: int,
+    campaign: str | None = None,
+    before: int | None = None,
+    source: str | None = None,
+) -> list[dict[str, Any]]:
+    """The newest pools first, with the columns an operator sees (LEADS.md, "Lead pools").
+
+    `before` is the number from which to go on; with `source` those of its deliveries only.
+    """
+    query = _shown(source).order_by(tables.pools.c.id.desc()).limit(limit)
+    if campaign:
+        query = query.where(tables.campaigns.c.code == campaign)
+    if before is not None:
+        query = query.where(tables.pools.c.id < before)
+    return [_with_totals(connection, dict(row)) for row in connection.execute(query).mappings().all()]
+
+
+def one(connection: Connection, pool_id: int, *, source: str | None = None) -> dict[str, Any] | None:
+    """One pool with the same columns; None when there is none, or with `source` none of its deliveries."""
+    row = connection.execute(_shown(source).where(tables.pools.c.id == pool_id)).mappings().one_or_none()
+    return None if row is None else _with_totals(connection, dict(row))
+
+
+def _shown(source: str | None) -> Select[Any]:
     pool, camp, project = tables.pools.c, tables.campaigns.c, tables.projects.c
     query = (
         select(
@@ -48,12 +73,11 @@ def latest(connection: Connection, *, limit: int, campaign: str | None = None) -
         )
         .join_from(tables.pools, tables.campaigns, camp.id == pool.campaign_id)
         .join(tables.projects, project.id == camp.project_id)
-        .order_by(pool.id.desc())
-        .limit(limit)
     )
-    if campaign:
-        query = query.where(camp.code == campaign)
-    return [_with_totals(connection, dict(row)) for row in connection.execute(query).mappings().all()]
+    if source is None:
+        return query
+    delivery = tables.deliveries.c
+    return query.join(tables.deliveries, delivery.id == pool.delivery_id).where(delivery.source == source)
 
 
 def owners(connection: Connection, pool_id: int) -> list[dict[str, Any]]:

@@ -1,30 +1,28 @@
-"""The HTTP application: three addresses, no pages."""
+"""The HTTP application: health and metrics for machines, and the API."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from pathlib import Path
-from typing import Any
 
-import structlog
 from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import JSONResponse, PlainTextResponse
-from starlette.exceptions import HTTPException
 
-from ingestd.web import exposition, health
+from ingestd.web import exposition, health, problems
+from ingestd.web.api.desk import Desk
+from ingestd.web.api.resources import open_api
+from ingestd.web.api.routes import unguarded
+from ingestd.web.guard import Guard
 from ingestd.web.observer import Observer
 
-log = structlog.get_logger()
-
 READING = ["GET", "HEAD"]
-HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
-def build(observer: Observer, metrics: Path) -> FastAPI:
+def build(observer: Observer, metrics: Path, desk: Desk) -> FastAPI:
     """The application; `metrics` is the folder in which the roles count."""
     app = FastAPI(title="ingestd", docs_url=None, redoc_url=None, openapi_url=None)
+    app.state.desk = desk
 
     @app.api_route("/livez", methods=READING)
     async def livez() -> PlainTextResponse:
@@ -48,26 +46,8 @@ def build(observer: Observer, metrics: Path) -> FastAPI:
         body, kind = await run_in_threadpool(exposition.render, seen, metrics, request.headers.get("accept", ""))
         return Response(body, headers={"Content-Type": kind})
 
-    app.add_exception_handler(HTTPException, _problem)
-    app.middleware("http")(_guarded)
+    open_api(app)
+    assert not unguarded(app), f"routes that do not say who may use them: {unguarded(app)}"
+    problems.install(app)
+    app.add_middleware(Guard)
     return app
-
-
-async def _problem(_request: Request, problem: Exception) -> JSONResponse:
-    """An error as RFC 9457 has it."""
-    assert isinstance(problem, HTTPException)
-    headers = dict(problem.headers or {})
-    body: dict[str, Any] = {"type": "about:blank", "title": HTTPStatus(problem.status_code).phrase}
-    body |= {"status": problem.status_code}
-    return JSONResponse(body, problem.status_code, headers, media_type="application/problem+json")
-
-
-async def _guarded(request: Request, answer: Callable[[Request], Awaitable[Response]]) -> Response:
-    """A bug is told to the log; whoever asked learns no more than that it was one."""
-    try:
-        response = await answer(request)
-    except Exception:  # one request's fault must not end the server's
-        log.exception("web_fault", path=request.url.path)
-        response = await _problem(request, HTTPException(HTTPStatus.INTERNAL_SERVER_ERROR))
-    response.headers.update(HEADERS)
-    return response

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 import uvicorn
@@ -55,11 +55,16 @@ def listen(host: str, port: int) -> socket.socket:
     return socket.create_server((host, port), family=family, dualstack_ipv6=host == "::", backlog=128)
 
 
-def serve(app: FastAPI, listening: socket.socket, beat: Callable[[], None]) -> None:
+def serve(app: FastAPI, listening: socket.socket, beat: Callable[[], None], *, proxies: Sequence[str] = ()) -> None:
     """Answers until SIGTERM or SIGINT, and beats each second."""
     complaints = logging.getLogger("uvicorn.error")
     complaints.addHandler(_ToJournal(logging.WARNING))
     complaints.propagate = False
+    configured(app, beat, proxies=proxies).run(sockets=[listening])
+
+
+def configured(app: FastAPI, beat: Callable[[], None], *, proxies: Sequence[str] = ()) -> uvicorn.Server:
+    """A server that has not begun; `proxies` are the addresses whose word on whom they speak for is believed."""
 
     async def advance() -> None:
         beat()
@@ -73,11 +78,12 @@ def serve(app: FastAPI, listening: socket.socket, beat: Callable[[], None]) -> N
         log_config=None,
         access_log=False,
         server_header=False,
-        proxy_headers=False,
+        proxy_headers=bool(proxies),
+        forwarded_allow_ips=list(proxies),
         limit_concurrency=CONNECTIONS,
         timeout_keep_alive=5,
         timeout_graceful_shutdown=STOP_SECONDS,
         callback_notify=advance,
         timeout_notify=0,
     )
-    uvicorn.Server(config).run(sockets=[listening])
+    return uvicorn.Server(config)

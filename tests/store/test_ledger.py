@@ -241,3 +241,15 @@ def test_the_last_file_of_a_name_is_found(ledger: Ledger) -> None:
     )
     for source, folder, name in (("stadtwerk", "", "leads.csv"), ("nordlead", "C", "leads.csv"), ("nordlead", "", "x")):
         assert ledger.latest_named(source, folder, name) is None
+
+
+def test_a_page_goes_on_where_the_last_one_ended(ledger: Ledger) -> None:
+    for content in "abcd":
+        delivery = begun(ledger, content)
+        end(ledger, delivery, State.COMPLETED if content < "c" else State.COMPLETED_WITH_REJECTS)
+    newest = ledger.page(limit=3)
+    rest = ledger.page(limit=3, before=newest[-1].id)
+    assert [each.id for each in (*newest, *rest)] == [4, 3, 2, 1]
+    source, name = newest[0].source, newest[0].name
+    assert len(ledger.page(limit=9, source=source, name=name, states=[State.COMPLETED])) == 2
+    assert ledger.page(limit=9, source="nowhere") == ledger.page(limit=9, name="nothing") == []

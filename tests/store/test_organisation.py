@@ -6,8 +6,12 @@ import pytest
 from sqlalchemy import Engine, select
 from sqlalchemy.exc import IntegrityError
 
+from ingestd.errors import Misconfigured
+from ingestd.organisation import changes
+from ingestd.organisation import sources as source_definitions
 from ingestd.settings import Configuration
-from ingestd.store import organisation, rules, tables
+from ingestd.store import audit, organisation, rules, tables
+from ingestd.store.audit import COMMAND_LINE, Deed
 from ingestd.store.engine import reading, writing
 from ingestd.store.ledger import now
 
@@ -47,8 +51,7 @@ def test_owners_keep_their_number_when_renamed(organised: Engine, example: Confi
     teams = [
         t.model_copy(update={"name": "København"}) if t.key == "copenhagen" else t for t in example.organisation.team
     ]
-    changes = applied(organised, changed(example, team=tuple(teams)))
-    assert changes == organisation.Changes(changed=1)
+    assert applied(organised, changed(example, team=tuple(teams))) == organisation.Changes(changed=1)
     with reading(organised) as connection:
         assert rules.owners(connection).by_code["dk-cph"] == before
         assert organisation.version(connection, "organisation") == 2
@@ -98,3 +101,92 @@ def test_a_status_keeps_its_number_when_the_file_is_reordered(organised: Engine,
     assert set(before) == {
         "unprocessed", "invalid_phone_number", "in_do_not_call_list", "in_global_do_not_call_list", "duplicate",
     }  # fmt: skip
+
+
+# --- the file beside the API and the command line
+
+DEED = Deed(actor=COMMAND_LINE, at=now())
+
+
+def renamed(example: Configuration, **names: str) -> Configuration:
+    teams = [t.model_copy(update={"name": names.get(t.key, t.name)}) for t in example.organisation.team]
+    return changed(example, team=tuple(teams))
+
+
+def test_what_was_made_by_api_is_not_touched_by_an_import(organised: Engine, example: Configuration) -> None:
+    with writing(organised) as connection:
+        made = changes.create(connection, DEED, "team", "malmo", {"name": "Malmö", "parent": "denmark", "code": "SE"})
+    assert applied(organised, example) == organisation.Changes()
+    assert applied(organised, renamed(example, berlin="Bärlin")).changed == 1
+    with reading(organised) as connection:
+        assert changes.get(connection, "team", "malmo") == made
+
+
+def test_what_was_changed_by_api_stays_and_is_told(organised: Engine, example: Configuration) -> None:
+    with writing(organised) as connection:
+        changes.edit(connection, DEED, "team", "berlin", {"name": "Berlin West", "code": "B-W"})
+    first = applied(organised, renamed(example, hamburg="Hamburg Hafen"))
+    assert (first.changed, first.kept, first.overruled) == (1, ("team berlin.name", "team berlin.code"), ())
+    with reading(organised) as connection:
+        assert changes.get(connection, "team", "berlin").facts["name"] == "Berlin West"
+        assert changes.get(connection, "team", "hamburg").facts["name"] == "Hamburg Hafen"
+
+
+def test_where_both_changed_the_file_holds_and_the_audit_has_the_other(
+    organised: Engine, example: Configuration
+) -> None:
+    with writing(organised) as connection:
+        changes.edit(connection, DEED, "team", "berlin", {"name": "Berlin West"})
+    done = applied(organised, renamed(example, berlin="Bärlin"))
+    assert (done.changed, done.kept, done.overruled) == (1, (), ("team berlin.name",))
+    with reading(organised) as connection:
+        (entry, *_) = audit.latest(connection, limit=1, subject="team:berlin")
+    assert (entry.actor, entry.before, entry.after) == ("configuration", {"name": "Berlin West"}, {"name": "Bärlin"})
+    assert applied(organised, renamed(example, berlin="Bärlin")) == organisation.Changes()
+
+
+def test_a_file_that_would_leave_a_user_of_the_api_without_a_team_is_not_applied(
+    organised: Engine, example: Configuration
+) -> None:
+    with writing(organised) as connection:
+        changes.create(connection, DEED, "user", "new", {"name": "New", "team": "copenhagen-evening"})
+    organisation_ = example.organisation
+    gone = changed(
+        example,
+        team=tuple(t for t in organisation_.team if t.key != "copenhagen-evening"),
+        user=tuple(u for u in organisation_.user if u.team != "copenhagen-evening"),
+    )
+    with pytest.raises(Misconfigured, match="user new is active, but the team copenhagen-evening is not"):
+        applied(organised, gone)
+    assert applied(organised, example) == organisation.Changes()
+
+
+def test_a_file_that_takes_the_code_of_another_is_not_applied(organised: Engine, example: Configuration) -> None:
+    with writing(organised) as connection:
+        changes.create(connection, DEED, "team", "malmo", {"name": "Malmö", "parent": "denmark", "code": "SE"})
+    teams = [t.model_copy(update={"code": "se "}) if t.key == "berlin" else t for t in example.organisation.team]
+    with pytest.raises(Misconfigured, match="used twice"):
+        applied(organised, changed(example, team=tuple(teams)))
+
+
+def test_a_store_of_before_the_api_is_the_file_s(organised: Engine, example: Configuration) -> None:
+    """As after the migration, which does not know the files: what is in the store came from them."""
+    with writing(organised) as connection:
+        connection.exec_driver_sql("UPDATE applied SET facts = '{}'")
+    users = tuple(user for user in example.organisation.user if user.login != "berlin-1")
+    teams = [t.model_copy(update={"name": "B"}) if t.key == "berlin" else t for t in example.organisation.team]
+    done = applied(organised, changed(example, user=users, team=tuple(teams)))
+    assert (done.changed, done.deactivated, done.kept, done.overruled) == (1, 1, (), ())
+
+
+def test_each_definition_of_a_source_is_kept(organised: Engine, example: Configuration) -> None:
+    first = example.sources.source[0]
+    other = first.model_copy(update={"title": "Other"})
+    sources = example.sources.model_copy(update={"source": (other, *example.sources.source[1:])})
+    applied(organised, example.model_copy(update={"sources": sources}))
+    with reading(organised) as connection:
+        kept = source_definitions.versions(connection, first.name)
+        told = audit.latest(connection, limit=1, subject=f"source:{first.name}")[0]
+    assert [(each.version, each.definition) for each in kept] == [(2, other), (1, first)]
+    assert told.after == {"title": "Other"}
+    assert "argon2" not in str(told)

@@ -133,3 +133,15 @@ def test_a_delivery_becomes_one_pool_only(organised: Engine) -> None:
         pools.create(connection, sent, campaign, PoolState.ACTIVE)
     with pytest.raises(IntegrityError), writing(organised) as connection:
         pools.create(connection, sent, campaign, PoolState.ACTIVE)
+
+
+def test_pools_are_read_page_by_page_and_by_source(organised: Engine) -> None:
+    numbers = [filled(organised, {"unprocessed": 1}, name=name) for name in "abc"]
+    with reading(organised) as connection:
+        newest = pools.latest(connection, limit=2)
+        rest = pools.latest(connection, limit=2, before=newest[-1]["id"])
+        assert [each["id"] for each in (*newest, *rest)] == numbers[::-1]
+        assert pools.one(connection, numbers[0], source="nordlead") == rest[0]
+        assert pools.one(connection, numbers[0], source="stadtwerk") is None
+        assert pools.one(connection, 999) is None
+        assert pools.latest(connection, limit=9, source="stadtwerk") == []

@@ -155,6 +155,13 @@ def test_an_answer_says_nothing_of_the_server(daemon: Daemon, path: str) -> None
     assert headers["cache-control"] == "no-store"
 
 
+def test_the_api_asks_who_one_is_and_the_log_says_that_somebody_asked(daemon: Daemon) -> None:
+    answer = ask(daemon, "/api/v1/me?secret=1")
+    assert (answer.status, answer.json()["code"]) == (401, "not_signed_in")
+    told = until(lambda: daemon.events("api_request"), "the request in the log")[0]
+    assert (told["method"], told["path"], told["status"], told["caller"]) == ("GET", "/api/v1/me", 401, "")
+
+
 def test_what_is_no_http_is_answered_and_told_to_the_log_as_an_event(daemon: Daemon) -> None:
     with socket.create_connection(place(daemon), timeout=10) as client:
         client.sendall(b"\x16\x03\x01 hello\r\n\r\n")

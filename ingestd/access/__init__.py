@@ -1,0 +1,1 @@
+"""Who may do what: permissions, passwords, sessions and keys. Knows nothing of HTTP."""

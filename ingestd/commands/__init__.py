@@ -1,0 +1,1 @@
+"""Commands in groups of their own; `cli` puts them together."""

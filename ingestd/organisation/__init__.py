@@ -1,0 +1,1 @@
+"""Changing the organisation by API and command line: teams, users, ownership codes, projects, campaigns, sources."""

@@ -1,0 +1,88 @@
+"""What the API works with, handed in by the web role."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+from fastapi import Depends, Request
+from sqlalchemy import Engine
+
+from ingestd.access import keys
+from ingestd.access.callers import Caller
+from ingestd.access.keys import Key
+from ingestd.accounts import Argon2Cost, Passwords
+from ingestd.dispatch.dispatcher import Dispatcher
+from ingestd.errors import Unavailable
+from ingestd.spool import Spool
+from ingestd.storage import Storage
+from ingestd.store.engine import writing
+from ingestd.store.ledger import Ledger, now
+from ingestd.throttle import Throttle
+
+log = structlog.get_logger()
+
+HASHING_THREADS = 2
+"""Each hash takes 64 MiB; those who wait for their turn must not hold the threads of the others."""
+
+
+@dataclass(kw_only=True)
+class Desk:
+    """One home, as its API sees it."""
+
+    engine: Engine
+    ledger: Ledger
+    dispatcher: Dispatcher
+    spool: Spool
+    logs: Storage
+    """where the pool logs are"""
+    schemas: Path
+    """the folder of the schemas"""
+    throttle: Throttle
+    session_lasts: timedelta
+    cost: Argon2Cost = field(default_factory=Argon2Cost)
+    """of the passwords that are set here"""
+    clock: Callable[[], datetime] = now
+    hashing: Executor = field(default_factory=lambda: ThreadPoolExecutor(HASHING_THREADS, "passwords"))
+    writing_uses: Executor = field(default_factory=lambda: ThreadPoolExecutor(1, "key-uses"))
+    noted: dict[str, datetime] = field(default_factory=dict)
+    """key → the last use that was written down or will be"""
+
+    def __post_init__(self) -> None:
+        """A hash for logins that nobody has is made once."""
+        self.passwords = Passwords(self.cost, at_once=HASHING_THREADS)
+
+    def note_use(self, key: Key) -> None:
+        """Has the last use of a key written down, at most once a minute, and nobody waits for it."""
+        at = self.clock()
+        last = self.noted.get(key.id) or key.last_used_at
+        if last is None or at - last >= keys.USE_PRECISION:
+            self.noted[key.id] = at
+            self.writing_uses.submit(self._write_use, key.id, at)
+
+    def _write_use(self, number: str, at: datetime) -> None:
+        try:
+            with writing(self.engine, forgettable=True) as connection:  # the next use is written as well
+                keys.used(connection, number, at)
+        except Unavailable as problem:
+            log.warning("web_store_away", error=str(problem))
+
+
+async def _desk(request: Request) -> Desk:
+    desk: Desk = request.app.state.desk
+    return desk
+
+
+async def _caller(request: Request) -> Caller:
+    caller: Caller = request.state.caller
+    return caller
+
+
+AtDesk = Annotated[Desk, Depends(_desk)]
+ByCaller = Annotated[Caller, Depends(_caller)]
+"""Who asks; on a route that anonymous callers may use there may be none."""

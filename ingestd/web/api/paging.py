@@ -1,0 +1,41 @@
+"""Pages of long lists: by the key of the last row, never by counting, so a page costs the same wherever it is."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+from fastapi import Query
+
+from ingestd.errors import Invalid
+
+MOST = 200
+
+Limit = Annotated[int, Query(ge=1, le=MOST, description="at most so many")]
+Cursor = Annotated[str | None, Query(max_length=400, description="`next` of the page before")]
+
+
+def cursor(*key: Any) -> str:
+    """Where the next page begins, as a word that means nothing to others."""
+    return base64.urlsafe_b64encode(json.dumps(key).encode()).decode().rstrip("=")
+
+
+def number_of(word: str | None) -> int | None:
+    """The number in a cursor of a list that goes by number; raises Invalid."""
+    if word is None:
+        return None
+    try:
+        found = json.loads(base64.urlsafe_b64decode(word + "=" * (-len(word) % 4)))
+    except (binascii.Error, ValueError):
+        found = None
+    if not (isinstance(found, list) and len(found) == 1 and type(found[0]) is int and 0 <= found[0] < 2**63):
+        raise Invalid("cursor_unusable", "the cursor is none that this list has given", field="query.cursor")
+    return found[0]
+
+
+def following(numbers: Sequence[int], limit: int) -> str | None:
+    """The cursor after a page, when more than the page was found; None after the last one."""
+    return cursor(numbers[limit - 1]) if len(numbers) > limit else None

@@ -1,0 +1,157 @@
+"""Routes of the API: each is declared with who may use it, and none starts without."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+from starlette.types import Message
+
+from ingestd.web.api import gate
+from ingestd.web.api.access import Access
+from ingestd.web.problems import Problem
+
+PREFIX = "/api/v1"
+MAX_BODY_BYTES = 1024 * 1024
+"""of a route that names no other `largest`; what it reads is JSON by people and programs, no files"""
+
+Endpoint = Callable[..., Any]
+
+
+class Guarded(APIRoute):
+    """A route that asks who calls before anything of the body is read."""
+
+    def __init__(self, path: str, endpoint: Endpoint, *, access: Access, largest: int | None, **facts: Any) -> None:
+        self.access = access
+        self.largest = largest
+        super().__init__(path, endpoint, **facts)
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """FastAPI reads the body before it asks dependencies; so the gate stands before it."""
+        answer = super().get_route_handler()
+
+        async def guarded(request: Request) -> Response:
+            await gate.admit(request.app.state.desk, request, self.access)
+            return await answer(request if self.largest is None else limited(request, self.largest))
+
+        return guarded
+
+
+@dataclass(frozen=True, kw_only=True)
+class Declared:
+    """One route before it is mounted."""
+
+    method: str
+    path: str
+    endpoint: Endpoint
+    access: Access
+    facts: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Routes:
+    """The routes of one resource."""
+
+    tag: str
+    declared: list[Declared] = field(default_factory=list)
+
+    def route(self, method: str, path: str, *, access: Access, **facts: Any) -> Callable[[Endpoint], Endpoint]:
+        """Declares a route below `/api/v1`; `facts` are those of FastAPI's routes."""
+
+        def declare(endpoint: Endpoint) -> Endpoint:
+            declared = Declared(method=method, path=path, endpoint=endpoint, access=access, facts=facts)
+            self.declared.append(declared)
+            return endpoint
+
+        return declare
+
+    def get(self, path: str, *, access: Access, **facts: Any) -> Callable[[Endpoint], Endpoint]:
+        """Reads."""
+        return self.route("GET", path, access=access, **facts)
+
+    def post(self, path: str, *, access: Access, **facts: Any) -> Callable[[Endpoint], Endpoint]:
+        """Makes something, or has something done."""
+        return self.route("POST", path, access=access, **facts)
+
+    def put(self, path: str, *, access: Access, **facts: Any) -> Callable[[Endpoint], Endpoint]:
+        """Sets the whole of something."""
+        return self.route("PUT", path, access=access, **facts)
+
+    def patch(self, path: str, *, access: Access, **facts: Any) -> Callable[[Endpoint], Endpoint]:
+        """Changes what is named, and nothing else."""
+        return self.route("PATCH", path, access=access, **facts)
+
+    def delete(self, path: str, *, access: Access, **facts: Any) -> Callable[[Endpoint], Endpoint]:
+        """Takes something away."""
+        return self.route("DELETE", path, access=access, **facts)
+
+
+def mount(app: FastAPI, resources: Iterable[Routes]) -> None:
+    """Puts every declared route into the application."""
+    for resource in resources:
+        for each in resource.declared:
+            app.router.routes.append(_route(resource.tag, each))
+
+
+def unguarded(app: FastAPI) -> list[str]:
+    """The paths of routes below `/api` that do not say who may use them; there must be none."""
+    return [
+        str(getattr(route, "path", route))
+        for route in app.router.routes
+        if str(getattr(route, "path", "")).startswith("/api") and not isinstance(route, Guarded)
+    ]
+
+
+def limited(request: Request, largest: int) -> Request:
+    """The same request, whose body is refused with 413 as soon as it is larger: by its own word, or while it comes."""
+    length = request.headers.get("content-length", "")
+    if length.isdecimal() and int(length) > largest:
+        raise _too_large(largest)
+    seen = 0
+
+    async def receive() -> Message:
+        nonlocal seen
+        message = await request.receive()
+        seen += len(message.get("body", b""))
+        if seen > largest:
+            raise _too_large(largest)
+        return message
+
+    return Request(request.scope, receive)
+
+
+def _too_large(largest: int) -> HTTPException:
+    """Of this kind, because FastAPI takes any other for a body that it cannot read."""
+    return HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is larger than {largest:,} bytes")
+
+
+def _route(tag: str, each: Declared) -> Guarded:
+    codes = [422] if each.access.anonymous else [401, 403, 422]
+    told: dict[int | str, dict[str, Any]] = {code: _problem() for code in (*codes, *each.facts.get("problems", ()))}
+    facts = {name: value for name, value in each.facts.items() if name not in ("problems", "responses")}
+    security: dict[str, Any] = {} if each.access.anonymous else {"security": [{"session": []}, {"key": []}]}
+    return Guarded(
+        f"{PREFIX}{each.path}",
+        each.endpoint,
+        access=each.access,
+        methods=[each.method],
+        tags=[tag],
+        description=f"{(each.endpoint.__doc__ or '').strip()}\n\n{each.access.told()}",
+        operation_id=each.endpoint.__name__,
+        responses={**told, **each.facts.get("responses", {}), "default": _problem()},
+        openapi_extra=security,
+        **{"largest": MAX_BODY_BYTES, **facts},
+    )
+
+
+def _problem() -> dict[str, Any]:
+    return {
+        "description": "Problem",
+        "model": Problem,
+        "content": {"application/problem+json": {"schema": {"$ref": "#/components/schemas/Problem"}}},
+    }

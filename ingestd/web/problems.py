@@ -1,0 +1,132 @@
+"""Everything that goes wrong, as problem details (RFC 9457): one schema for all of it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.routing import Route
+
+from ingestd.errors import Conflict, Denied, IngestdError, Invalid, Missing, Refused, Rejected, Stale, Unavailable
+
+AGAIN_SECONDS = 5
+"""When something of ours is away: most often a database that restarts."""
+
+
+class FieldProblem(BaseModel):
+    """What is wrong with one value of a request."""
+
+    field: str = Field(description="where it is, such as `body.name`")
+    detail: str
+
+
+class Problem(BaseModel):
+    """Problem details, RFC 9457."""
+
+    type: str = Field("about:blank", description="always `about:blank`; `code` tells the problems apart")
+    title: str = Field(description="the meaning of the status")
+    status: int
+    detail: str = Field("", description="what is wrong, for people")
+    code: str = Field("", description="what is wrong, for programs; docs/api.md lists the codes")
+    permission: str = Field("", description="with 403: the permission that is missing")
+    errors: list[FieldProblem] = Field([], description="with 422: the values that are wrong")
+    facts: dict[str, Any] = Field({}, description="what the problem counts or names, such as `leads`")
+
+
+class NotSignedIn(Refused):
+    """Nobody knows who asks."""
+
+
+class TooMany(Refused):
+    """Too often; `facts["seconds"]` says for how long to wait."""
+
+
+_STATUS: Mapping[type[IngestdError], HTTPStatus] = {
+    NotSignedIn: HTTPStatus.UNAUTHORIZED,
+    TooMany: HTTPStatus.TOO_MANY_REQUESTS,
+    Denied: HTTPStatus.FORBIDDEN,
+    Missing: HTTPStatus.NOT_FOUND,
+    Conflict: HTTPStatus.CONFLICT,
+    Stale: HTTPStatus.PRECONDITION_FAILED,
+    Invalid: HTTPStatus.UNPROCESSABLE_ENTITY,
+}
+
+
+def install(app: FastAPI) -> None:
+    """Has every failure of a request answered as a problem."""
+    app.add_exception_handler(HTTPException, _of_http)
+    app.add_exception_handler(RequestValidationError, _of_validation)
+    app.add_exception_handler(Refused, _of_refusal)
+    app.add_exception_handler(Rejected, _of_rejection)
+    app.add_exception_handler(Unavailable, _of_absence)
+
+
+def answer(status: int, *, headers: Mapping[str, str] | None = None, **told: Any) -> JSONResponse:
+    """A problem as a response; what it has nothing to say about is left out."""
+    problem = Problem(title=HTTPStatus(status).phrase, status=status, **told)
+    body = {"type": problem.type, **problem.model_dump(exclude_defaults=True)}
+    return JSONResponse(body, status, headers, media_type="application/problem+json")
+
+
+async def _of_http(request: Request, problem: Exception) -> JSONResponse:
+    assert isinstance(problem, HTTPException)
+    if problem.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+        return answer(problem.status_code, headers={"Allow": ", ".join(_methods(request))})
+    plain = problem.detail == HTTPStatus(problem.status_code).phrase
+    code = "too_large" if problem.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else ""
+    return answer(problem.status_code, headers=problem.headers, code=code, detail="" if plain else str(problem.detail))
+
+
+def _methods(request: Request) -> list[str]:
+    """What may be asked of this path; each of its methods is a route of its own."""
+    routes = (route for route in request.app.router.routes if isinstance(route, Route))
+    return sorted(
+        {method for route in routes if route.path_regex.match(request.url.path) for method in route.methods or ()}
+    )
+
+
+async def _of_validation(_request: Request, problem: Exception) -> JSONResponse:
+    """Without the values: they may be passwords."""
+    assert isinstance(problem, RequestValidationError)
+    errors = [
+        FieldProblem(field=".".join(map(str, each["loc"])), detail=each["msg"].removeprefix("Value error, "))
+        for each in problem.errors()
+    ]
+    return answer(HTTPStatus.UNPROCESSABLE_ENTITY, code="request_unusable", detail=errors[0].detail, errors=errors)
+
+
+async def _of_refusal(_request: Request, problem: Exception) -> JSONResponse:
+    assert isinstance(problem, Refused)
+    status = _STATUS[type(problem)]
+    facts = dict(problem.facts)
+    told: dict[str, Any] = {"code": problem.code, "detail": problem.message}
+    told["permission"] = facts.pop("permission", "")
+    if field := facts.pop("field", ""):
+        told["errors"] = [FieldProblem(field=field, detail=problem.message)]
+    headers = {}
+    if isinstance(problem, TooMany):
+        headers["Retry-After"] = str(math.ceil(facts.pop("seconds")))
+    if isinstance(problem, NotSignedIn):
+        headers["WWW-Authenticate"] = 'Bearer realm="ingestd"'
+    return answer(status, headers=headers, facts=facts, **told)
+
+
+async def _of_rejection(_request: Request, problem: Exception) -> JSONResponse:
+    """The file itself does not allow what was asked for."""
+    assert isinstance(problem, Rejected)
+    told = problem.message + (f"; {problem.suggestion}" if problem.suggestion else "")
+    return answer(HTTPStatus.CONFLICT, code=problem.code, detail=told)
+
+
+async def _of_absence(_request: Request, _problem: Exception) -> JSONResponse:
+    """Without its text: the address of a database is nobody's business."""
+    told = "something of ours is away, such as the database; try again"
+    again = {"Retry-After": str(AGAIN_SECONDS)}
+    return answer(HTTPStatus.SERVICE_UNAVAILABLE, headers=again, code="unavailable", detail=told)

@@ -1,0 +1,167 @@
+"""Every route with everybody: who is let in is written down here once more, by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from fastapi import FastAPI
+
+from ingestd import openapi
+from ingestd.access.permissions import Permission
+from ingestd.settings import Configuration
+from ingestd.store import organisation
+from ingestd.store.engine import open_engine, sqlite_url, writing
+from ingestd.store.ledger import now
+from ingestd.store.migrations import upgrade
+from ingestd.web.api.access import needs
+from ingestd.web.api.resources import RESOURCES
+from ingestd.web.api.routes import Routes, mount, unguarded
+from tests.conftest import ROOT
+from tests.web.serving import Api, Client, serving
+
+# anonymous, agent, team leader, admin, a key with lead_pools, the same bound to a source
+ANYBODY = "anon agent leader admin key bound"
+SIGNED = "agent leader admin key"
+POOLS = "leader admin key bound"
+ADMIN = "admin"
+
+WHO_MAY = {
+    "GET /openapi.json": ANYBODY,
+    "POST /session": ANYBODY,
+    "DELETE /session": ANYBODY,
+    "GET /me": f"{SIGNED} bound",
+    "PUT /me/password": SIGNED,
+    "GET /keys": SIGNED,
+    "POST /keys": SIGNED,
+    "DELETE /keys/{key}": SIGNED,
+    "GET /sources/{source}/keys": ADMIN,
+    "POST /sources/{source}/keys": ADMIN,
+    "GET /teams": "leader admin key",
+    "GET /teams/{key}": "leader admin key",
+    "POST /teams": ADMIN,
+    "PATCH /teams/{key}": ADMIN,
+    "GET /users": "leader admin key",
+    "GET /users/{login}": "leader admin key",
+    "POST /users": ADMIN,
+    "PATCH /users/{login}": ADMIN,
+    "PUT /users/{login}/password": ADMIN,
+    "PUT /users/{login}/permissions/{permission}": ADMIN,
+    "GET /ownership-codes": "leader admin key",
+    "GET /ownership-codes/{code}": "leader admin key",
+    "GET /projects": SIGNED,
+    "POST /projects": ADMIN,
+    "PATCH /projects/{code}": ADMIN,
+    "GET /campaigns": SIGNED,
+    "GET /campaigns/{code}": SIGNED,
+    "POST /campaigns": ADMIN,
+    "PATCH /campaigns/{code}": ADMIN,
+    "GET /sources": ADMIN,
+    "GET /sources/{source}": ADMIN,
+    "POST /sources": ADMIN,
+    "PATCH /sources/{source}": ADMIN,
+    "GET /sources/{source}/versions": ADMIN,
+    "PUT /sources/{source}/logins/{login}": ADMIN,
+    "DELETE /sources/{source}/logins/{login}": ADMIN,
+    "GET /audit": ADMIN,
+    "GET /deliveries": POOLS,
+    "GET /deliveries/{number}": POOLS,
+    "POST /deliveries/{number}/retry": POOLS,
+    "GET /pools": POOLS,
+    "GET /pools/{number}": POOLS,
+    **{
+        f"GET /{of}/{{number}}/{kind}": POOLS
+        for of in ("pools", "deliveries")
+        for kind in ("log.csv", "errors.csv", "rejected.csv", "original", "summary")
+    },
+    "GET /queue": "leader admin key",
+}
+
+
+@pytest.fixture(scope="module")
+def callers(tmp_path_factory: pytest.TempPathFactory, example: Configuration) -> Iterator[dict[str, Client]]:
+    """One of each; the store is one for all, since nothing that is asked for here is there."""
+    folder = tmp_path_factory.mktemp("access")
+    engine = open_engine(sqlite_url(folder))
+    upgrade(engine)
+    with writing(engine) as connection:
+        organisation.apply(connection, example, now())
+    with serving(engine, folder) as api:
+        yield {
+            "anon": api.anybody(),
+            "agent": api.user("berlin-1"),
+            "leader": api.user("lead-denmark"),
+            "admin": api.user("admin"),
+            "key": api.key(Permission.LEAD_POOLS),
+            "bound": api.key(Permission.LEAD_POOLS, source="nordlead"),
+        }
+    engine.dispose()
+
+
+def declared() -> set[str]:
+    return {f"{each.method} {each.path}" for resource in RESOURCES for each in resource.declared}
+
+
+def test_every_route_is_written_down() -> None:
+    assert declared() == set(WHO_MAY)
+
+
+@pytest.mark.parametrize("route", WHO_MAY)
+def test_a_route_is_open_to_whom_it_says_and_to_nobody_else(callers: dict[str, Client], route: str) -> None:
+    method, _, path = route.partition(" ")
+    for name in ("key", "source", "login", "code", "permission"):
+        path = path.replace(f"{{{name}}}", "nothing")
+    path = path.replace("{number}", "77").removeprefix("/")
+    let_in = set()
+    for who, client in callers.items():
+        if method == "DELETE" and path == "session" and who in ("agent", "leader", "admin"):
+            let_in.add(who)  # the others need their sessions; test_session.py signs out
+            continue
+        answer = client.ask(method, path, None if method in ("GET", "DELETE") else b"no json")
+        assert answer.status != 500
+        if answer.status in (401, 403) and who == "anon":
+            assert answer.headers["www-authenticate"].startswith("Bearer")
+        if answer.status == 403:
+            assert answer.json()["code"] in ("permission_missing", "key_bound")
+            assert ("permission" in answer.json()) == (answer.json()["code"] == "permission_missing")
+        if answer.status not in (401, 403):
+            let_in.add(who)
+    assert let_in == set(WHO_MAY[route].split())
+
+
+def test_a_route_that_does_not_say_who_may_use_it_is_found() -> None:
+    app = FastAPI()
+    mount(app, RESOURCES)
+    assert unguarded(app) == []
+    app.get("/api/v1/secret")(lambda: "leaked")
+    assert unguarded(app) == ["/api/v1/secret"]
+
+
+def test_a_route_cannot_be_declared_without() -> None:
+    with pytest.raises(TypeError, match="access"):
+        Routes("x").get("/x")  # type: ignore[call-arg]
+    with pytest.raises(AssertionError):
+        needs()
+
+
+def test_the_openapi_document_is_up_to_date() -> None:
+    told = "run: python -m ingestd.openapi > docs/openapi.json"
+    assert (ROOT / "docs" / "openapi.json").read_text(encoding="utf-8") == openapi.render(), told
+
+
+def test_the_openapi_document_is_served(callers: dict[str, Client]) -> None:
+    served = callers["anon"].get("openapi.json")
+    assert served["info"]["title"] == "ingestd"
+    assert {f"/api/v1{path.partition(' ')[2]}" for path in WHO_MAY} - set(served["paths"]) == {"/api/v1/openapi.json"}
+
+
+def test_a_permission_that_was_revoked_counts_at_once(api: Api) -> None:
+    agent = api.user("berlin-1")
+    admin = api.user("admin")
+    assert agent.refused("GET", "queue") == (403, "permission_missing")
+    admin.do("PUT", "users/berlin-1/permissions/lead_pools", {"granted": True})
+    assert agent.get("queue")["ready"] == 0
+    admin.do("PUT", "users/berlin-1/permissions/lead_pools", {"granted": False})
+    assert agent.refused("GET", "queue") == (403, "permission_missing")
+    admin.do("PATCH", "users/berlin-1", {"active": False})
+    assert agent.refused("GET", "me") == (401, "not_signed_in")

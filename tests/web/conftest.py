@@ -1,0 +1,34 @@
+"""The API over the example organisation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from ingestd.settings import Configuration
+from ingestd.store import organisation
+from ingestd.store.engine import open_engine, sqlite_url, writing
+from ingestd.store.ledger import now
+from ingestd.store.migrations import upgrade
+from tests.web.serving import Api, serving
+
+
+@pytest.fixture
+def api(organised: Engine, tmp_path: Path) -> Iterator[Api]:
+    """A running API, on both databases."""
+    with serving(organised, tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def embedded(tmp_path: Path, example: Configuration) -> Iterator[Engine]:
+    """The example organisation on SQLite, for what asks nothing special of a database."""
+    engine = open_engine(sqlite_url(tmp_path))
+    upgrade(engine)
+    with writing(engine) as connection:
+        organisation.apply(connection, example, now())
+    yield engine
+    engine.dispose()
