@@ -138,7 +138,7 @@ def test_one_s_own_password_is_changed_with_the_old_one(api: Api) -> None:
     user = api.user("berlin-1")
     new = "another long password"
     assert user.refused("PUT", "me/password", {"old": "wrong", "new": new}) == (401, "credentials_wrong")
-    assert user.refused("PUT", "me/password", {"old": PASSWORD, "new": "short"}) == (422, "password_unusable")
+    assert user.refused("PUT", "me/password", {"old": PASSWORD, "new": "short"}) == (422, "request_unusable")
     user.do("PUT", "me/password", {"old": PASSWORD, "new": new})
     assert user.refused("GET", "me") == (401, "not_signed_in")
     assert sign_in(api.anybody(), password=new)[0] == 200
