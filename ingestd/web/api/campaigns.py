@@ -6,7 +6,7 @@ from datetime import date
 from typing import Annotated, Literal
 
 from fastapi import Response
-from pydantic import BaseModel, Field
+from pydantic import Field, StrictBool
 
 from ingestd.access.permissions import Permission
 from ingestd.organisation import campaigns, changes
@@ -15,6 +15,7 @@ from ingestd.settings.frozen import Name
 from ingestd.store.engine import reading, writing
 from ingestd.web.api import tags
 from ingestd.web.api.access import needs
+from ingestd.web.api.bodies import Given
 from ingestd.web.api.desk import AtDesk, ByCaller
 from ingestd.web.api.routes import Routes
 from ingestd.web.api.tags import IfMatch
@@ -29,20 +30,20 @@ Attempts = Annotated[int, Field(ge=1, le=1000, description="call attempts for on
 Timezone = Annotated[str, Field(max_length=64, description="IANA time zone")]
 
 
-class ProjectOut(BaseModel):
+class ProjectOut(Given):
     """What campaigns are grouped by."""
 
     code: Name
     name: Title
 
 
-class ProjectEdit(BaseModel):
+class ProjectEdit(Given):
     """Another name."""
 
     name: Title
 
 
-class CampaignOut(BaseModel):
+class CampaignOut(Given):
     """A campaign and its rules; docs/configuration.md explains each."""
 
     code: Name
@@ -56,10 +57,10 @@ class CampaignOut(BaseModel):
     on_duplicate: Literal["reject", "update", "keep"] = "reject"
     on_do_not_call: Literal["reject", "close"] = "reject"
     on_invalid_phone: Literal["reject", "close"] = "reject"
-    active: bool = True
+    active: StrictBool = True
 
 
-class CampaignEdit(BaseModel):
+class CampaignEdit(Given):
     """What is to be another; what is left out stays."""
 
     name: Title | None = None
@@ -72,7 +73,7 @@ class CampaignEdit(BaseModel):
     on_duplicate: Literal["reject", "update", "keep"] | None = None
     on_do_not_call: Literal["reject", "close"] | None = None
     on_invalid_phone: Literal["reject", "close"] | None = None
-    active: bool | None = None
+    active: StrictBool | None = None
 
 
 @routes.get("/projects", access=LOOKING)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Annotated
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, StrictBool
 
 from ingestd.access import keys
 from ingestd.access.callers import Caller
@@ -14,6 +14,7 @@ from ingestd.access.permissions import Permission, check_may_give
 from ingestd.errors import Denied, Missing
 from ingestd.store.engine import reading, writing
 from ingestd.web.api.access import SIGNED_IN, needs
+from ingestd.web.api.bodies import Given
 from ingestd.web.api.desk import AtDesk, ByCaller
 from ingestd.web.api.routes import Routes
 
@@ -44,17 +45,17 @@ class KeyIssued(KeyOut):
     key: str = Field(description="for the header `Authorization: Bearer …`; it is not shown again")
 
 
-class KeyNew(BaseModel):
+class KeyNew(Given):
     """A key to be made."""
 
     name: Name
     permissions: Annotated[list[Permission], Field(min_length=1)]
     source: str | None = Field(None, description="the only source that it may act for")
     days: Days = None
-    house: bool = Field(False, description="it belongs to the house and not to you; needs `manage_organisation`")
+    house: StrictBool = Field(False, description="it belongs to the house and not to you; needs `manage_organisation`")
 
 
-class SourceKeyNew(BaseModel):
+class SourceKeyNew(Given):
     """A key for a partner's programs, to be made."""
 
     name: Name

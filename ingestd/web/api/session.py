@@ -12,12 +12,13 @@ from pydantic import BaseModel, Field, SecretStr
 
 from ingestd.access import people, sessions
 from ingestd.access.callers import Caller
-from ingestd.access.people import LONGEST_PASSWORD, Person
+from ingestd.access.people import LONGEST_PASSWORD, SHORTEST_PASSWORD, Person
 from ingestd.accounts import Account, hash_password
 from ingestd.errors import Denied
 from ingestd.store.engine import reading, writing
 from ingestd.web.api import gate
 from ingestd.web.api.access import ANYBODY, SIGNED_IN, Access
+from ingestd.web.api.bodies import Given
 from ingestd.web.api.desk import AtDesk, ByCaller, Desk
 from ingestd.web.api.routes import Routes
 from ingestd.web.problems import NotSignedIn, TooMany
@@ -26,20 +27,21 @@ log = structlog.get_logger()
 routes = Routes("session")
 
 Word = Annotated[SecretStr, Field(max_length=LONGEST_PASSWORD)]
+NewWord = Annotated[SecretStr, Field(min_length=SHORTEST_PASSWORD, max_length=LONGEST_PASSWORD)]
 
 
-class SignIn(BaseModel):
+class SignIn(Given):
     """Login and password of a user."""
 
     login: Annotated[str, Field(max_length=64)]
     password: Word
 
 
-class NewPassword(BaseModel):
+class NewPassword(Given):
     """One's own password, changed."""
 
     old: Word
-    new: Word
+    new: NewWord
 
 
 class Me(BaseModel):
@@ -86,7 +88,6 @@ async def change_my_password(desk: AtDesk, caller: ByCaller, request: Request, b
     """Changes one's own password, and ends all of one's sessions, this one too."""
     if caller.person is None or caller.key is not None:
         raise Denied("not_by_key", "a password is changed by its user, and not by a key")
-    people.check_password(body.new.get_secret_value())
     await _proven(desk, gate.address(request), caller.person.login, body.old.get_secret_value())
     encoded = await _hashed(desk, body.new.get_secret_value())
     await run_in_threadpool(_set, desk, caller, caller.person, encoded)

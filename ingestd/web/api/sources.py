@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, StrictBool
 
 from ingestd.access.permissions import Permission
 from ingestd.accounts import hash_password
@@ -19,6 +19,7 @@ from ingestd.settings.sources import PUBLIC_KEY, Protocol
 from ingestd.store.engine import reading, writing
 from ingestd.web.api import tags
 from ingestd.web.api.access import needs
+from ingestd.web.api.bodies import Given
 from ingestd.web.api.desk import AtDesk, ByCaller
 from ingestd.web.api.routes import Routes
 from ingestd.web.api.tags import IfMatch
@@ -47,18 +48,18 @@ class SourceOut(BaseModel):
     logins: list[LoginOut]
 
 
-class SourceNew(BaseModel):
+class SourceNew(Given):
     """A source to be made; docs/configuration.md has the keys of the definition."""
 
     name: Name
     definition: dict[str, Any]
 
 
-class SourceEdit(BaseModel):
+class SourceEdit(Given):
     """What is to be another: keys of the definition that are left out stay."""
 
-    definition: dict[str, Any] = {}
-    active: bool | None = None
+    definition: dict[str, Any] = Field({}, description="its keys as in sources.toml")
+    active: StrictBool | None = None
 
 
 class SourceVersion(BaseModel):
@@ -70,12 +71,12 @@ class SourceVersion(BaseModel):
     definition: dict[str, Any]
 
 
-class LoginNew(BaseModel):
+class LoginNew(Given):
     """A login of a source, to be made or made anew."""
 
-    protocols: Annotated[list[Protocol], Field(min_length=1)] = ["ftp", "ftps", "sftp", "http"]
-    public_keys: list[Annotated[str, Field(pattern=PUBLIC_KEY)]] = []
-    password: bool = Field(True, description="make a random password; false: by public key only")
+    protocols: list[Protocol] = Field(["ftp", "ftps", "sftp", "http"], min_length=1, description="the open doors")
+    public_keys: list[Annotated[str, Field(pattern=PUBLIC_KEY)]] = Field([], description="OpenSSH, for SFTP")
+    password: StrictBool = Field(True, description="make a random password; false: by public key only")
 
 
 class LoginIssued(LoginOut):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import Query, Response
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, StrictBool
 
 from ingestd.access.permissions import Permission
 from ingestd.organisation import changes, owners
@@ -14,6 +14,7 @@ from ingestd.settings.frozen import Code, Name
 from ingestd.store.engine import reading, writing
 from ingestd.web.api import tags
 from ingestd.web.api.access import needs
+from ingestd.web.api.bodies import Given
 from ingestd.web.api.desk import AtDesk, ByCaller
 from ingestd.web.api.routes import Routes
 from ingestd.web.api.tags import IfMatch
@@ -38,7 +39,7 @@ class TeamOut(BaseModel):
     active: bool
 
 
-class TeamNew(BaseModel):
+class TeamNew(Given):
     """A team to be made."""
 
     key: Name
@@ -47,13 +48,13 @@ class TeamNew(BaseModel):
     code: Code | None = None
 
 
-class TeamEdit(BaseModel):
+class TeamEdit(Given):
     """What is to be another; what is left out stays."""
 
     name: Title | None = None
     parent: Name | None = None
     code: Code | None = Field(None, description="null takes it away")
-    active: bool | None = None
+    active: StrictBool | None = None
 
 
 @routes.get("/teams", access=LOOKING)

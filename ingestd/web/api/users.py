@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import Response
-from pydantic import BaseModel, Field, SecretStr
+from pydantic import BaseModel, Field, SecretStr, StrictBool
 from sqlalchemy import Connection
 
 from ingestd.access import people
-from ingestd.access.people import LONGEST_PASSWORD
+from ingestd.access.people import LONGEST_PASSWORD, SHORTEST_PASSWORD
 from ingestd.access.permissions import Permission, Role
 from ingestd.accounts import hash_password
 from ingestd.organisation import changes, users
@@ -17,6 +17,7 @@ from ingestd.organisation.changes import Record
 from ingestd.settings.frozen import Code, Name
 from ingestd.store.engine import reading, writing
 from ingestd.web.api import tags
+from ingestd.web.api.bodies import Given
 from ingestd.web.api.desk import AtDesk, ByCaller
 from ingestd.web.api.routes import Routes
 from ingestd.web.api.tags import IfMatch
@@ -38,7 +39,7 @@ class UserOut(BaseModel):
     has_password: bool
 
 
-class UserNew(BaseModel):
+class UserNew(Given):
     """A user to be made; without a password nobody comes in as this user yet."""
 
     login: Name
@@ -48,26 +49,26 @@ class UserNew(BaseModel):
     code: Code | None = None
 
 
-class UserEdit(BaseModel):
+class UserEdit(Given):
     """What is to be another; what is left out stays."""
 
     name: Title | None = None
     team: Name | None = None
     role: Role | None = None
     code: Code | None = Field(None, description="null takes it away")
-    active: bool | None = None
+    active: StrictBool | None = None
 
 
-class PasswordNew(BaseModel):
+class PasswordNew(Given):
     """A password."""
 
-    password: Annotated[SecretStr, Field(max_length=LONGEST_PASSWORD)]
+    password: Annotated[SecretStr, Field(min_length=SHORTEST_PASSWORD, max_length=LONGEST_PASSWORD)]
 
 
-class PermissionOut(BaseModel):
+class PermissionEdit(Given):
     """Whether a user may do one thing."""
 
-    granted: bool
+    granted: StrictBool
 
 
 @routes.get("/users", access=LOOKING)
@@ -117,7 +118,6 @@ def edit_user(  # noqa: PLR0913, PLR0917 - each is a part of the request
 def set_user_password(desk: AtDesk, caller: ByCaller, login: str, body: PasswordNew) -> None:
     """Gives a user another password, and ends the user's sessions."""
     password = body.password.get_secret_value()
-    people.check_password(password)
     encoded = desk.hashing.submit(hash_password, password, desk.cost).result()
     with writing(desk.engine) as connection:
         users.set_password(connection, caller.deed(desk.clock()), login, encoded, mine=caller.permissions)
@@ -125,7 +125,7 @@ def set_user_password(desk: AtDesk, caller: ByCaller, login: str, body: Password
 
 @routes.put("/users/{login}/permissions/{permission}", access=MANAGING, problems=(404,))
 def allow_user(
-    desk: AtDesk, caller: ByCaller, login: str, permission: Permission, body: PermissionOut, why: Why = ""
+    desk: AtDesk, caller: ByCaller, login: str, permission: Permission, body: PermissionEdit, why: Why = ""
 ) -> UserOut:
     """Grants a user a permission beyond the role, or revokes one of the role."""
     deed, mine = caller.deed(desk.clock(), why), caller.permissions

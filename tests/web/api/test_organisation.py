@@ -19,6 +19,7 @@ def test_teams(api: Api) -> None:
     assert moved.json() == {**team, "parent": "denmark", "code": None}
     assert admin.refused("PATCH", "teams/malmo", {"name": "x"}, If_Match=tag) == (412, "changed_since")
     assert admin.refused("PATCH", "teams/denmark", {"parent": "malmo"}) == (409, "team_circle")
+    assert admin.refused("PATCH", "teams/malmo", {"nam": "x"}) == (422, "request_unusable")
     assert admin.refused("POST", "teams", {"key": "berlin", "name": "B", "parent": "company"}) == (409, "exists")
     assert admin.ask("DELETE", "teams/malmo").headers["allow"] == "GET, PATCH"
     assert admin.do("PATCH", "teams/malmo", {"name": None, "parent": None, "active": None})["parent"] == "denmark"
@@ -37,7 +38,7 @@ def test_users_and_codes(api: Api) -> None:
     made = admin.do("POST", "users", body)
     assert made["permissions"] == ["dial", "lead_admin", "lead_pools"]
     assert made["has_password"] is False
-    assert admin.refused("PUT", "users/anna/password", {"password": "short"}) == (422, "password_unusable")
+    assert admin.refused("PUT", "users/anna/password", {"password": "short"}) == (422, "request_unusable")
     admin.do("PUT", "users/anna/password", {"password": "a long enough one"})
     assert admin.get("users/anna")["has_password"] is True
     signed = api.anybody().ask("POST", "session", {"login": "anna", "password": "a long enough one"})
