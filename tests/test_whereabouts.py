@@ -23,7 +23,8 @@ import pytest
 from sqlalchemy import func, select
 from structlog.testing import capture_logs
 
-from ingestd import checks, cli
+from ingestd import checks
+from ingestd.commands import storage
 from ingestd.errors import Misconfigured, Unavailable
 from ingestd.house import House, open_house, prepare_store
 from ingestd.ingest import downloads
@@ -121,12 +122,12 @@ def test_files_that_were_copied_are_adopted(
     with pytest.raises(Misconfigured, match="run `ingestd storage adopt`"):
         opened(home)
     with pytest.raises(Misconfigured, match="lacks the files of delivery 1"):
-        cli.storage_adopt(CONFIG, home)
+        storage.adopt(CONFIG, home)
     with pytest.raises(Misconfigured, match="run `ingestd storage adopt`"):
         opened(home)
     for path in (path for name in ("spool", "logs") for path in (home / name).rglob("*") if path.is_file()):
         obstore.put(s3.client(bucket), f"ingestd/{path.relative_to(home)}", path)
-    cli.storage_adopt(CONFIG, home)
+    storage.adopt(CONFIG, home)
     assert capsys.readouterr().out == f"s3://{bucket}/ingestd has the files of all 1 deliveries\n"
     shutil.rmtree(home / "spool")
     shutil.rmtree(home / "logs")
@@ -248,7 +249,7 @@ def test_orphans_are_listed_and_put_aside(
     incoming.close()
 
     def told(*, move: bool = False, as_json: bool = False) -> str:
-        cli.storage_orphans(move=move, config=CONFIG, home=tmp_path / "home", as_json=as_json)
+        storage.orphans(move=move, config=CONFIG, home=tmp_path / "home", as_json=as_json)
         return capsys.readouterr().out
 
     assert told() == "", "it may be landing just now"

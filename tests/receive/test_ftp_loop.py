@@ -100,7 +100,8 @@ def test_calls_and_connections_take_turns(loop: FairLoop) -> None:
     for number in range(1_000):
         loop.soon(owner, lambda number=number: served.append(number) or time.sleep(TURN_SECONDS / 4))  # type: ignore[misc]
     loop.poll(1.0)
-    assert served[:3] == [0, owner, 1]
+    assert served[:2] == [0, owner]
+    assert served[2:3] in ([], [1])  # a busy machine may have taken the rest of the turn
     assert len(served) < 10
 
 
