@@ -19,8 +19,9 @@ from sqlalchemy import func, select
 from bench import clients
 from bench.results import Result
 from bench.road import postgres_server
-from bench.servers import LOGIN, PASSWORD, Place
+from bench.servers import PASSWORD, Place
 from ingestd import samples
+from ingestd.accounts import Argon2Cost, hash_password
 from ingestd.model import PoolState, State
 from ingestd.store.engine import reading
 from ingestd.store.tables import deliveries, leads, pools
@@ -30,6 +31,20 @@ FILES, ROWS = 1_000, 100
 ALONE = 250
 """files of a single client, who sends one after the other"""
 GOAL_RATE, GOAL_SECONDS = 50, 1.0
+CAMPAIGNS = ("DK-ENERGY", "DK-FIBRE", "DK-ENERGY", "DK-FIBRE")
+"""of the partners: files of one partner are loaded one after the other, so several workers need several partners"""
+
+_SOURCE = """
+[[source]]
+name = "{name}"
+title = "A partner of the benchmark"
+campaign = "{campaign}"
+default_owner = "team:denmark"
+
+[[source.login]]
+login = "{name}"
+password_hash = "{hash}"
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +71,8 @@ def measure(crowds: list[int], workers: list[int], *, postgres: bool) -> list[Re
     Without `workers` there are as many as an example of the configuration has.
     """
     every = {f"small-{number:04}.csv": samples.clean(ROWS, start=number * ROWS) for number in range(FILES)}
-    print(f"\n{FILES:,} files ({ALONE} of one client) of {ROWS} rows by FTP to active pools.")
+    told = f"by FTP with ALLO, from {len(CAMPAIGNS)} partners, to active pools."
+    print(f"\n{FILES:,} files ({ALONE} of one client) of {ROWS} rows {told}")
     print("Waits are from `received` to `ended` in the ledger; in brackets from the client's own 226.\n")
     results = []
     heads = f"{'':<11} {'workers':>7} {'clients':>7} {'to 226':>12} {'to Active':>14}"
@@ -109,29 +125,43 @@ def _share(values: list[float], percent: int) -> float:
 
 def _run(folder: Path, files: dict[str, bytes], crowd: int, environment: dict[str, str]) -> Through:
     folder.mkdir()
-    with Daemon(folder, INGESTD_FOLDER__ENABLED="false", **environment) as daemon:
+    daemon = Daemon(folder, INGESTD_FOLDER__ENABLED="false", **environment)
+    partners = _add_partners(daemon.config)
+    with daemon:
         door = daemon.doors["ftp"]
-        place = Place(host=door["host"], port=door["port"], login=LOGIN, password=PASSWORD)
-        answered, begun = _send(place, files, crowd)
+        places = [Place(host=door["host"], port=door["port"], login=each, password=PASSWORD) for each in partners]
+        answered, begun = _send(places, files, crowd)
         sent = max(answered.values()) - begun
         until(lambda: _ended(daemon) == len(files), "every file has ended", seconds=180)
         return _through(daemon, answered, begun, sent)
 
 
-def _send(place: Place, files: dict[str, bytes], crowd: int) -> tuple[dict[str, float], float]:
+def _add_partners(config: Path) -> list[str]:
+    """Sources with the names that are returned."""
+    names = [f"partner-{number}" for number in range(1, len(CAMPAIGNS) + 1)]
+    cheap = hash_password(PASSWORD, Argon2Cost(time=1, memory_kib=8, threads=1))
+    with (config / "sources.toml").open("a", encoding="utf-8") as sources:
+        for name, campaign in zip(names, CAMPAIGNS, strict=True):
+            sources.write(_SOURCE.format(name=name, campaign=campaign, hash=cheap))
+    return names
+
+
+def _send(places: list[Place], files: dict[str, bytes], crowd: int) -> tuple[dict[str, float], float]:
     """Sends the files over so many sessions; when each was answered, and when all began, by the clock of the wall."""
     answered: dict[str, float] = {}
 
-    def one(names: list[str]) -> None:
+    def one(place: Place, names: list[str]) -> None:
         with clients.Client(place) as client:
             start.wait()
             for name in names:
+                client.ask(f"ALLO {len(files[name])}", "2")
                 client.send(name, files[name])
                 answered[name] = time.time()
 
     start = threading.Barrier(crowd + 1)
     names = list(files)
-    threads = [threading.Thread(target=one, args=(names[number::crowd],)) for number in range(crowd)]
+    turns = [(places[number % len(places)], names[number::crowd]) for number in range(crowd)]
+    threads = [threading.Thread(target=one, args=turn) for turn in turns]
     for thread in threads:
         thread.start()
     start.wait()
