@@ -46,6 +46,11 @@ _NEXT_LOAD = (
     .where(_IT, campaigns.c.load_sequence == bindparam("seen"))
     .values(load_sequence=bindparam("following"))
 )
+# For many numbers PostgreSQL would rather read all leads of the campaign: 5.2 s instead of 0.6 for 10 million. Until the
+# end of the transaction, which asks nothing else.
+_WALK_INDEX = select(
+    *(func.set_config(name, "off", True) for name in ("enable_hashjoin", "enable_mergejoin", "jit"))  # noqa: FBT003
+)
 _LISTS = select(do_not_call_sequence.c.value)
 _LISTS_LOCKED = _LISTS.with_for_update(read=True)
 _ANY_LEAD = select(leads.c.id).where(leads.c.campaign_id == bindparam("campaign")).limit(1)
@@ -254,6 +259,7 @@ def _probe(
     values = phones.unique().sort().to_list()
     given: Any = values
     if connection.dialect.name == "postgresql":
+        connection.execute(_WALK_INDEX)
         statement = query.format(wanted="unnest(CAST(:phones AS text[])) AS wanted(value)")
     else:
         # CROSS JOIN keeps SQLite from turning the join around and walking the whole campaign.
