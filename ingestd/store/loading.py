@@ -46,8 +46,8 @@ _NEXT_LOAD = (
     .where(_IT, campaigns.c.load_sequence == bindparam("seen"))
     .values(load_sequence=bindparam("following"))
 )
-# For many numbers PostgreSQL would rather read all leads of the campaign, 5.2 s instead of 0.6 for 10 million. Holds to the
-# end of the transaction, which asks nothing else.
+# For many numbers PostgreSQL would rather read all leads of a campaign, 5.2 s instead of 0.6 for 10 million. This holds
+# until the end of the transaction, which asks nothing else.
 _WALK_INDEX = select(*(func.set_config(name, "off", True) for name in ("enable_hashjoin", "enable_mergejoin", "jit")))
 _LISTS = select(do_not_call_sequence.c.value)
 _LISTS_LOCKED = _LISTS.with_for_update(read=True)
