@@ -114,8 +114,12 @@ def prepare_store(house: House) -> None:
     _pair(house)
     with reading(house.engine) as connection:
         fresh = organisation.version(connection, "organisation") == 0
+        older = organisation.version(connection, "statuses") == 0
     if fresh:
         apply_organisation(house)
+    elif older:  # a store of before the statuses had rules, without which no lead could change its status
+        with writing(house.engine) as connection:
+            organisation.apply_statuses(connection, house.configuration.statuses, now())
 
 
 def _pair(house: House) -> None:

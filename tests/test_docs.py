@@ -24,7 +24,10 @@ ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PACKAGE = ROOT / "ingestd"
 
-FOR_OPERATORS = {"loaded_since", "no_log", "not_retryable", "phone_column_missing", "name_unusable", "no_original"}
+FOR_OPERATORS = {"loaded_since", "no_log", "not_retryable", "phone_column_missing", "name_unusable", "no_original"} | {
+    "user_unknown", "owner_unknown", "status_unknown", "status_not_allowed", "version_conflict", "lead_unknown",
+    "lead_locked",
+}  # fmt: skip
 """Codes that only whoever runs a command sees; they are in docs/operators.md."""
 
 

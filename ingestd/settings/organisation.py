@@ -62,8 +62,16 @@ class Campaign(Frozen):
     timezone: Annotated[str, AfterValidator(_known_timezone)] = Field(
         "UTC", description="IANA time zone of dates with a time and no offset"
     )
-    expires: date | None = Field(None, description="last day of the campaign; kept, nothing acts on it yet")
-    max_attempts: int = Field(10, ge=1, description="call attempts for one lead; kept, nothing acts on it yet")
+    expires: date | None = Field(
+        None, description="last day of the campaign, in its time zone; then its open leads expire"
+    )
+    max_attempts: int = Field(
+        10, ge=1, description="call attempts for one lead; after the last it is closed as Max. Call Attempts"
+    )
+    access: tuple[str, ...] = Field(
+        (),
+        description="who may call in it, as `team:<key>` (with the teams below) and `user:<login>`; empty: everybody",
+    )
     on_duplicate: Literal["reject", "update", "keep"] = Field(
         "reject", description="a number that is there already: load nothing, update its lead, or load a second lead"
     )
@@ -92,6 +100,8 @@ class Organisation(Frozen):
         unique("Lead Ownership Code", self._codes())
         self._one_tree()
         exist("user.team", (u.team for u in self.user), {t.key for t in self.team})
+        owners = {f"team:{t.key}" for t in self.team} | {f"user:{u.login}" for u in self.user}
+        exist("campaign.access", (name for c in self.campaign for name in c.access), owners)
         exist("campaign.project", (c.project for c in self.campaign), {p.code for p in self.project})
         return self
 

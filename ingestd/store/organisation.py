@@ -7,17 +7,28 @@ configuration is deactivated, never deleted, because leads, pools and logs still
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Table, func, insert, select, update
+from sqlalchemy import Connection, Table, delete, func, insert, select, update
 
-from ingestd.settings import Configuration, Organisation, Source, Statuses, User, code_key
+from ingestd.settings import Campaign, Configuration, Organisation, Source, Statuses, User, code_key
 from ingestd.settings import Team as TeamSettings
-from ingestd.store.tables import campaigns, configuration_versions, owners, projects, sources, statuses, teams, users
+from ingestd.store.tables import (
+    campaign_access,
+    campaigns,
+    configuration_versions,
+    owners,
+    projects,
+    sources,
+    statuses,
+    teams,
+    users,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,7 +49,7 @@ class Changes:
 
 def apply(connection: Connection, configuration: Configuration, now: datetime) -> Changes:
     """Brings organisation, sources and statuses of the store to the configuration; one transaction of the caller's."""
-    changes = _apply_statuses(connection, configuration.statuses)
+    changes = apply_statuses(connection, configuration.statuses, now)
     changes += _apply_owners(connection, configuration.organisation)
     changes += _apply_campaigns(connection, configuration.organisation)
     changes += _apply_sources(connection, configuration.sources.source)
@@ -94,14 +105,16 @@ def _with_code(table: Table) -> Any:
     return select(table, owners.c.ownership_code).join(owners, owners.c.id == table.c.id)
 
 
-def _apply_statuses(connection: Connection, wanted: Statuses) -> Changes:
-    """A status keeps its number by its code, so that the order of the file may change."""
+def apply_statuses(connection: Connection, wanted: Statuses, now: datetime) -> Changes:
+    """Brings the statuses to the configuration. One keeps its number by its code, so the file's order may change."""
     known = dict(connection.execute(select(statuses.c.code, statuses.c.id)).all())
     changes = Changes()
     for status in wanted.status:
         values = {**status.model_dump(), "id": known.get(status.code, max(known.values(), default=0) + 1)}
+        values["may_become"] = json.dumps(sorted(wanted.followers(status)))
         known[status.code] = values["id"]
         changes += _upsert(connection, statuses, "code", values)
+    _note_version(connection, "statuses", wanted.model_dump_json(), now)
     return changes
 
 
@@ -171,11 +184,29 @@ def _apply_campaigns(connection: Connection, organisation: Organisation) -> Chan
     for project in organisation.project:
         changes += _upsert(connection, projects, "code", project.model_dump())
     for campaign in organisation.campaign:
-        values = campaign.model_dump(exclude={"project", "expires"})
+        values = campaign.model_dump(exclude={"project", "expires", "access"})
         values |= {"project_id": _number(connection, projects, "code", campaign.project)}
         values |= {"expires_on": campaign.expires, "active": True}
         changes += _upsert(connection, campaigns, "code", values)
+        changes += _apply_access(connection, campaign)
     return changes + _deactivate(connection, campaigns, "code", {campaign.code for campaign in organisation.campaign})
+
+
+def _apply_access(connection: Connection, wanted: Campaign) -> Changes:
+    number = _number(connection, campaigns, "code", wanted.code)
+    mine = campaign_access.c.campaign_id == number
+    there = set(connection.scalars(select(campaign_access.c.owner_id).where(mine)))
+    named = {_owner_number(connection, name) for name in wanted.access}
+    connection.execute(delete(campaign_access).where(mine, campaign_access.c.owner_id.in_(there - named)))
+    for owner in sorted(named - there):
+        connection.execute(insert(campaign_access).values(campaign_id=number, owner_id=owner))
+    return Changes(added=len(named - there), deactivated=len(there - named))
+
+
+def _owner_number(connection: Connection, name: str) -> int:
+    """The number of `team:<key>` or `user:<login>`."""
+    kind, _, key = name.partition(":")
+    return _number(connection, teams, "key", key) if kind == "team" else _number(connection, users, "login", key)
 
 
 def _apply_sources(connection: Connection, wanted: Iterable[Source]) -> Changes:

@@ -25,6 +25,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    false,
 )
 from sqlalchemy.engine import Dialect
 
@@ -131,6 +132,14 @@ campaigns = Table(
 )
 """`load_sequence` grows with every load, so a load that screened against an older state of the campaign is noticed."""
 
+campaign_access = Table(
+    "campaign_access",
+    metadata,
+    Column("campaign_id", Id, ForeignKey("campaigns.id"), primary_key=True, autoincrement=False),
+    Column("owner_id", Id, ForeignKey("owners.id"), primary_key=True, autoincrement=False),
+)
+"""The users, and the teams with all that is below them, who may call in a campaign; one without any is everybody's."""
+
 sources = Table(
     "sources",
     metadata,
@@ -150,8 +159,18 @@ statuses = Table(
     Column("kind", String(6), nullable=False),
     Column("import_may_set", Boolean, nullable=False),
     Column("dial_order", Integer),
+    Column("set_by", String(8), nullable=False, server_default="anyone"),
+    Column("may_become", Text, nullable=False, server_default="[]"),
+    Column("counts_attempt", Boolean, nullable=False, server_default=false()),
+    Column("takes_owner", Boolean, nullable=False, server_default=false()),
+    Column("gives_back", Boolean, nullable=False, server_default=false()),
+    Column("outlives_pool", Boolean, nullable=False, server_default=false()),
+    Column("kept_for_caller", Boolean, nullable=False, server_default=false()),
+    Column("after_days", Integer),
+    Column("then", String(64)),
     CheckConstraint("kind in ('open', 'closed')", name="kind"),
 )
+"""`may_become` is a JSON list of codes, with `open` and `closed` written out."""
 
 configuration_versions = Table(
     "configuration_versions",
@@ -331,7 +350,29 @@ leads = Table(
 """One person or company to call. `row` is the record's number in its file, `extra` the template's fields as JSON.
 
 What an import leaves empty costs a load nothing, so the columns from `original_owner_id` on are empty until somebody
-works with the lead: no original owner is the owner, no `status_at` is the moment of the upload, no `dial_rank` is `row`.
+works with the lead: no original owner is the owner, no `status_at` is the moment of the upload, no `dial_rank` is
+`row`.
+"""
+
+lead_events = Table(
+    "lead_events",
+    metadata,
+    Column("campaign_id", Id, primary_key=True, autoincrement=False),
+    Column("lead_id", Id, primary_key=True, autoincrement=False),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("field", String(64), primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("by_id", Id),
+    Column("before", Text),
+    Column("after", Text),
+    Column("why", Text, nullable=False, server_default=""),
+    sqlite_with_rowid=False,
+)
+"""What happened to each lead: one row for each field that a change touched, and never changed afterwards.
+
+`version` is the lead's own after the change, so the key needs no counter, keeps a lead's history together, and begins
+with the campaign. No `by_id`: a rule of time. Only anonymising blanks what is in `before`, `after` and `why`.
 """
 
 lead_numbers = Table(

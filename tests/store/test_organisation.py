@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import Engine, select
 from sqlalchemy.exc import IntegrityError
 
-from ingestd.settings import Configuration
+from ingestd.settings import Configuration, Organisation
 from ingestd.store import organisation, rules, tables
 from ingestd.store.engine import reading, writing
 from ingestd.store.ledger import now
@@ -98,3 +98,27 @@ def test_a_status_keeps_its_number_when_the_file_is_reordered(organised: Engine,
     assert set(before) == {
         "unprocessed", "invalid_phone_number", "in_do_not_call_list", "in_global_do_not_call_list", "duplicate",
     }  # fmt: skip
+
+
+def test_who_may_call_in_a_campaign_is_applied(organised: Engine, example: Configuration) -> None:
+    campaigns = list(example.organisation.campaign)
+    campaigns[0] = campaigns[0].model_copy(update={"access": ("team:denmark", "user:berlin-1")})
+    some = example.organisation.model_copy(update={"campaign": tuple(campaigns)})
+    limited = example.model_copy(update={"organisation": some})
+    table = tables.campaign_access
+    assert applied(organised, limited) == organisation.Changes(added=2)
+    with reading(organised) as connection:
+        owners = rules.owners(connection).by_name
+        assert set(connection.scalars(select(table.c.owner_id))) == {
+            owners["team:denmark"].id,
+            owners["user:berlin-1"].id,
+        }
+    assert applied(organised, limited) == organisation.Changes()
+    assert applied(organised, example) == organisation.Changes(deactivated=2)
+
+
+def test_an_access_that_names_nobody_is_refused(example: Configuration) -> None:
+    values = example.organisation.model_dump()
+    values["campaign"][0]["access"] = ["team:nowhere"]
+    with pytest.raises(ValueError, match=r"campaign\.access: 'team:nowhere' does not exist"):
+        Organisation.model_validate(values)
