@@ -81,7 +81,7 @@ def of_row(row: Mapping[str, Any]) -> Lead:
     values = {name: row[name] for name in _PLAIN}
     values["original_owner_id"] = row["original_owner_id"] or row["owner_id"]
     fields = {name: row[name] for name in SYSTEM_FIELDS}
-    return Lead(**values, status=row["status"], fields=fields, extra=json.loads(row["extra"] or "{}"))
+    return Lead(**values, status=row["status"], fields=fields, extra=unpacked(row["extra"]))
 
 
 def find(connection: Connection, lead_id: int) -> Lead:
@@ -159,6 +159,12 @@ def packed(extra: Mapping[str, Any]) -> str | None:
     if all(value is None for value in extra.values()):
         return None
     return json.dumps(dict(extra), ensure_ascii=False, separators=(",", ":"))
+
+
+def unpacked(extra: str | None) -> dict[str, Any]:
+    """The template's fields as they are read."""
+    found: dict[str, Any] = json.loads(extra or "{}")
+    return found
 
 
 def _changes(connection: Connection, here: Lead, values: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

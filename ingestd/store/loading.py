@@ -158,10 +158,14 @@ def _ahead(batches: Iterator[T], rows: int) -> Iterator[Iterator[T]]:
 
 
 def update_leads(connection: Connection, frame: pl.DataFrame, campaign_id: int) -> None:
-    """Writes new values of existing leads; `frame` has `id` and the columns to set, null meaning null."""
+    """Writes new values of existing leads, and counts their versions on.
+
+    `frame` has `id` and the columns to set, null meaning null.
+    """
     names = [name for name in frame.columns if name != "id"]
     this = (leads.c.campaign_id == campaign_id, leads.c.id == bindparam("key"))
-    statement = update(leads).where(*this).values({name: bindparam(name) for name in names})
+    counted = {"version": leads.c.version + 1}  # whoever edits what he read before is told
+    statement = update(leads).where(*this).values({name: bindparam(name) for name in names} | counted)
     for batch in frame.rename({"id": "key"}).iter_slices(BATCH):
         connection.execute(statement, batch.to_dicts())
 

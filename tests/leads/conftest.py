@@ -62,7 +62,7 @@ class Desk:
             {
                 "row": pl.Series(range(1, len(rows) + 1), dtype=pl.UInt32),
                 "id": numbers,
-                "phone": [f"+4520{number:06d}" for number in numbers],
+                "phone": [f"+4526{number:06d}" for number in numbers],
                 "owner_id": [self.owner(owner)] * len(rows),
                 "status": ["unprocessed"] * len(rows),
             }
