@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import ColumnElement, Connection, insert, literal, select
 
-from ingestd.store.tables import lead_events
+from ingestd.store.tables import Id, Instant, lead_events, leads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +53,29 @@ def record(
     ]
     if rows:
         connection.execute(insert(lead_events), rows)
+
+
+def record_all(
+    connection: Connection,
+    these: ColumnElement[bool],
+    field: str,
+    change: tuple[ColumnElement[Any], ColumnElement[Any]],
+    stamp: Stamp,
+) -> None:
+    """Writes one event for each lead of a condition, before it is changed; `change` is the text before and after."""
+    said: dict[str, ColumnElement[Any]] = {
+        "campaign_id": leads.c.campaign_id,
+        "lead_id": leads.c.id,
+        "version": leads.c.version + 1,
+        "field": literal(field),
+        "kind": literal(stamp.kind),
+        "at": literal(stamp.at, Instant),
+        "by_id": literal(stamp.by, Id),
+        "before": change[0],
+        "after": change[1],
+        "why": literal(stamp.why),
+    }
+    connection.execute(insert(lead_events).from_select(list(said), select(*said.values()).where(these)))
 
 
 def history(connection: Connection, campaign_id: int, lead_id: int) -> list[Event]:

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, literal, select, update
 
 from ingestd.errors import Rejected
-from ingestd.leads import history
+from ingestd.leads import history, order
 from ingestd.leads.history import Stamp
 from ingestd.schemas import SYSTEM_FIELDS
 from ingestd.store import tables
@@ -51,6 +51,8 @@ class Lead:
     locked_by_id: int | None
     locked_until: datetime | None
     segment_id: int | None
+    dial_rank: int | None
+    """its place in a shuffled pool; None: its row"""
     version: int
     """grows with every change; what a client saw last (ETag)"""
 
@@ -143,7 +145,7 @@ def write(connection: Connection, here: Lead, values: Mapping[str, Any], stamp: 
     `extra` is given as a mapping. What has its value already is not told.
     """
     told = _changes(connection, here, values)
-    stored = dict(values)
+    stored = {**values, "dial_key": _dial_key(connection, here, values, stamp.at)}
     if "extra" in stored:
         stored["extra"] = packed(stored["extra"])
     signed = {"modified_by_id": stamp.by, "modified_at": stamp.at, "version": here.version + 1}
@@ -152,6 +154,19 @@ def write(connection: Connection, here: Lead, values: Mapping[str, Any], stamp: 
     assert changed.rowcount == 1, "a lead that was taken cannot change by other hands"
     history.record(connection, (here.campaign_id, here.id, here.version + 1), told, stamp)
     return find(connection, here.id)
+
+
+def _dial_key(connection: Connection, here: Lead, values: Mapping[str, Any], at: datetime) -> str | None:
+    """Where the lead stands in the order of dialling when it has these values; None: it is not to be dialled now."""
+    wanted = statuses.c.id == values["status_id"] if "status_id" in values else statuses.c.code == here.status
+    kind, place = connection.execute(select(statuses.c.kind, statuses.c.dial_order).where(wanted)).one()
+    scheduled: datetime | None = values.get("scheduled_at", here.scheduled_at)
+    gone = values.get("deactivated_at", here.deactivated_at) is not None
+    if kind != "open" or place is None or gone or (scheduled is not None and scheduled > at):
+        return None
+    priority = values.get("priority", here.fields["priority"])
+    rank = here.row if here.dial_rank is None else here.dial_rank
+    return order.key(place, priority, scheduled, here.pool_id, rank)
 
 
 def packed(extra: Mapping[str, Any]) -> str | None:

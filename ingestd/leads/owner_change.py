@@ -20,8 +20,8 @@ from sqlalchemy import (
     Text,
     and_,
     cast,
+    delete,
     func,
-    insert,
     literal,
     null,
     select,
@@ -29,12 +29,13 @@ from sqlalchemy import (
     update,
 )
 
-from ingestd.leads import selection, statuses
+from ingestd.leads import history, selection, statuses
+from ingestd.leads.history import Stamp
 from ingestd.leads.selection import Filter
 from ingestd.leads.statuses import StatusBook
 from ingestd.model import Owner
 from ingestd.store.engine import reading, writing
-from ingestd.store.tables import Instant, campaigns, lead_events
+from ingestd.store.tables import campaigns, dial_stages
 from ingestd.store.tables import leads as table
 
 BATCH = 5_000
@@ -227,7 +228,9 @@ def _write(connection: Connection, numbers: list[int], known: set[int], move: Mo
     if not numbers:
         return
     these = and_(table.c.campaign_id.in_(known), selection.among(connection, table.c.id, numbers))
-    _tell(connection, these, "owner", cast(table.c.owner_id, Text), literal(str(move.to.id), Text), move)
+    stamp = Stamp(kind="owner", by=move.by, at=move.at, why=move.why)
+    change = (cast(table.c.owner_id, Text), literal(str(move.to.id), Text))
+    history.record_all(connection, these, "owner", change, stamp)
     values: dict[str, Any] = {
         "owner_id": move.to.id,
         "original_owner_id": func.coalesce(table.c.original_owner_id, table.c.owner_id),
@@ -237,29 +240,9 @@ def _write(connection: Connection, numbers: list[int], known: set[int], move: Mo
     }
     if move.unlock:
         held = and_(these, table.c.locked_by_id.is_not(None))
-        _tell(connection, held, "lock", cast(table.c.locked_by_id, Text), null(), move)
+        history.record_all(connection, held, "lock", (cast(table.c.locked_by_id, Text), null()), stamp)
         values |= {"locked_by_id": None, "locked_until": None}
     connection.execute(update(table).where(these).values(values))
-
-
-def _tell(
-    connection: Connection,
-    these: ColumnElement[bool],
-    name: str,
-    before: ColumnElement[Any],
-    after: ColumnElement[Any],
-    move: Move,
-) -> None:
-    said = {
-        "campaign_id": table.c.campaign_id,
-        "lead_id": table.c.id,
-        "version": table.c.version + 1,
-        "field": literal(name),
-        "kind": literal("owner"),
-        "at": literal(move.at, Instant),
-        "by_id": literal(move.by),
-        "before": before,
-        "after": after,
-        "why": literal(move.why),
-    }
-    connection.execute(insert(lead_events).from_select(list(said), select(*said.values()).where(these)))
+    # Leads that are in no order yet may come before those of the new owner that are.
+    stages = dial_stages.c
+    connection.execute(delete(dial_stages).where(stages.campaign_id.in_(known), stages.owner_id == move.to.id))

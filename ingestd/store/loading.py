@@ -164,7 +164,8 @@ def update_leads(connection: Connection, frame: pl.DataFrame, campaign_id: int) 
     """
     names = [name for name in frame.columns if name != "id"]
     this = (leads.c.campaign_id == campaign_id, leads.c.id == bindparam("key"))
-    counted = {"version": leads.c.version + 1}  # whoever edits what he read before is told
+    # Whoever edits what he read before is told; where the lead stands in the order of dialling may be another place.
+    counted = {"version": leads.c.version + 1, "dial_key": None}
     statement = update(leads).where(*this).values({name: bindparam(name) for name in names} | counted)
     for batch in frame.rename({"id": "key"}).iter_slices(BATCH):
         connection.execute(statement, batch.to_dicts())

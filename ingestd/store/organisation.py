@@ -22,6 +22,8 @@ from ingestd.store.tables import (
     campaign_access,
     campaigns,
     configuration_versions,
+    dial_stages,
+    leads,
     owners,
     projects,
     sources,
@@ -114,6 +116,9 @@ def apply_statuses(connection: Connection, wanted: Statuses, now: datetime) -> C
         values["may_become"] = json.dumps(sorted(wanted.followers(status)))
         known[status.code] = values["id"]
         changes += _upsert(connection, statuses, "code", values)
+    if changes.changed:  # the order of dialling may be another one
+        connection.execute(update(leads).where(leads.c.dial_key.is_not(None)).values(dial_key=None))
+        connection.execute(delete(dial_stages))
     _note_version(connection, "statuses", wanted.model_dump_json(), now)
     return changes
 

@@ -129,8 +129,14 @@ campaigns = Table(
     Column("on_invalid_phone", String(8), nullable=False),
     Column("active", Boolean, nullable=False),
     Column("load_sequence", BigInteger, nullable=False, server_default="0"),
+    Column("expired_sequence", BigInteger),
+    Column("limited_attempts", Integer),
 )
-"""`load_sequence` grows with every load, so a load that screened against an older state of the campaign is noticed."""
+"""`load_sequence` grows with every load, so a load that screened against an older state of the campaign is noticed.
+
+The last two say what the rules of time have done with every lead: expired what was loaded until then, and closed what
+had so many attempts.
+"""
 
 campaign_access = Table(
     "campaign_access",
@@ -342,6 +348,7 @@ leads = Table(
     Column("locked_until", Instant),
     Column("segment_id", Id),
     Column("dial_rank", Integer),
+    Column("dial_key", String(40)),
     Column("version", Integer, nullable=False, server_default="0"),
     Index(None, "campaign_id", "phone"),
     Index(None, "campaign_id", "pool_id"),
@@ -352,6 +359,30 @@ leads = Table(
 What an import leaves empty costs a load nothing, so the columns from `original_owner_id` on are empty until somebody
 works with the lead: no original owner is the owner, no `status_at` is the moment of the upload, no `dial_rank` is
 `row`.
+"""
+
+# Whatever an import leaves empty is in none of these, so loading does not pay for them.
+for _name, _columns in {
+    "dial_key": ("campaign_id", "owner_id", "dial_key"),
+    "scheduled_at": ("campaign_id", "scheduled_at"),
+    "locked_until": ("campaign_id", "locked_until"),
+    "status_at": ("campaign_id", "status_id", "status_at"),
+}.items():
+    _given = leads.c[_name].is_not(None)
+    _indexed = [leads.c[column] for column in _columns]
+    Index(f"ix_leads_with_{_name}", *_indexed, sqlite_where=_given, postgresql_where=_given)
+
+dial_stages = Table(
+    "dial_stages",
+    metadata,
+    Column("campaign_id", Id, primary_key=True, autoincrement=False),
+    Column("owner_id", Id, primary_key=True, autoincrement=False),
+    Column("load_sequence", BigInteger, nullable=False),
+    Column("last_key", String(40)),
+)
+"""How far the leads of an owner are in dial order, with a `dial_key`: up to `last_key`; None: all of them.
+
+Counts as long as nothing was loaded into the campaign since.
 """
 
 lead_events = Table(

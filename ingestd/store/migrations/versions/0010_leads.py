@@ -18,6 +18,7 @@ def upgrade() -> None:
     """The statuses get their rules from the configuration at the next start."""
     _statuses()
     _history()
+    _dialling()
     op.create_table(
         "campaign_access",
         sa.Column("campaign_id", _NUMBER, autoincrement=False, nullable=False),
@@ -53,3 +54,27 @@ def _history() -> None:
         sa.PrimaryKeyConstraint("campaign_id", "lead_id", "version", "field", name="pk_lead_events"),
         sqlite_with_rowid=False,
     )
+
+
+def _dialling() -> None:
+    """The order of dialling, and indexes of what imports leave empty."""
+    op.add_column("leads", sa.Column("dial_key", sa.String(40), nullable=True))
+    indexed = {
+        "dial_key": ["campaign_id", "owner_id", "dial_key"],
+        "scheduled_at": ["campaign_id", "scheduled_at"],
+        "locked_until": ["campaign_id", "locked_until"],
+        "status_at": ["campaign_id", "status_id", "status_at"],
+    }
+    for name, columns in indexed.items():
+        given = sa.text(f"{name} IS NOT NULL")
+        op.create_index(f"ix_leads_with_{name}", "leads", columns, sqlite_where=given, postgresql_where=given)
+    op.create_table(
+        "dial_stages",
+        sa.Column("campaign_id", _NUMBER, autoincrement=False, nullable=False),
+        sa.Column("owner_id", _NUMBER, autoincrement=False, nullable=False),
+        sa.Column("load_sequence", sa.BigInteger(), nullable=False),
+        sa.Column("last_key", sa.String(40), nullable=True),
+        sa.PrimaryKeyConstraint("campaign_id", "owner_id", name="pk_dial_stages"),
+    )
+    op.add_column("campaigns", sa.Column("expired_sequence", sa.BigInteger(), nullable=True))
+    op.add_column("campaigns", sa.Column("limited_attempts", sa.Integer(), nullable=True))
