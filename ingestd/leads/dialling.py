@@ -16,14 +16,17 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     Engine,
+    Integer,
+    String,
     Text,
     and_,
     bindparam,
     case,
+    cast,
     delete,
-    false,
     func,
     insert,
+    literal_column,
     or_,
     select,
     true,
@@ -38,14 +41,17 @@ from ingestd.leads.agents import Agent
 from ingestd.leads.history import Stamp
 from ingestd.leads.lead import Lead
 from ingestd.leads.statuses import Change, StatusBook
+from ingestd.model import PoolState
 from ingestd.store.engine import writing
-from ingestd.store.tables import Id, campaigns, dial_stages
+from ingestd.store.tables import Id, Instant, campaigns, dial_stages, lead_events, pools
 from ingestd.store.tables import leads as table
 
 STAGED = 5_000
 """Leads of one owner that get their place at once."""
 LOOKED_AT = 16
 """Leads of each owner that are tried, should other agents take the first ones at the same moment."""
+LAST = "9" * 40
+"""A key behind all others: every lead has its place."""
 FRESH = timedelta(seconds=5)
 """How long a shift believes what it read about its user and campaign; a redial comes up so much late at most."""
 
@@ -56,9 +62,12 @@ class Shift:
 
     agent: Agent
     campaign: Campaign
-    load_sequence: int
     book: StatusBook
     read_at: datetime
+    statement: Any
+    """takes the best lead; made once, because making it takes longer than running it"""
+    last_key: str
+    """up to it, all leads of the agent's reach have their place; whatever comes after may be beaten by one without"""
     segment: ColumnElement[bool] | None = None
     """a condition on the table of leads; None: the whole campaign"""
 
@@ -81,17 +90,20 @@ def _read(connection: Connection, login: str, number: int, at: datetime, segment
     told = told if who.active else f"{login} is deactivated"
     if told:
         raise Rejected("dialling_refused", told, suggestion="choose another campaign")
-    loaded = connection.scalar(select(campaigns.c.load_sequence).where(campaigns.c.id == number)) or 0
     shift = Shift(
         agent=who,
         campaign=campaign,
-        load_sequence=loaded,
         book=statuses.read(connection),
         read_at=at,
+        statement=None,
+        last_key="",
         segment=segment,
     )
     _wake(connection, shift, at)
-    return shift
+    stages = _stages(connection, shift)
+    for owner in set(who.reach) - set(stages):
+        stages[owner] = _stage(connection, shift, owner, at)
+    return replace(shift, last_key=min(stages.values()), statement=_statement(connection, shift))
 
 
 def next_lead(
@@ -101,17 +113,25 @@ def next_lead(
     if not timedelta(0) <= at - shift.read_at < FRESH:
         with writing(engine) as connection:
             shift = _read(connection, shift.agent.login, shift.campaign.id, at, shift.segment)
-    while True:  # once, unless an owner's leads must be staged first
+    while True:  # once, unless leads must be staged first, or other agents are quicker
         with writing(engine) as connection:
-            best, short = _best(connection, shift, at)
-            if not short:
-                taken = _take(connection, shift, at, at + lease)
-                if taken is not None or best is None:
-                    return taken, shift
-                continue  # others took all that were looked at, at this very moment
+            taken = _take(connection, shift, at, at + lease)
+            if taken is None and _any_left(connection, shift, at):
+                continue  # other agents took all that were looked at, at this very moment
+        if taken is not None or shift.last_key == LAST:
+            return taken, shift
         with writing(engine) as connection:
-            for owner in short:
-                _stage(connection, shift, owner, at)
+            shift = _staged_further(connection, shift, at)
+
+
+def _staged_further(connection: Connection, shift: Shift, at: datetime) -> Shift:
+    """Nothing is left of what has its place: the owners who stand behind get further leads."""
+    stages = _stages(connection, shift)
+    behind = min(stages.values(), default="")
+    for owner in shift.agent.reach:
+        if owner not in stages or (stages[owner] == behind <= shift.last_key and behind != LAST):
+            stages[owner] = _stage(connection, shift, owner, at)
+    return replace(shift, last_key=min(stages.values()))
 
 
 def result(engine: Engine, lead_id: int, change: Change) -> Lead:
@@ -139,71 +159,119 @@ def _ready(shift: Shift, at: datetime) -> ColumnElement[bool]:
     )
 
 
-def _placed(shift: Shift, at: datetime) -> ColumnElement[bool]:
+def _any_left(connection: Connection, shift: Shift, at: datetime) -> bool:
     segment = true() if shift.segment is None else shift.segment
-    return and_(_ready(shift, at), access.unlocked(at), table.c.dial_key.is_not(None), segment)
+    placed = and_(table.c.dial_key <= shift.last_key, table.c.owner_id.in_(shift.agent.reach))
+    left = select(table.c.id).where(_ready(shift, at), placed, access.unlocked(at), segment).limit(1)
+    return connection.scalar(left) is not None
 
 
-def _candidates(shift: Shift, at: datetime, limit: int) -> Any:
-    """The first few of each owner, each owner by its own walk down the index."""
+def _number(value: int) -> ColumnElement[int]:
+    """A number that stands in the statement itself, so that the database plans for it."""
+    number: ColumnElement[int] = literal_column(f"{value:d}", Integer)
+    return number
+
+
+def _statement(connection: Connection, shift: Shift) -> Any:
+    """Finds, locks and tells in one statement, where the database can; with what is said for each call as parameters.
+
+    That a key is there says that the lead is active, open, due and in an order of dialling (`lead.write`).
+    """
+    campaign, moment = _number(shift.campaign.id), bindparam("moment", type_=Instant)
+    shut = select(pools.c.id).where(pools.c.campaign_id == shift.campaign.id, pools.c.state != PoolState.ACTIVE)
+    closed = [_number(number) for number in connection.scalars(shut)]
+    outlives = [_number(number) for number in shift.book.ids(outlives_pool=True)]
+    fits = and_(
+        table.c.campaign_id == campaign,
+        table.c.dial_key <= bindparam("last_key", type_=String),
+        or_(table.c.locked_until.is_(None), table.c.locked_until <= moment),
+        table.c.attempts < _number(shift.campaign.max_attempts),
+        true() if not closed else or_(table.c.pool_id.not_in(closed), table.c.status_id.in_(outlives)),
+        true() if shift.segment is None else shift.segment,
+    )
+    # Each owner by its own walk down the index; a few of each, should other agents take the first at this moment.
     each = [
-        select(table.c.id, table.c.owner_id, table.c.dial_key)
-        .where(_placed(shift, at), table.c.owner_id == owner)
+        select(table.c.id, table.c.dial_key)
+        .where(fits, table.c.owner_id == _number(owner))
         .order_by(table.c.dial_key)
-        .limit(limit)
+        .limit(_number(LOOKED_AT))
         .subquery()
         for owner in shift.agent.reach
     ]
     first, *others = [select(one) for one in each]
-    return first.union_all(*others).subquery("candidates")
-
-
-def _best(connection: Connection, shift: Shift, at: datetime) -> tuple[str | None, list[int]]:
-    """The best key there is, and the owners who may have a better lead that has no place yet."""
-    candidates = _candidates(shift, at, 1)
-    best: str | None = connection.scalar(select(func.min(candidates.c.dial_key)))
-    stage = dial_stages.c
-    sequence = select(campaigns.c.load_sequence).where(campaigns.c.id == shift.campaign.id).scalar_subquery()
-    enough = or_(stage.last_key.is_(None), stage.last_key >= best if best is not None else false())
-    fine = select(stage.owner_id).where(
-        stage.campaign_id == shift.campaign.id,
-        stage.owner_id.in_(shift.agent.reach),
-        stage.load_sequence == sequence,
-        enough,
+    candidates = first.union_all(*others).subquery("candidates")
+    mine = (
+        select(table.c.id)
+        .join(candidates, candidates.c.id == table.c.id)
+        .where(fits, table.c.owner_id.in_([_number(owner) for owner in shift.agent.reach]))
+        .order_by(candidates.c.dial_key)
+        .limit(_number(1))
+        .with_for_update(of=table, skip_locked=True)
     )
-    return best, sorted(set(shift.agent.reach) - set(connection.scalars(fine)))
+    agent = bindparam("agent", type_=Id)
+    held = {
+        "locked_by_id": agent,
+        "locked_until": bindparam("until", type_=Instant),
+        "modified_by_id": agent,
+        "modified_at": moment,
+        "version": table.c.version + 1,
+    }
+    this = (table.c.campaign_id == campaign, table.c.id == mine.scalar_subquery())
+    taken = update(table).where(*this).values(held).returning(*table.c)
+    return taken if connection.dialect.name == "sqlite" else _compiled(connection, _telling(taken))
+
+
+def _telling(taken: Any) -> Any:
+    """PostgreSQL writes the history in the same statement."""
+    here = taken.cte("taken")
+    said = {
+        "campaign_id": here.c.campaign_id,
+        "lead_id": here.c.id,
+        "version": here.c.version,
+        "field": literal_column("'lock'"),
+        "kind": literal_column("'dialled'"),
+        "at": bindparam("moment", type_=Instant),
+        "by_id": here.c.locked_by_id,
+        "after": cast(here.c.locked_by_id, Text),
+    }
+    told = insert(lead_events).from_select(list(said), select(*said.values()), include_defaults=False)
+    return select(here).add_cte(told.cte("told"))
+
+
+def _compiled(connection: Connection, statement: Any) -> tuple[str, dict[str, Any]]:
+    """The statement for the driver. SQLAlchemy's own way to find it again takes longer than PostgreSQL needs for it."""
+    compiled = statement.compile(dialect=connection.dialect, compile_kwargs={"render_postcompile": True})
+    return str(compiled), dict(compiled.params)
 
 
 def _take(connection: Connection, shift: Shift, at: datetime, until: datetime) -> Lead | None:
     """Locks the best lead that no other agent is just taking, in the statement that finds it."""
-    candidates = _candidates(shift, at, LOOKED_AT)
-    mine = (
-        select(table.c.id)
-        .join(candidates, candidates.c.id == table.c.id)
-        .where(_placed(shift, at), table.c.owner_id.in_(shift.agent.reach))
-        .order_by(candidates.c.dial_key)
-        .limit(1)
-        .with_for_update(of=table, skip_locked=True)
-    )
-    held = {
-        "locked_by_id": shift.agent.id,
-        "locked_until": until,
-        "modified_by_id": shift.agent.id,
-        "modified_at": at,
-        "version": table.c.version + 1,
-    }
-    this = (table.c.campaign_id == shift.campaign.id, table.c.id == mine.scalar_subquery())
-    row = connection.execute(update(table).where(*this).values(held).returning(*table.c)).mappings().one_or_none()
+    given = {"moment": at, "until": until, "agent": shift.agent.id, "last_key": shift.last_key}
+    if isinstance(shift.statement, tuple):
+        text, fixed = shift.statement
+        row = connection.exec_driver_sql(text, {**fixed, **given}).mappings().one_or_none()
+    else:
+        row = connection.execute(shift.statement, given).mappings().one_or_none()
     if row is None:
         return None
     taken = lead.of_row({**row, "status": shift.book.by_id[row["status_id"]].code})
-    stamp = Stamp(kind="dialled", by=shift.agent.id, at=at)
-    history.record(connection, (taken.campaign_id, taken.id, taken.version), {"lock": (None, shift.agent.id)}, stamp)
+    if connection.dialect.name == "sqlite":
+        stamp, held = Stamp(kind="dialled", by=shift.agent.id, at=at), {"lock": (None, shift.agent.id)}
+        history.record(connection, (taken.campaign_id, taken.id, taken.version), held, stamp)
     return taken
 
 
-def _stage(connection: Connection, shift: Shift, owner: int, at: datetime) -> None:
-    """Gives the next leads of an owner their place, and notes how far that went."""
+def _stages(connection: Connection, shift: Shift) -> dict[int, str]:
+    """How far each owner's leads have their place, as far as that still counts."""
+    stage = dial_stages.c
+    loaded = select(campaigns.c.load_sequence).where(campaigns.c.id == shift.campaign.id).scalar_subquery()
+    mine = (stage.campaign_id == shift.campaign.id, stage.owner_id.in_(shift.agent.reach))
+    rows = connection.execute(select(stage.owner_id, stage.last_key).where(*mine, stage.load_sequence == loaded))
+    return {owner: LAST if last is None else last for owner, last in rows}
+
+
+def _stage(connection: Connection, shift: Shift, owner: int, at: datetime) -> str:
+    """Gives the next leads of an owner their place, and notes how far that went: the last key."""
     number = shift.campaign.id
     stage = (dial_stages.c.campaign_id == number, dial_stages.c.owner_id == owner)
     # One at a time: the campaign's row is also what a load that ends meanwhile has to pass.
@@ -225,6 +293,7 @@ def _stage(connection: Connection, shift: Shift, owner: int, at: datetime) -> No
     last = keys[-1] if len(rows) == STAGED else None
     values = {"campaign_id": number, "owner_id": owner, "load_sequence": loaded, "last_key": last}
     connection.execute(insert(dial_stages).values(values))
+    return last or LAST
 
 
 def _set_keys(connection: Connection, campaign_id: int, numbers: Sequence[int], keys: Sequence[str]) -> None:
