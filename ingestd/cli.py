@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ingestd import printing
+from ingestd import lead_commands, printing
 from ingestd.errors import EXIT_MISCONFIGURED, IngestdError, Misconfigured, Rejected
 
 if TYPE_CHECKING:
@@ -36,6 +36,8 @@ source = typer.Typer(help="Sources and their logins.", no_args_is_help=True)
 app.add_typer(org, name="org")
 app.add_typer(dnc, name="dnc")
 app.add_typer(source, name="source")
+app.add_typer(lead_commands.group, name="lead")
+app.add_typer(lead_commands.group, name="leads", hidden=True)  # who thinks of many
 
 Config = Annotated[Path, typer.Option("--config", help="Folder of the configuration.", envvar="INGESTD_CONFIG")]
 Home = Annotated[Path, typer.Option("--home", help="Folder of all data.", envvar="INGESTD_HOME")]

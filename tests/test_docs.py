@@ -27,6 +27,7 @@ PACKAGE = ROOT / "ingestd"
 FOR_OPERATORS = {"loaded_since", "no_log", "not_retryable", "phone_column_missing", "name_unusable", "no_original"} | {
     "user_unknown", "owner_unknown", "status_unknown", "status_not_allowed", "version_conflict", "lead_unknown",
     "lead_locked", "field_unknown", "lease_unusable",
+    "dialling_refused",
 }  # fmt: skip
 """Codes that only whoever runs a command sees; they are in docs/operators.md."""
 

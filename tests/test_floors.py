@@ -40,6 +40,7 @@ FLOORS = (
         "demo",
         "reference",
         "printing",
+        "lead_commands",
         "cli",
         "__main__",
     ),

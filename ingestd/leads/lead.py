@@ -70,7 +70,8 @@ class Lead:
 
 
 _PLAIN = tuple(name for name in Lead.__dataclass_fields__ if name not in ("status", "fields", "extra"))
-_WITH_STATUS = select(table, statuses.c.code.label("status")).join(statuses, statuses.c.id == table.c.status_id)
+WITH_STATUS = select(table, statuses.c.code.label("status")).join(statuses, statuses.c.id == table.c.status_id)
+"""Whole rows of leads, as `of_row` wants them."""
 
 UNTOLD = frozenset({"modified_by_id", "modified_at", "status_at", "called_at", "locked_until", "original_owner_id"})
 """Columns whose change history tells by another one, or by its own moment."""
@@ -109,7 +110,7 @@ def take(connection: Connection, lead_id: int, *, version: int | None = None) ->
 def _found(connection: Connection, lead_id: int, *, lock: bool) -> Lead:
     # The key begins with the campaign, so a number alone is looked for in each: one step down an index a campaign.
     known = connection.scalars(select(campaigns.c.id)).all()
-    query = _WITH_STATUS.where(table.c.campaign_id.in_(known), table.c.id == lead_id)
+    query = WITH_STATUS.where(table.c.campaign_id.in_(known), table.c.id == lead_id)
     if lock:
         query = query.with_for_update(of=table)
     row = connection.execute(query).mappings().one_or_none()

@@ -10,8 +10,10 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, column, func, select, true
 from sqlalchemy.dialects.postgresql import ARRAY
 
+from ingestd.leads import statuses
+from ingestd.leads.lead import WITH_STATUS, Lead, of_row
 from ingestd.leads.statuses import StatusBook
-from ingestd.store.tables import Id
+from ingestd.store.tables import Id, campaigns
 from ingestd.store.tables import leads as table
 
 
@@ -55,3 +57,16 @@ def among(connection: Connection, key: ColumnElement[Any], numbers: Iterable[int
         return key == func.any(bindparam(None, given, ARRAY(Id)))
     values = func.json_each(json.dumps(given)).table_valued(column("value", Id))
     return key.in_(select(values.c.value))
+
+
+def latest(connection: Connection, wanted: Filter, *, limit: int) -> list[Lead]:
+    """The newest leads of a filter first. Each campaign is asked by itself, because keys begin with it."""
+    where = wanted.where(statuses.read(connection))
+    mine = select(campaigns.c.id)
+    if wanted.campaign_id is not None:
+        mine = mine.where(campaigns.c.id == wanted.campaign_id)
+    found: list[Lead] = []
+    for number in connection.scalars(mine).all():
+        newest = WITH_STATUS.where(table.c.campaign_id == number, where).order_by(table.c.id.desc()).limit(limit)
+        found += [of_row(dict(row)) for row in connection.execute(newest).mappings()]
+    return sorted(found, key=lambda lead: lead.id, reverse=True)[:limit]
