@@ -10,11 +10,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ingestd import printing
+from ingestd import lead_printing, printing
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -66,15 +66,15 @@ def list_leads(
             conditions.append(access.callable_by(agents.agent(connection, callable_by), known, book, now()))
         further = conditions[0] if len(conditions) == 1 else (conditions[0] & conditions[1] if conditions else None)
         wanted = dataclasses.replace(wanted, phone=phone, further=further)
-        found = [_told(connection, each) for each in selection.latest(connection, wanted, limit=limit)]
+        found = [lead_printing.told(connection, each) for each in selection.latest(connection, wanted, limit=limit)]
     if as_json:
         printing.print_json(found)
         return
     table = printing.table_of("id", "campaign", "phone", "name", "status", "owner", "attempts", "scheduled", "state")
     for each in found:
         table.add_row(
-            str(each["id"]), each["campaign"], each["phone"], _name(each), each["status"], each["owner"],
-            str(each["attempts"]), str(each["scheduled_at"] or ""), _state(each),
+            str(each["id"]), each["campaign"], each["phone"], lead_printing.name_of(each), each["status"],
+            each["owner"], str(each["attempts"]), str(each["scheduled_at"] or ""), lead_printing.state_of(each),
         )  # fmt: skip
     printing.print_table(table)
 
@@ -85,7 +85,7 @@ def show(number: Number, config: Config = CONFIG, home: Home = HOME, as_json: As
     from ingestd.leads import lead
 
     with _reading(_house(config, home)) as connection:
-        _print(_told(connection, lead.find(connection, number)), as_json=as_json)
+        lead_printing.show(lead_printing.told(connection, lead.find(connection, number)), as_json=as_json)
 
 
 @group.command()
@@ -296,9 +296,11 @@ def show_history(number: Number, config: Config = CONFIG, home: Home = HOME, as_
     with _reading(_house(config, home)) as connection:
         here = lead.find(connection, number)
         events = history.history(connection, here.campaign_id, number)
-        spoken = {int(text) for event in events for text in _owners(event) if text} | {e.by for e in events if e.by}
+        spoken = {int(text) for event in events for text in lead_printing.owners_in(event) if text} | {
+            e.by for e in events if e.by
+        }
         names = lead.owner_names(connection, sorted(spoken))
-    told = [_event(event, names) for event in events]
+    told = [lead_printing.event_line(event, names) for event in events]
     if as_json:
         printing.print_json(told)
         return
@@ -331,6 +333,47 @@ def explain(
             typer.echo(f"  {'yes' if rule.holds else 'NO ':<3}  {rule.name:<20} {rule.fact}")
 
 
+@group.command()
+def anonymise(
+    number: Number,
+    user: As,
+    yes: Annotated[bool, typer.Option("--yes", help="Do it; there is no way back.")] = False,
+    config: Config = CONFIG,
+    home: Home = HOME,
+    as_json: AsJson = False,
+) -> None:
+    """Blanks a person for good: the lead, its history, and its record in logs, results and received files."""
+    from ingestd.leads import agents
+    from ingestd.leads import anonymise as forget
+    from ingestd.store.ledger import now
+    from ingestd.worker import publisher_of
+
+    if not yes:
+        raise typer.BadParameter("a person's data cannot be brought back; say --yes to do it")
+    house = _house(config, home)
+    with _reading(house) as connection:
+        by = agents.agent(connection, user).id
+    places = forget.Places(
+        engine=house.engine, ledger=house.ledger, spool=house.spool, logs=house.places.logs, schemas=house.schemas
+    )
+    done = forget.anonymise(places, number, by=by, at=now())
+    publisher = publisher_of(house)
+    for delivery in done.deliveries:
+        publisher.publish(dataclasses.replace(delivery, published_at=None))
+    if as_json:
+        printing.print_json(
+            {"lead": number, "erased": [dataclasses.asdict(each) for each in done.erased], "left": done.left}
+        )
+        return
+    typer.echo(f"lead {number} is anonymised")
+    for each in done.erased:
+        typer.echo(
+            f"  delivery {each.delivery_id}: row {', '.join(map(str, each.rows))} blanked, in its log and results too"
+        )
+    for place in done.left:
+        typer.echo(f"  still there: {place}")
+
+
 def _house(config: Path, home: Path) -> House:
     from ingestd.house import open_house, prepare_store
 
@@ -355,8 +398,8 @@ def _change(house: House, user: str, change: Callable[[Connection, int, datetime
 
     with writing(house.engine) as connection:
         after = change(connection, agents.agent(connection, user).id, now())
-        told = _told(connection, after)
-    _print(told, as_json=as_json)
+        told = lead_printing.told(connection, after)
+    lead_printing.show(told, as_json=as_json)
 
 
 def _filter(
@@ -376,56 +419,3 @@ def _values(fields: list[str]) -> dict[str, str | None]:
     if wrong:
         raise typer.BadParameter(f"{wrong[0]!r} is not written as field=value")
     return {name.strip(): value for name, _, value in pairs}
-
-
-def _told(connection: Connection, here: Lead) -> dict[str, Any]:
-    """A lead for people and programs, with names instead of numbers."""
-    from ingestd.leads import access, lead
-
-    plain = {name: value for name, value in dataclasses.asdict(here).items() if name not in ("fields", "extra")}
-    people = ("owner_id", "original_owner_id", "processed_by_id", "created_by_id", "modified_by_id", "locked_by_id")
-    names = lead.owner_names(connection, [plain[name] for name in people if plain[name]])
-    named = {name.removesuffix("_id"): names.get(plain.pop(name)) for name in people}
-    campaign = access.campaigns(connection)[plain.pop("campaign_id")].code
-    return {"id": here.id, "campaign": campaign, **named, **plain, **here.fields, "extra": dict(here.extra)}
-
-
-def _print(told: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        printing.print_json(told)
-        return
-    for name, value in told.items():
-        if value not in (None, {}):
-            typer.echo(f"{name:<20} {value}")
-
-
-def _name(told: dict[str, Any]) -> str:
-    whole = " ".join(told[name] for name in ("first_name", "last_name") if told[name])
-    return told["full_name"] or whole or told["company"] or ""
-
-
-def _state(told: dict[str, Any]) -> str:
-    return "deactivated" if told["deactivated_at"] else "locked" if told["locked_by"] else "active"
-
-
-_OWNED = ("owner", "lock", "processed_by")
-
-
-def _owners(event: Any) -> tuple[str | None, ...]:
-    return (event.before, event.after) if event.field in _OWNED else ()
-
-
-def _event(event: Any, names: dict[int, str]) -> dict[str, Any]:
-    def named(text: str | None) -> str | None:
-        return names.get(int(text), text) if text and event.field in _OWNED else text
-
-    return {
-        "version": event.version,
-        "at": f"{event.at:%Y-%m-%d %H:%M:%S}",
-        "by": names.get(event.by, str(event.by)) if event.by else "a rule of time",
-        "kind": event.kind,
-        "field": event.field,
-        "before": named(event.before),
-        "after": named(event.after),
-        "why": event.why,
-    }

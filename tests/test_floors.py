@@ -41,6 +41,7 @@ FLOORS = (
         "reference",
         "printing",
         "lead_commands",
+        "lead_printing",
         "cli",
         "__main__",
     ),

@@ -83,3 +83,23 @@ def test_owners_change_by_filter(shell: Shell) -> None:
     told = shell.json("lead", "owner", "team:aarhus", "--campaign", "DK-ENERGY", "--as", "admin")
     assert told == {"moved": [1], "refused": {}}
     assert shell.run("lead", "show", "1").stdout.splitlines()[2] == "owner                team:aarhus"
+
+
+def test_a_person_is_blanked_only_when_the_operator_is_sure(shell: Shell) -> None:
+    sure = ("lead", "anonymise", "1", "--as", "admin")
+    assert "say --yes to do it" in shell.run(*sure, code=2).stderr
+    assert shell.run(*sure, "--yes").stdout == "lead 1 is anonymised\n"
+    told = shell.json("lead", "show", "1")
+    assert (told["status"], told["phone"], told["first_name"]) == ("anonymised", "", None)
+
+
+def test_results_of_an_anonymised_person_are_handed_back_anew(shell: Shell) -> None:
+    leads = shell.file("leads.csv", "Name,Phone", "Bo Holm,26141530", "Eva Dahl,26141531")
+    shell.run("import", leads, "--source", "nordlead")
+    number = next(each["id"] for each in shell.json("lead", "list") if each["full_name"] == "Bo Holm")
+    told = shell.json("lead", "anonymise", str(number), "--as", "admin", "--yes")
+    assert [(each["delivery_id"], each["rows"]) for each in told["erased"]] == [(1, [1])]
+    assert told["left"] == []
+    for path in (path for path in shell.home.rglob("*") if path.is_file()):
+        content = path.read_bytes()
+        assert b"Bo Holm" not in content or path.suffix == ".db-wal"

@@ -406,6 +406,18 @@ lead_events = Table(
 with the campaign. No `by_id`: a rule of time. Only anonymising blanks what is in `before`, `after` and `why`.
 """
 
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("delivery_id", Id, ForeignKey("deliveries.id"), primary_key=True, autoincrement=False),
+    Column("lead_id", Id, primary_key=True, autoincrement=False),
+    Column("at", Instant, primary_key=True),
+    Column("by_id", Id, nullable=False),
+    Column("rows", Text, nullable=False),
+    Column("sha256", String(64), nullable=False),
+)
+"""Which records of a received file were blanked for an anonymised lead, and the hash of the file since then."""
+
 lead_numbers = Table(
     "lead_numbers",
     metadata,

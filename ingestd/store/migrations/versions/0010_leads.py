@@ -20,6 +20,17 @@ def upgrade() -> None:
     _history()
     _dialling()
     op.create_table(
+        "erasures",
+        sa.Column("delivery_id", _NUMBER, autoincrement=False, nullable=False),
+        sa.Column("lead_id", _NUMBER, autoincrement=False, nullable=False),
+        sa.Column("at", _MOMENT, nullable=False),
+        sa.Column("by_id", _NUMBER, nullable=False),
+        sa.Column("rows", sa.Text(), nullable=False),
+        sa.Column("sha256", sa.String(64), nullable=False),
+        sa.ForeignKeyConstraint(["delivery_id"], ["deliveries.id"], name="fk_erasures_delivery_id_deliveries"),
+        sa.PrimaryKeyConstraint("delivery_id", "lead_id", "at", name="pk_erasures"),
+    )
+    op.create_table(
         "campaign_access",
         sa.Column("campaign_id", _NUMBER, autoincrement=False, nullable=False),
         sa.Column("owner_id", _NUMBER, autoincrement=False, nullable=False),
