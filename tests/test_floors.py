@@ -121,3 +121,13 @@ def test_nobody_imports_in_a_circle() -> None:
     while leaves := {name for name, wanted in graph.items() if not wanted & graph.keys()}:
         graph = {name: wanted for name, wanted in graph.items() if name not in leaves}
     assert not graph, f"in a circle, or above one: {sorted(graph)}"
+
+
+def test_only_anonymising_rewrites_what_is_kept() -> None:
+    calling = {
+        path.relative_to(PACKAGE).as_posix()
+        for path in modules()
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Attribute) and node.attr == "rewrite"
+    }
+    assert calling == {"spool.py", "leads/erasure.py"}

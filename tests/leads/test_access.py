@@ -10,10 +10,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, insert, select, update
 
+from ingestd.access import people
+from ingestd.access.permissions import Permission
 from ingestd.errors import Rejected
 from ingestd.leads import access, agents, statuses
 from ingestd.model import PoolState
 from ingestd.store import lead_tables, tables
+from ingestd.store.audit import COMMAND_LINE, Deed
 from ingestd.store.engine import reading, writing
 from tests.leads.conftest import MINUTE, NOON, Desk
 
@@ -285,3 +288,20 @@ def test_both_forms_of_the_rules_agree_over_random_worlds(desk: Desk) -> None:
         assert {each.lead_id for each in told if each.may_see} == sees
 
     agree()
+
+
+def test_permissions_are_those_of_the_role_with_the_exceptions_of_the_user(desk: Desk) -> None:
+    assert not desk.agent(CALLER).sees_everything
+    allow(desk, CALLER, Permission.EXTENDED_INSIGHTS, granted=True)
+    assert desk.agent(CALLER).sees_everything
+    assert desk.agent("admin").sees_everything
+    for permission in (Permission.EXTENDED_DATA, Permission.EXTENDED_INSIGHTS):
+        allow(desk, "admin", permission, granted=False)
+    assert not desk.agent("admin").sees_everything
+    assert not desk.agent("admin").sees_deactivated
+
+
+def allow(desk: Desk, login: str, permission: Permission, *, granted: bool) -> None:
+    deed = Deed(actor=COMMAND_LINE, at=NOON)
+    with writing(desk.engine) as connection:
+        people.allow(connection, deed, people.known(connection, login), permission, granted=granted)

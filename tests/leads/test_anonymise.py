@@ -19,11 +19,12 @@ from ingestd.leads import anonymise, editing, lead
 from ingestd.leads.anonymise import Anonymised, Places
 from ingestd.leads.lead import Lead
 from ingestd.model import State
-from ingestd.store import lead_tables, tables
+from ingestd.store import lead_tables, snapshots, tables
 from ingestd.store.engine import reading, writing
 from tests.conftest import ROOT
 from tests.ingest.conftest import Station
 from tests.leads.conftest import MINUTE, NOON
+from tests.s3 import S3
 
 ROWS = [
     ["Phone", "First name", "Last name", "E-mail", "Comments", "City"],
@@ -222,3 +223,45 @@ def told(station: Station, number: int) -> list[tuple[str, str | None, str | Non
     with reading(station.engine) as connection:
         rows = connection.execute(select(event.field, event.before, event.after).where(event.lead_id == number))
         return [(row[0], row[1], row[2]) for row in rows]
+
+
+@pytest.fixture
+def on_s3(s3: S3, organised: Engine, tmp_path: Path) -> Station:
+    storage = s3.storage(s3.new_bucket())
+    storage.claim("a-store")
+    return Station.at(organised, tmp_path / "home", storage)
+
+
+def test_a_person_is_gone_from_an_object_store(on_s3: Station) -> None:
+    delivery = on_s3.deliver(FILES["leads.csv.gz"], name="leads.csv.gz")
+    done = forget(on_s3, next(each["id"] for each in on_s3.leads() if each["first_name"] == "Anna"))
+    assert (done.left, done.erased[0].rows) == ((), (1, 3))
+    kept = [on_s3.storage.read(each.key) for folder in ("spool", "logs") for each in on_s3.storage.found(folder)]
+    text = b"".join(each for whole in kept for each in unpacked(whole))
+    assert not [word for word in PERSON if word.encode() in text]
+    assert found(on_s3, PERSON) == {}
+    assert on_s3.road.spool.read(delivery.spool_key, done.erased[0].sha256)
+
+
+def test_a_refused_file_is_loaded_later_as_it_is_now(on_s3: Station) -> None:
+    """Its bytes are other ones than came, which would be damage else."""
+    on_s3.change_source(limits={"max_rejected_rows": 0})
+    refused = on_s3.deliver(FILES["utf8.csv"], name="utf8.csv")
+    assert refused.state is State.REFUSED
+    loaded = on_s3.deliver(table().encode().splitlines(keepends=True)[0] + b"26141516;Anna;;;;\r\n", name="one.csv")
+    done = forget(on_s3, on_s3.leads(loaded)[0]["id"])
+    assert [each.delivery_id for each in done.erased] == [refused.id, loaded.id]
+    on_s3.change_source(limits={})
+    on_s3.road.ledger.retry(refused.id)
+    on_s3.road.travel(refused.id)
+    assert on_s3.known(refused.id).counts.inserted == 1
+    assert found(on_s3, PERSON) == {}
+
+
+def test_what_a_file_is_now_is_what_a_backup_holds_it_against(station: Station) -> None:
+    delivery = station.deliver(FILES["leads.xlsx"], name="leads.xlsx")
+    forget(station, station.leads()[0]["id"])
+    now = station.download(delivery, "original")
+    with reading(station.engine) as connection:
+        (named,) = snapshots.files(connection)
+    assert (named.sha256, named.size) == (hashlib.sha256(now).hexdigest(), len(now))

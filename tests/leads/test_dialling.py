@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from ingestd.access import people
+from ingestd.access.permissions import Permission
 from ingestd.errors import Rejected
 from ingestd.leads import dialling, editing, owner_change
 from ingestd.leads.dialling import Shift
@@ -16,6 +18,7 @@ from ingestd.leads.lead import Lead
 from ingestd.leads.statuses import Change
 from ingestd.model import PoolState
 from ingestd.store import rules, tables
+from ingestd.store.audit import COMMAND_LINE, Deed
 from ingestd.store.engine import reading, writing
 from tests.leads.conftest import MINUTE, NOON, Desk
 
@@ -185,3 +188,12 @@ def test_results_change_what_comes_next(desk: Desk) -> None:
     assert given(desk, 1) == [one]  # before everything else again
     any_result(desk, one, "success")
     assert given(desk, 3) == [two, three, None]
+
+
+def test_nobody_is_given_leads_without_the_permission_to_dial(desk: Desk) -> None:
+    desk.leads({})
+    with writing(desk.engine) as connection:
+        this, deed = people.known(connection, AGENT), Deed(actor=COMMAND_LINE, at=NOON)
+        people.allow(connection, deed, this, Permission.DIAL, granted=False)
+    with pytest.raises(Rejected, match="copenhagen-1 lacks the permission dial"):
+        shift(desk)

@@ -8,6 +8,7 @@ import pytest
 
 from ingestd.leads import timed
 from ingestd.leads.timed import Ended
+from ingestd.store.engine import try_turn, writing
 from tests.leads.conftest import MINUTE, NOON, Desk
 
 DAY = timedelta(days=1)
@@ -89,3 +90,17 @@ def test_it_stops_between_batches_and_goes_on(desk: Desk, monkeypatch: pytest.Mo
     assert not ends[0].finished
     assert sum(ended.leads.get("expired", 0) for ended in ends) == 5
     assert {row["status_id"] for row in desk.all_leads()} == {desk.status("expired")}
+
+
+def test_what_another_node_is_doing_is_left_to_it(desk: Desk) -> None:
+    if desk.engine.dialect.name == "sqlite":  # which has one node
+        with writing(desk.engine) as connection:
+            assert try_turn(connection, "rules of time")
+        return
+    (number,) = desk.leads({})
+    desk.change(number, "unresolved", at=NOON - 8 * DAY, call=True)
+    with writing(desk.engine) as connection:
+        assert try_turn(connection, "rules of time")
+        assert passes(desk) == Ended()
+    assert status_of(desk, number) == ["unresolved"]
+    assert passes(desk) == Ended(leads={"abandoned": 1})
