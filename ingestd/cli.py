@@ -15,6 +15,7 @@ import typer
 
 from ingestd import printing
 from ingestd.commands.keys import key
+from ingestd.commands.leads import lead
 from ingestd.commands.options import CONFIG, HOME, AsJson, Config, Home, Limit, opened
 from ingestd.commands.organisation import org
 from ingestd.commands.sources import source
@@ -41,6 +42,8 @@ app.add_typer(source, name="source")
 app.add_typer(user, name="user")
 app.add_typer(key, name="key")
 app.add_typer(storage, name="storage")
+app.add_typer(lead, name="lead")
+app.add_typer(lead, name="leads", hidden=True)  # who thinks of many
 
 
 class Kind(StrEnum):

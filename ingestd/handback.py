@@ -111,6 +111,18 @@ class Publisher:
         elif self.ledger.published(delivery, self.due.announce):
             self.onlooker(delivery)
 
+    def publish_again(self, delivery: Delivery) -> None:
+        """Hands back results that have changed since, as after anonymising: here, or by the lists of every node.
+
+        Raises Unavailable.
+        """
+        if not delivery.state.final:
+            return
+        if self.due is None:
+            self._write(delivery)
+        else:
+            self.due.announce_again(delivery.id)
+
     def work_off(self, *, until: Callable[[], bool] = lambda: False) -> None:
         """Hands back what is on the list of this node; raises Unavailable while the store is away."""
         assert self.due is not None, "a home that has its store to itself has no list"

@@ -157,17 +157,27 @@ def prepare_store(house: House) -> None:
     upgrade(house.engine)
     _pair(house)
     house.whereabouts.settle()
-    if _never_applied(house):
+    if not _applied(house, "organisation"):
         schemas.check_mappings(house.schemas, house.configuration)
         with writing(house.engine) as connection:
             take_turn(connection, "organisation")
             if organisation.version(connection, "organisation") == 0:  # nobody else did meanwhile
                 organisation.apply(connection, house.configuration, now())
+    elif not _applied(house, "statuses"):
+        _give_statuses_rules(house)
 
 
-def _never_applied(house: House) -> bool:
+def _give_statuses_rules(house: House) -> None:
+    """For a store of before the statuses had rules, without which no lead could change its status."""
+    with writing(house.engine) as connection:
+        take_turn(connection, "organisation")
+        if organisation.version(connection, "statuses") == 0:
+            organisation.apply_statuses(connection, house.configuration.statuses, now())
+
+
+def _applied(house: House, kind: str) -> bool:
     with reading(house.engine) as connection:
-        return organisation.version(connection, "organisation") == 0
+        return organisation.version(connection, kind) > 0
 
 
 Pairing = Literal["paired", "fresh", "joins"]

@@ -65,7 +65,7 @@ class LeadField(Frozen):
     title: str = Field(description="the name people see; also a header that means the field")
     type: FieldType = Field(description="how the text of a cell is read; see below")
     required: bool = Field(False, description="every file needs the column and every record a value")
-    personal: bool = Field(False, description="tells who somebody is; kept, nothing acts on it yet")
+    personal: bool = Field(False, description="tells who somebody is; blanked when a lead is anonymised")
     aliases: tuple[str, ...] = Field((), description="other headers that mean the field")
     max_length: int | None = Field(None, ge=1, description="characters a value may have")
     pattern: Annotated[str, AfterValidator(_known_pattern)] | None = Field(

@@ -307,6 +307,10 @@ class Spool:
             raise Unavailable(f"{self._storage} has other bytes for {key} than were received")
         return content
 
+    def rewrite(self, key: str, content: bytes) -> None:
+        """Other bytes for a key that is there; for anonymising alone. Raises as `read` does."""
+        self._storage.rewrite(place(key), content)
+
     def pieces(self, key: str) -> Iterator[bytes]:
         """The same in pieces, without a check."""
         return self._storage.pieces(place(key))

@@ -3,29 +3,37 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import timedelta
 
 import structlog
+from sqlalchemy import Engine
 
 from ingestd import presence
 from ingestd.errors import Unavailable
 from ingestd.handback import Publisher
 from ingestd.house import House
 from ingestd.ingest.road import Road
+from ingestd.leads import timed
 from ingestd.metrics import Metrics
 from ingestd.model import Delivery
 from ingestd.pipes import Bell, Pipes, on_stop, say_ready
 from ingestd.presence import AtWork
 from ingestd.pulse import Pulse
+from ingestd.store.ledger import now
 from ingestd.store.nodes import ResultsDue
 
 log = structlog.get_logger()
-
 
 STAGE_SECONDS = 600.0
 """What one stage of the largest file may take, and what handing back its results may."""
 LIST_SECONDS = 0.5
 """Between two looks at what is to be handed back."""
+MINUTE_SECONDS = 60.0
+TURN_SECONDS = 0.25
+"""What the rules of time may take before the worker looks for files again."""
 
 
 def work(house: House, pipes: Pipes, metrics: Metrics) -> None:
@@ -52,7 +60,13 @@ def work(house: House, pipes: Pipes, metrics: Metrics) -> None:
         finally:
             hands.put_down()
 
-    bell = Bell(doorbell=pipes.doorbell, idle=publisher.sweep, beat=beat)
+    clockwork = Clockwork(engine=house.engine)
+
+    def idle() -> None:
+        publisher.sweep()
+        clockwork.sweep()
+
+    bell = Bell(doorbell=pipes.doorbell, idle=idle, beat=beat)
     on_stop(bell.stopped.set)
     presence.of_process(house, hands.told)
     say_ready(pipes, {}, pulse)
@@ -75,6 +89,31 @@ def hand_back(house: House, pipes: Pipes, metrics: Metrics) -> None:
         except Unavailable as problem:
             log.warning("results_not_published", error=str(problem))
         beat()
+
+
+@dataclass(kw_only=True)
+class Clockwork:
+    """The rules of time, once a minute while there is nothing to load."""
+
+    engine: Engine
+    clock: Callable[[], float] = time.monotonic
+    due_at: float = field(default=float("-inf"))
+    """by the clock"""
+
+    def sweep(self) -> None:
+        """Does what is due, for TURN_SECONDS at most: a file that comes meanwhile does not wait longer."""
+        begun = self.clock()
+        if begun < self.due_at:
+            return
+        try:
+            ended = timed.apply(self.engine, now(), lambda: self.clock() - begun < TURN_SECONDS)
+        except Unavailable as problem:
+            log.warning("time_rules_failed", error=str(problem))
+            self.due_at = begun + MINUTE_SECONDS
+            return
+        self.due_at = begun + MINUTE_SECONDS if ended.finished else begun
+        if ended.leads or ended.unlocked:
+            log.info("time_rules_applied", **ended.leads, unlocked=ended.unlocked)
 
 
 def road_of(house: House) -> Road:

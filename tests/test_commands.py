@@ -115,8 +115,13 @@ def test_a_project_a_campaign_and_a_source_are_made(operator: Operator) -> None:
     operator.run("org", "project", "add", "WATER", "--name", "Water")
     words = ("--name", "Water", "--project", "WATER", "--region", "SE", "--template", "energy")
     operator.run("org", "campaign", "add", "SE-WATER", *words)
+    operator.run("org", "campaign", "edit", "SE-WATER", "--access", "team:berlin", "--access", "team:denmark")
+    (water,) = [each for each in operator.json("org", "campaign", "list") if each["code"] == "SE-WATER"]
+    assert water["access"] == ["team:berlin", "team:denmark"]
+    operator.run("org", "campaign", "edit", "SE-WATER", "--access", "")
     operator.run("org", "campaign", "edit", "SE-WATER", "--expires", "2027-01-31", "--template", "")
     (water,) = [each for each in operator.json("org", "campaign", "list") if each["code"] == "SE-WATER"]
+    assert water["access"] == []
     assert (water["expires"], water["template"], water["max_attempts"]) == ("2027-01-31", None, 10)
     with pytest.raises(Missing):
         operator.run("source", "login", "vatten", "vatten")

@@ -428,3 +428,23 @@ def test_a_stop_is_heard_in_a_long_list(crew: Crew) -> None:
     alpha.publish(crew.received(alpha, DATA))
     alpha.work_off(until=lambda: True)
     assert results_of(alpha) == []
+
+
+def test_results_that_changed_come_back_at_every_node_anew(crew: Crew) -> None:
+    alpha, beta, worker = crew.node("alpha"), crew.node("beta", "sftp"), crew.node("gamma", "worker")
+    delivery = crew.received(alpha, DATA)
+    worker.publish(delivery)
+    for again in (lambda: None, lambda: worker.publish_again(crew.station.known(delivery.id))):
+        again()
+        for node in (alpha, beta):
+            node.work_off()
+            assert results_of(node) == RESULTS
+            for path in (node.homes / "nordlead" / "results").iterdir():
+                path.unlink()
+
+
+def test_results_that_changed_come_back_in_the_one_home(station: Station) -> None:
+    delivery = published(station, station.deliver(DATA))
+    (folder(station) / "leads.csv.log.csv").write_bytes(b"with a person")
+    station.publisher.publish_again(delivery)
+    assert (folder(station) / "leads.csv.log.csv").read_bytes() == station.download(delivery, "full")

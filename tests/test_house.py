@@ -14,7 +14,7 @@ import pytest
 from ingestd.errors import Misconfigured
 from ingestd.house import House, Lock, home_id, open_house, pairing, prepare_store
 from ingestd.store import organisation
-from ingestd.store.engine import reading, sqlite_url
+from ingestd.store.engine import reading, sqlite_url, writing
 from tests.conftest import ROOT, Postgres
 
 CONFIG = ROOT / "config"
@@ -35,6 +35,18 @@ def test_the_first_start_applies_the_organisation(tmp_path: Path) -> None:
     prepare_store(house)
     with reading(house.engine) as connection:
         assert organisation.version(connection, "organisation") == 1
+
+
+def test_a_store_of_before_the_statuses_had_rules_gets_them(tmp_path: Path) -> None:
+    house = open_house(CONFIG, tmp_path / "home")
+    prepare_store(house)
+    with writing(house.engine) as connection:
+        connection.exec_driver_sql("DELETE FROM configuration_versions WHERE kind = 'statuses'")
+        connection.exec_driver_sql("UPDATE statuses SET may_become = '[]', takes_owner = false")
+    prepare_store(house)
+    with reading(house.engine) as connection:
+        query = "SELECT count(*) FROM statuses WHERE takes_owner AND may_become <> '[]'"
+        assert connection.exec_driver_sql(query).scalar() == 2
 
 
 def test_nobody_else_may_look_into_a_new_home(tmp_path: Path) -> None:

@@ -28,6 +28,10 @@ Template = Annotated[str | None, typer.Option("--template", help="schemas/<templ
 Timezone = Annotated[str | None, typer.Option("--timezone", help="Such as Europe/Copenhagen.")]
 Expires = Annotated[str | None, typer.Option("--expires", help="Last day, such as 2027-01-31; empty: never.")]
 Attempts = Annotated[int | None, typer.Option("--max-attempts", min=1, help="Call attempts for one lead.")]
+Access = Annotated[
+    list[str] | None,
+    typer.Option("--access", help="Who may call in it, team:<key> or user:<login>, several times; empty: everybody."),
+]
 Duplicates = Annotated[str | None, typer.Option("--on-duplicate", help="reject, update or keep.")]
 Code = Annotated[str | None, typer.Option("--code", help="Lead Ownership Code; empty: none.")]
 
@@ -184,6 +188,7 @@ def campaign_add(
     timezone: Timezone = None,
     expires: Expires = None,
     max_attempts: Attempts = None,
+    access: Access = None,
     on_duplicate: Duplicates = None,
     why: Why = "",
     config: Config = CONFIG,
@@ -195,8 +200,9 @@ def campaign_add(
 
     house = opened(config, home)
     rules = given(
-        template=template, timezone=timezone, expires=expires, max_attempts=max_attempts, on_duplicate=on_duplicate
-    )
+        template=template, timezone=timezone, expires=expires, max_attempts=max_attempts, on_duplicate=on_duplicate,
+        access=_names(access),
+    )  # fmt: skip
     values = {"name": name, "project": project, "region": region, **rules}
     with writing(house.engine) as connection:
         campaigns.create(connection, deed(why), code, values, folder=house.schemas)
@@ -213,6 +219,7 @@ def campaign_edit(
     timezone: Timezone = None,
     expires: Expires = None,
     max_attempts: Attempts = None,
+    access: Access = None,
     on_duplicate: Duplicates = None,
     why: Why = "",
     config: Config = CONFIG,
@@ -221,10 +228,15 @@ def campaign_edit(
     """Changes a campaign; the next delivery is loaded by the new rules."""
     values = given(
         name=name, project=project, region=region, template=template, timezone=timezone, expires=expires,
-        max_attempts=max_attempts, on_duplicate=on_duplicate,
+        max_attempts=max_attempts, on_duplicate=on_duplicate, access=_names(access),
     )  # fmt: skip
     _edit_campaign(config, home, code, values, why, yes=True)
     typer.echo(f"campaign {code} is changed")
+
+
+def _names(given: list[str] | None) -> list[str] | None:
+    """Those that were given; none at all for one that is empty."""
+    return [name for name in given if name] if given else None
 
 
 @campaign.command(name="list")

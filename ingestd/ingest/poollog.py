@@ -77,7 +77,7 @@ class PoolLog:
 
     @cached_property
     def summary(self) -> dict[str, Any]:
-        """The header: delivery, text facts, mapping, versions, counts. A log never changes."""
+        """The header: delivery, text facts, mapping, versions, counts. Only anonymising changes it."""
         facts: dict[str, Any] = json.loads(self.storage.read(f"{self.key}/{HEADER}"))
         return facts
 
@@ -137,6 +137,24 @@ def write(
             folder.write(REJECTED, _original_bytes(origin, refused))
         folder.write(HEADER, _header({**header, "rows": rows.height, "errors": _grouped(found)}))
     return PoolLog(storage=storage, key=key)
+
+
+def rewritten(rows: pl.DataFrame, found: pl.DataFrame, header: Mapping[str, Any], rejected: bytes) -> dict[str, bytes]:
+    """The files of a log with other texts: same rows, same problems, counted anew. The header comes last."""
+    parts = {ROWS: _stream(rows)}
+    if not found.is_empty():
+        parts[PROBLEMS] = _stream(found)
+    if rejected:
+        parts[REJECTED] = rejected
+    return {**parts, HEADER: _header({**header, "rows": rows.height, "errors": _grouped(found)})}
+
+
+def _stream(frame: pl.DataFrame) -> bytes:
+    buffer = io.BytesIO()
+    # Made anew: a text that is replaced in a column stays in the memory of the column, and would be written with it.
+    frame = pl.DataFrame({column.name: column.to_list() for column in frame.get_columns()}, schema=frame.schema)
+    frame.write_ipc_stream(buffer, compression="zstd")
+    return buffer.getvalue()
 
 
 def write_refusal(storage: Storage, key: str, *, header: Mapping[str, Any]) -> PoolLog:

@@ -26,7 +26,7 @@ from ingestd.settings import Source
 from ingestd.spool import Spool
 from ingestd.storage import Storage
 from ingestd.store import engine as store
-from ingestd.store import loading, organisation, pools, rules
+from ingestd.store import erasures, loading, organisation, pools, rules
 from ingestd.store.ledger import Fenced, Ledger, reasons
 
 NOTE_AFTER_SECONDS = 0.5
@@ -170,11 +170,19 @@ class Trip:
 
     def _bytes(self) -> bytes:
         try:
-            return self.road.spool.read(self.delivery.spool_key, self.delivery.sha256)
+            return self.road.spool.read(self.delivery.spool_key, self._sha256())
         except FileNotFoundError as problem:
             raise Rejected("original_missing", "the received file is not in the spool any more") from problem
         except OSError as problem:
             raise Unavailable(f"the received file cannot be read: {problem}") from problem
+
+    def _sha256(self) -> str:
+        """Of the kept file: another one than came when somebody was anonymised after an earlier attempt."""
+        if not self.delivery.log_key:
+            return self.delivery.sha256
+        with store.reading(self.road.engine) as connection:
+            now = erasures.latest(connection, self.delivery.id)
+        return self.delivery.sha256 if now is None else now.sha256
 
     def _rules(self, plan: Plan) -> validation.Rules:
         return validation.Rules(

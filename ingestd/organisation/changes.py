@@ -122,6 +122,9 @@ def _check_references(world: World, record: Record) -> None:
         key = record.facts.get(field)
         if key is not None and key not in world[kind]:
             raise Invalid(f"{kind}_unknown", f"there is no {kind} {key!r}", field=field)
+    for name in record.facts.get("access", ()):
+        if not consistency.is_owner(world, name):
+            raise Invalid("owner_unknown", f"there is no {name}", field="access")
     if record.kind == "team" and record.key in consistency.above(
         {**world["team"], record.key: record.facts}, record.key
     ):

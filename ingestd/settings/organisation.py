@@ -47,6 +47,14 @@ def _known_timezone(value: str) -> str:
     return value
 
 
+OWNER = r"^(team|user):[A-Za-z0-9._-]+$"
+
+
+def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
+    """In one order, because it means nothing: the same names are the same value."""
+    return tuple(sorted(set(names)))
+
+
 class Campaign(Frozen):
     """`[[campaign]]`: belongs to a project; its rules decide what happens to duplicates and listed numbers."""
 
@@ -62,8 +70,16 @@ class Campaign(Frozen):
     timezone: Annotated[str, AfterValidator(_known_timezone)] = Field(
         "UTC", description="IANA time zone of dates with a time and no offset"
     )
-    expires: date | None = Field(None, description="last day of the campaign; kept, nothing acts on it yet")
-    max_attempts: int = Field(10, ge=1, description="call attempts for one lead; kept, nothing acts on it yet")
+    expires: date | None = Field(
+        None, description="last day of the campaign, in its time zone; then its open leads expire"
+    )
+    max_attempts: int = Field(
+        10, ge=1, description="call attempts for one lead; after the last it is closed as Max. Call Attempts"
+    )
+    access: Annotated[tuple[Annotated[str, Field(pattern=OWNER)], ...], AfterValidator(_each_once)] = Field(
+        (),
+        description="who may call in it, as `team:<key>` (with the teams below) and `user:<login>`; empty: everybody",
+    )
     on_duplicate: Literal["reject", "update", "keep"] = Field(
         "reject", description="a number that is there already: load nothing, update its lead, or load a second lead"
     )
@@ -92,6 +108,8 @@ class Organisation(Frozen):
         unique("Lead Ownership Code", self._codes())
         self._one_tree()
         exist("user.team", (u.team for u in self.user), {t.key for t in self.team})
+        owners = {f"team:{t.key}" for t in self.team} | {f"user:{u.login}" for u in self.user}
+        exist("campaign.access", (name for c in self.campaign for name in c.access), owners)
         exist("campaign.project", (c.project for c in self.campaign), {p.code for p in self.project})
         return self
 

@@ -39,7 +39,8 @@ class NewFolder(Protocol):
 
 
 class Storage(Protocol):
-    """Files under keys, such as `deliveries/2026/11/24/…`. They are written once, durable, and never overwritten.
+    """Files under keys, such as `deliveries/2026/11/24/…`. They are written once, durable, and never overwritten,
+    but by `rewrite`.
 
     Everything raises Unavailable when an object store or a shared folder is away. A folder of this machine raises
     OSError as the system tells it; a file that is missing for sure is a FileNotFoundError from both. A key that leads
@@ -57,6 +58,12 @@ class Storage(Protocol):
         """Keep a file of a local folder. It may be moved, or copied and left behind. It must be fsynced.
 
         Raises OSError with ENOSPC or EDQUOT when there is no room.
+        """
+
+    def rewrite(self, key: str, content: bytes) -> None:
+        """Give a file that is there other bytes: the old ones or the new ones, also after a power cut.
+
+        For anonymising alone: everything else may rely on files that never change.
         """
 
     def read(self, key: str) -> bytes:

@@ -67,6 +67,23 @@ class Folder:
             self._look()
             move(source, target)
 
+    def rewrite(self, key: str, content: bytes) -> None:
+        """A hidden file beside it takes its place."""
+        path = self.path(key)
+        partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+        with self._mounted():
+            mode = stat.S_IMODE(path.stat().st_mode)
+            try:
+                with partial.open("xb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(file.fileno())
+                partial.chmod(mode)
+                partial.replace(path)
+            finally:
+                partial.unlink(missing_ok=True)
+            sync_folder(path.parent)
+
     def read(self, key: str) -> bytes:
         """All bytes of a file."""
         path = self.path(key)

@@ -1,13 +1,15 @@
 """An object store as a storage: S3, Google Cloud Storage or Azure, by obstore.
 
-Every put says "only if there is none" and is over within a time that a partner waits for. It is not believed before the
-store has told the size of what it has; S3 itself compares the SHA-256, which is part of each signature.
+Every put says "only if there is none", but for `rewrite`, and is over within a time that a partner waits for. It is not
+believed before the store has told the size of what it has; S3 itself compares the SHA-256, which is part of each
+signature.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
 import json
 import mmap
 import secrets
@@ -133,6 +135,19 @@ class Objects:
             await obstore.head_async(self.client, key)
             raise obstore.exceptions.AlreadyExistsError(key)
         await obstore.put_async(self.client, key, source, attributes=attributes, chunk_size=PART, max_concurrency=PARTS)
+
+    def rewrite(self, key: str, content: bytes) -> None:
+        """Put over what is there. A bucket that keeps versions keeps the old bytes, too."""
+        whole, attributes = self._key(key), {"sha256": hashlib.sha256(content).hexdigest()}
+
+        async def put() -> None:
+            await obstore.head_async(self.client, whole)  # nothing new is made
+            await obstore.put_async(self.client, whole, content, attributes=attributes)
+            there = await obstore.head_async(self.client, whole)
+            if there["size"] != len(content):
+                raise Unavailable(f"{self.url} has kept {there['size']} of {len(content)} bytes")
+
+        self._found(put)
 
     def read(self, key: str) -> bytes:
         """All bytes of a file."""

@@ -64,6 +64,16 @@ def _campaigns(world: World) -> Iterator[str]:
     for code in sorted(world["campaign"]):
         if counts.pop(code.casefold(), 1) > 1:
             yield f"the campaign code {code} is used twice; capitals do not count"
+    for code, campaign in sorted(world["campaign"].items()):
+        for name in campaign["access"]:
+            if not is_owner(world, name):
+                yield f"campaign {code} is open to {name}, which is not there"
+
+
+def is_owner(world: World, name: str) -> bool:
+    """Whether there is such a `team:<key>` or `user:<login>`, active or not."""
+    kind, _, key = name.partition(":")
+    return key in (world["team"] if kind == "team" else world["user"])
 
 
 def _sources(world: World) -> Iterator[str]:

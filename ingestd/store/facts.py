@@ -6,15 +6,16 @@ Import, API and command line change the organisation through these records: they
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import date
 from typing import Any, Literal
 
-from sqlalchemy import Connection, RowMapping, Table, insert, select, update
+from sqlalchemy import Connection, RowMapping, Table, delete, func, insert, select, update
 
 from ingestd.settings import Source, code_key
 from ingestd.store.access_tables import source_versions
 from ingestd.store.audit import Deed
+from ingestd.store.lead_tables import campaign_access
 from ingestd.store.tables import campaigns, owners, projects, sources, teams, users
 
 Kind = Literal["team", "user", "project", "campaign", "source"]
@@ -107,11 +108,26 @@ def _owner(row: RowMapping, **place: Any) -> Facts:
 
 def _campaigns(connection: Connection) -> dict[str, Facts]:
     query = select(campaigns, projects.c.code.label("project")).join(projects, projects.c.id == campaigns.c.project_id)
-    found = {}
+    found, access = {}, _access(connection)
     for row in connection.execute(query).mappings():
         expires = row["expires_on"].isoformat() if row["expires_on"] else None
-        found[row["code"]] = {name: row[name] for name in _RULES} | {"project": row["project"], "expires": expires}
+        named = {"project": row["project"], "expires": expires, "access": access.get(row["id"], [])}
+        found[row["code"]] = {name: row[name] for name in _RULES} | named
     return found
+
+
+def _access(connection: Connection) -> dict[int, list[str]]:
+    """Campaign → who may call in it, as `team:<key>` and `user:<login>`, sorted."""
+    query = (
+        select(campaign_access.c.campaign_id, owners.c.kind, func.coalesce(teams.c.key, users.c.login))
+        .join(owners, owners.c.id == campaign_access.c.owner_id)
+        .outerjoin(teams, teams.c.id == owners.c.id)
+        .outerjoin(users, users.c.id == owners.c.id)
+    )
+    found: dict[int, list[str]] = {}
+    for campaign_id, kind, key in connection.execute(query):
+        found.setdefault(campaign_id, []).append(f"{kind}:{key}")
+    return {campaign_id: sorted(names) for campaign_id, names in found.items()}
 
 
 def _sources(connection: Connection) -> dict[str, Facts]:
@@ -153,6 +169,15 @@ def _write_campaign(connection: Connection, key: str, facts: Mapping[str, Any]) 
     values["project_id"] = number(connection, "project", facts["project"])
     values["expires_on"] = date.fromisoformat(facts["expires"]) if facts["expires"] else None
     _upsert(connection, campaigns, "code", values)
+    _write_access(connection, number(connection, "campaign", key), facts["access"])
+
+
+def _write_access(connection: Connection, campaign_id: int, names: Iterable[str]) -> None:
+    connection.execute(delete(campaign_access).where(campaign_access.c.campaign_id == campaign_id))
+    for name in names:
+        kind, _, key = name.partition(":")
+        owner_id = number(connection, "team" if kind == "team" else "user", key)
+        connection.execute(insert(campaign_access).values(campaign_id=campaign_id, owner_id=owner_id))
 
 
 def _write_source(connection: Connection, deed: Deed, key: str, facts: Mapping[str, Any]) -> None:

@@ -175,6 +175,11 @@ class ResultsDue:
         its = select(nodes.c.id, literal(delivery_id)).where(nodes.c.results | took_it)
         connection.execute(insert(results_due).from_select(("node_id", "delivery_id"), its))
 
+    def announce_again(self, delivery_id: int) -> None:
+        """The same for results that have changed since they were handed back."""
+        with writing(self.engine) as connection:
+            self.announce(connection, delivery_id)
+
     def of(self, number: int, *, limit: int = 100, but: Mapping[int, float] | None = None) -> dict[int, list[int]]:
         """Delivery → entries of a node's list, oldest first; without the deliveries in `but`."""
         mine = (results_due.c.node_id == number, results_due.c.delivery_id.not_in(but or ()))

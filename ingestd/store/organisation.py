@@ -23,7 +23,16 @@ from ingestd.store import audit, consistency, facts
 from ingestd.store.access_tables import applied
 from ingestd.store.audit import CONFIGURATION, Deed
 from ingestd.store.facts import KINDS, Facts, Kind, World
-from ingestd.store.tables import configuration_versions, owners, sources, statuses, teams, users
+from ingestd.store.lead_tables import dial_stages
+from ingestd.store.tables import (
+    configuration_versions,
+    leads,
+    owners,
+    sources,
+    statuses,
+    teams,
+    users,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +84,7 @@ def apply(connection: Connection, configuration: Configuration, now: datetime) -
     _check(merge.world)
     _write(connection, deed, before, merge.writes)
     _remember(connection, last, wanted)
-    statuses_changed = _apply_statuses(connection, configuration.statuses)
+    statuses_changed = apply_statuses(connection, configuration.statuses, now)
     note_versions(connection, now)
     return replace(
         merge.changes,
@@ -270,8 +279,8 @@ def _with_code(table: Table) -> Any:
     return select(table, owners.c.ownership_code).join(owners, owners.c.id == table.c.id)
 
 
-def _apply_statuses(connection: Connection, wanted: Statuses) -> Changes:
-    """A status keeps its number by its code, so that the order of the file may change."""
+def apply_statuses(connection: Connection, wanted: Statuses, now: datetime) -> Changes:
+    """Brings the statuses to the configuration. One keeps its number by its code, so the file's order may change."""
     known = {row["code"]: dict(row) for row in connection.execute(select(statuses)).mappings()}
     added = changed = 0
     for status in wanted.status:
@@ -279,6 +288,7 @@ def _apply_statuses(connection: Connection, wanted: Statuses) -> Changes:
         values = {
             **status.model_dump(),
             "id": here["id"] if here else max((e["id"] for e in known.values()), default=0) + 1,
+            "may_become": json.dumps(sorted(wanted.followers(status))),
         }
         if here is None:
             connection.execute(insert(statuses).values(values))
@@ -287,6 +297,10 @@ def _apply_statuses(connection: Connection, wanted: Statuses) -> Changes:
             connection.execute(update(statuses).where(statuses.c.code == status.code).values(values))
             changed += 1
         known[status.code] = values
+    if changed:  # the order of dialling may be another one
+        connection.execute(update(leads).where(leads.c.dial_key.is_not(None)).values(dial_key=None))
+        connection.execute(delete(dial_stages))
+    _note_version(connection, "statuses", wanted.model_dump_json(), now)
     return Changes(added=added, changed=changed)
 
 

@@ -19,7 +19,7 @@ from sqlalchemy import table as named
 from sqlalchemy.exc import SQLAlchemyError
 
 from ingestd.errors import Rejected, Unavailable
-from ingestd.store import pgtools
+from ingestd.store import erasures, pgtools
 from ingestd.store.engine import reading, writing
 from ingestd.store.tables import deliveries, identity
 
@@ -114,7 +114,9 @@ def files(connection: Connection) -> list[Named]:
     table = deliveries.c
     columns = select(table.id, table.spool_key, table.size, table.sha256)
     found = connection.execute(columns.where(table.spool_key != "").order_by(table.id))
-    return [Named(delivery_id=row.id, spool_key=row.spool_key, size=row.size, sha256=row.sha256) for row in found]
+    rewritten = erasures.all_latest(connection)
+    files = ((row, rewritten.get(row.id, row)) for row in found)
+    return [Named(delivery_id=row.id, spool_key=row.spool_key, size=now.size, sha256=now.sha256) for row, now in files]
 
 
 def logs(connection: Connection) -> list[str]:

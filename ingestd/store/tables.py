@@ -25,6 +25,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    false,
 )
 from sqlalchemy.engine import Dialect
 
@@ -132,8 +133,14 @@ campaigns = Table(
     Column("on_invalid_phone", String(8), nullable=False),
     Column("active", Boolean, nullable=False),
     Column("load_sequence", BigInteger, nullable=False, server_default="0"),
+    Column("expired_sequence", BigInteger),
+    Column("limited_attempts", Integer),
 )
-"""`load_sequence` grows with every load, so a load that screened against an older state of the campaign is noticed."""
+"""`load_sequence` grows with every load, so a load that screened against an older state of the campaign is noticed.
+
+The last two say what the rules of time have done with every lead: expired what was loaded until then, and closed what
+had so many attempts.
+"""
 
 sources = Table(
     "sources",
@@ -154,8 +161,18 @@ statuses = Table(
     Column("kind", String(6), nullable=False),
     Column("import_may_set", Boolean, nullable=False),
     Column("dial_order", Integer),
+    Column("set_by", String(8), nullable=False, server_default="anyone"),
+    Column("may_become", Text, nullable=False, server_default="[]"),
+    Column("counts_attempt", Boolean, nullable=False, server_default=false()),
+    Column("takes_owner", Boolean, nullable=False, server_default=false()),
+    Column("gives_back", Boolean, nullable=False, server_default=false()),
+    Column("outlives_pool", Boolean, nullable=False, server_default=false()),
+    Column("kept_for_caller", Boolean, nullable=False, server_default=false()),
+    Column("after_days", Integer),
+    Column("then", String(64)),
     CheckConstraint("kind in ('open', 'closed')", name="kind"),
 )
+"""`may_become` is a JSON list of codes, with `open` and `closed` written out."""
 
 configuration_versions = Table(
     "configuration_versions",
@@ -378,6 +395,7 @@ leads = Table(
     Column("locked_until", Instant),
     Column("segment_id", Id),
     Column("dial_rank", Integer),
+    Column("dial_key", String(40)),
     Column("version", Integer, nullable=False, server_default="0"),
     Index(None, "campaign_id", "phone"),
     Index(None, "campaign_id", "pool_id"),
@@ -388,6 +406,17 @@ leads = Table(
 What an import leaves empty costs a load nothing, so the columns from `original_owner_id` on are empty until somebody
 works with the lead: no original owner is the owner, no `status_at` is the moment of the upload, no `dial_rank` the row.
 """
+
+# Whatever an import leaves empty is in none of these, so loading does not pay for them.
+for _name, _columns in {
+    "dial_key": ("campaign_id", "owner_id", "dial_key"),
+    "scheduled_at": ("campaign_id", "scheduled_at"),
+    "locked_until": ("campaign_id", "locked_until"),
+    "status_at": ("campaign_id", "status_id", "status_at"),
+}.items():
+    _given = leads.c[_name].is_not(None)
+    _indexed = [leads.c[column] for column in _columns]
+    Index(f"ix_leads_with_{_name}", *_indexed, sqlite_where=_given, postgresql_where=_given)
 
 lead_numbers = Table(
     "lead_numbers",

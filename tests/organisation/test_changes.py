@@ -199,3 +199,20 @@ def test_a_login_belongs_to_one_source(organised: Engine) -> None:
         sources.add_login(connection, DEED, "nordlead", "stadtwerk", encoded="$argon2id$", public_keys=(), protocols=())
     with pytest.raises(Invalid, match="neither password_hash nor public_keys"), writing(organised) as connection:
         sources.add_login(connection, DEED, "nordlead", "x", encoded=None, public_keys=(), protocols=("sftp",))
+
+
+def test_who_may_call_in_a_campaign_is_changed(organised: Engine) -> None:
+    with writing(organised) as connection:
+        names = ["user:berlin-1", "team:denmark", "user:berlin-1"]
+        edited = campaigns.edit(connection, DEED, "DK-FIBRE", {"access": names}, folder=SCHEMAS)
+        assert edited.facts["access"] == ["team:denmark", "user:berlin-1"]
+        assert changes.get(connection, "campaign", "DK-FIBRE") == edited
+        assert changes.get(connection, "campaign", "DK-ENERGY").facts["access"] == []
+        (told,) = audit.latest(connection, limit=1, subject="campaign:DK-FIBRE")
+        assert (told.before, told.after) == ({"access": []}, {"access": ["team:denmark", "user:berlin-1"]})
+        for wrong in ("team:nowhere", "user:denmark", "denmark"):
+            with pytest.raises(Invalid) as invalid:
+                campaigns.edit(connection, DEED, "DK-FIBRE", {"access": [wrong]}, folder=SCHEMAS)
+            assert invalid.value.facts["field"].startswith("access")
+        opened = campaigns.edit(connection, DEED, "DK-FIBRE", {"access": []}, folder=SCHEMAS)
+        assert opened.facts["access"] == []

@@ -72,3 +72,26 @@ def test_no_key_leads_out_of_the_folder(share: Folder, file: Path, key: str) -> 
 def test_a_check_leaves_nothing(share: Folder) -> None:
     share.check()
     assert [path.name for path in share.root.iterdir()] == ["store-id"]
+
+
+def test_a_file_gets_other_bytes_as_a_whole(share: Folder, file: Path) -> None:
+    file.chmod(0o600)
+    share.keep(file, "deliveries/x", sha256=HASH)
+    open_before = share.path("deliveries/x").open("rb")
+    share.rewrite("deliveries/x", b"blank")
+    with open_before:
+        assert open_before.read() == b"rows", "whoever reads it keeps what it was"
+    assert share.read("deliveries/x") == b"blank"
+    assert [path.name for path in share.path("deliveries").iterdir()] == ["x"]
+    assert share.path("deliveries/x").stat().st_mode & 0o777 == 0o600
+
+
+def test_what_is_not_there_is_not_rewritten(share: Folder, file: Path) -> None:
+    share.keep(file, "x", sha256=HASH)
+    with pytest.raises(FileNotFoundError):
+        share.rewrite("y", b"blank")
+    assert sorted(path.name for path in share.root.iterdir()) == ["store-id", "x"]
+    share.root.rename(share.root.with_name("away"))
+    share.root.mkdir()
+    with pytest.raises(Unavailable, match="the share is not mounted"):
+        share.rewrite("x", b"blank")

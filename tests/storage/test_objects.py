@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import socket
 import time
 from collections.abc import Iterator
@@ -297,3 +298,14 @@ def test_only_old_files_can_be_orphans(storage: Storage, tmp_path: Path) -> None
     assert spool.put_aside(keys[0], known) == ""
     assert spool.put_aside(keys[1], known) == f"{storage}/spool/orphans/{keys[1].replace('/', '-')}"
     assert (spool.has(keys[0]), spool.has(keys[1])) == (True, False)
+
+
+def test_a_file_gets_other_bytes_and_nothing_new_is_made(storage: Storage, s3: S3, bucket: str, file: Path) -> None:
+    storage.keep(file, "x", sha256=HASH)
+    storage.rewrite("x", b"blanked")
+    assert storage.read("x") == b"blanked"
+    told = obstore.get(s3.client(bucket), "ingestd/x").attributes
+    assert told["sha256"] == hashlib.sha256(b"blanked").hexdigest()
+    with pytest.raises(FileNotFoundError):
+        storage.rewrite("y", b"blanked")
+    assert s3.objects(bucket) == ["ingestd/store-id", "ingestd/x"]

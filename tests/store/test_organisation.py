@@ -9,8 +9,8 @@ from sqlalchemy.exc import IntegrityError
 from ingestd.errors import Misconfigured
 from ingestd.organisation import changes
 from ingestd.organisation import sources as source_definitions
-from ingestd.settings import Configuration
-from ingestd.store import audit, organisation, rules, tables
+from ingestd.settings import Configuration, Organisation
+from ingestd.store import audit, lead_tables, organisation, rules, tables
 from ingestd.store.audit import COMMAND_LINE, Deed
 from ingestd.store.engine import reading, writing
 from ingestd.store.ledger import now
@@ -190,3 +190,27 @@ def test_each_definition_of_a_source_is_kept(organised: Engine, example: Configu
     assert [(each.version, each.definition) for each in kept] == [(2, other), (1, first)]
     assert told.after == {"title": "Other"}
     assert "argon2" not in str(told)
+
+
+def test_who_may_call_in_a_campaign_is_applied(organised: Engine, example: Configuration) -> None:
+    campaigns = list(example.organisation.campaign)
+    campaigns[0] = campaigns[0].model_copy(update={"access": ("team:denmark", "user:berlin-1")})
+    some = example.organisation.model_copy(update={"campaign": tuple(campaigns)})
+    limited = example.model_copy(update={"organisation": some})
+    table = lead_tables.campaign_access
+    assert applied(organised, limited) == organisation.Changes(changed=1)
+    with reading(organised) as connection:
+        owners = rules.owners(connection).by_name
+        assert set(connection.scalars(select(table.c.owner_id))) == {
+            owners["team:denmark"].id,
+            owners["user:berlin-1"].id,
+        }
+    assert applied(organised, limited) == organisation.Changes()
+    assert applied(organised, example) == organisation.Changes(changed=1)
+
+
+def test_an_access_that_names_nobody_is_refused(example: Configuration) -> None:
+    values = example.organisation.model_dump()
+    values["campaign"][0]["access"] = ["team:nowhere"]
+    with pytest.raises(ValueError, match=r"campaign\.access: 'team:nowhere' does not exist"):
+        Organisation.model_validate(values)

@@ -12,6 +12,7 @@ from ingestd.access.permissions import Permission
 from ingestd.organisation import campaigns, changes
 from ingestd.organisation.changes import Record
 from ingestd.settings.frozen import Name
+from ingestd.settings.organisation import OWNER
 from ingestd.store.engine import reading, writing
 from ingestd.web.api import tags
 from ingestd.web.api.access import needs
@@ -28,6 +29,10 @@ LOOKING = needs(Permission.MANAGE_ORGANISATION, Permission.LEAD_ADMIN, Permissio
 Region = Annotated[str, Field(pattern="^[A-Z]{2}$", description="country of phones whose record names none")]
 Attempts = Annotated[int, Field(ge=1, le=1000, description="call attempts for one lead")]
 Timezone = Annotated[str, Field(max_length=64, description="IANA time zone")]
+Access = Annotated[
+    tuple[Annotated[str, Field(pattern=OWNER)], ...],
+    Field(max_length=1000, description="who may call in it, as `team:<key>` and `user:<login>`; empty: everybody"),
+]
 
 
 class ProjectOut(Given):
@@ -54,6 +59,7 @@ class CampaignOut(Given):
     timezone: Timezone = "UTC"
     expires: date | None = None
     max_attempts: Attempts = 10
+    access: Access = ()
     on_duplicate: Literal["reject", "update", "keep"] = "reject"
     on_do_not_call: Literal["reject", "close"] = "reject"
     on_invalid_phone: Literal["reject", "close"] = "reject"
@@ -70,6 +76,7 @@ class CampaignEdit(Given):
     timezone: Timezone | None = None
     expires: date | None = Field(None, description="null: never")
     max_attempts: Attempts | None = None
+    access: Access | None = None
     on_duplicate: Literal["reject", "update", "keep"] | None = None
     on_do_not_call: Literal["reject", "close"] | None = None
     on_invalid_phone: Literal["reject", "close"] | None = None

@@ -14,6 +14,9 @@ from fastapi.responses import StreamingResponse
 from ingestd.errors import Missing
 from ingestd.ingest import downloads
 from ingestd.model import Delivery
+from ingestd.store import erasures
+from ingestd.store.engine import reading
+from ingestd.store.erasures import Rewritten
 from ingestd.web.api.deliveries import LOOKING, Number, known
 from ingestd.web.api.desk import AtDesk, ByCaller, Desk
 from ingestd.web.api.routes import Routes
@@ -97,7 +100,9 @@ for _kind in _TYPES:
 def _answer(
     desk: Desk, delivery: Delivery, kind: str, have: str | None, part: str | None, part_of: str | None
 ) -> Response:
-    tag = _tag(delivery, kind)
+    with reading(desk.engine) as connection:
+        now = erasures.latest(connection, delivery.id)
+    tag = _tag(delivery, kind, now)
     headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
     if have is not None and tag in (each.strip().removeprefix("W/") for each in have.split(",")):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
@@ -107,12 +112,16 @@ def _answer(
         headers["Content-Disposition"] = f'attachment; filename="delivery-{delivery.id}-{kind}"'
         return StreamingResponse(_begun(pieces), media_type=media, headers=headers)
     headers |= {"Accept-Ranges": "bytes", "Content-Disposition": f'attachment; filename="delivery-{delivery.id}"'}
-    return _original(delivery, pieces, headers, None if part_of not in (None, tag) else part)
+    size = delivery.size if now is None else now.size
+    return _original(size, pieces, headers, None if part_of not in (None, tag) else part)
 
 
-def _tag(delivery: Delivery, kind: str) -> str:
-    """The bytes of a file never change, and a log is written anew only in another attempt."""
-    return f'"{delivery.sha256}"' if kind == "original" else f'"{delivery.id}-{delivery.epoch}-{delivery.state}-{kind}"'
+def _tag(delivery: Delivery, kind: str, now: Rewritten | None) -> str:
+    """Files and logs only change when somebody is anonymised; a log is also written anew in another attempt."""
+    if kind == "original":
+        return f'"{delivery.sha256 if now is None else now.sha256}"'
+    rewritten = "" if now is None else f"-{now.sha256[:16]}"
+    return f'"{delivery.id}-{delivery.epoch}-{delivery.state}-{kind}{rewritten}"'
 
 
 def _begun(pieces: Iterator[bytes]) -> Iterator[bytes]:
@@ -120,8 +129,8 @@ def _begun(pieces: Iterator[bytes]) -> Iterator[bytes]:
     return chain([next(pieces, b"")], pieces)
 
 
-def _original(delivery: Delivery, pieces: Iterator[bytes], headers: dict[str, str], part: str | None) -> Response:
-    media, size = _TYPES["original"], delivery.size
+def _original(size: int, pieces: Iterator[bytes], headers: dict[str, str], part: str | None) -> Response:
+    media = _TYPES["original"]
     wanted = None if part is None else asked_range(part, size)
     if wanted is None:
         return StreamingResponse(_begun(pieces), media_type=media, headers={**headers, "Content-Length": str(size)})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import http.client
 import io
 import json
@@ -10,12 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import insert
 
 from ingestd import foreground, samples
 from ingestd.access.permissions import Permission
 from ingestd.house import House, open_house, prepare_store
 from ingestd.model import State
 from ingestd.printing import progress
+from ingestd.store.engine import writing
+from ingestd.store.lead_tables import erasures
 from ingestd.web.api.logs import asked_range, cut_out
 from ingestd.webserver import desk_of
 from tests.running import example_config
@@ -222,3 +226,21 @@ def test_the_queue_and_a_retry(home: House, program: Client) -> None:
     known = home.ledger.get(3)
     assert known is not None
     assert known.state is State.QUEUED
+
+
+def test_a_file_that_was_rewritten_is_another_one(home: House, program: Client) -> None:
+    """As after anonymising: its size is that of now, and nobody has it already."""
+    (delivery,) = [each for each in home.ledger.latest(limit=9) if each.source == "stadtwerk"]
+    path = f"deliveries/{delivery.id}"
+    before = {kind: program.ask("GET", f"{path}/{kind}").headers["etag"] for kind in ("original", "log.csv")}
+    now = program.ask("GET", f"{path}/original").body[:-7]
+    home.spool.rewrite(delivery.spool_key, now)
+    noted = {"delivery_id": delivery.id, "lead_id": 1, "at": delivery.received_at, "by_id": 1, "rows": "1"}
+    digest = hashlib.sha256(now).hexdigest()
+    with writing(home.engine) as connection:
+        connection.execute(insert(erasures).values(**noted, sha256=digest, size=len(now)))
+    for kind, tag in before.items():
+        answer = program.ask("GET", f"{path}/{kind}", If_None_Match=tag)
+        assert (answer.status, answer.headers["etag"] == tag) == (200, False)
+    assert program.ask("GET", f"{path}/original").body == now
+    assert program.ask("GET", f"{path}/original", Range="bytes=-3").body == now[-3:]

@@ -75,6 +75,9 @@ def test_projects_and_campaigns(api: Api) -> None:
     assert (edited["expires"], edited["template"], edited["max_attempts"]) == ("2027-01-31", None, 3)
     assert edited == admin.get("campaigns/SE-WATER")
     assert admin.do("PATCH", "campaigns/SE-WATER", {"expires": None})["expires"] is None
+    assert admin.do("PATCH", "campaigns/SE-WATER", {"access": ["team:berlin"]})["access"] == ["team:berlin"]
+    assert admin.refused("PATCH", "campaigns/SE-WATER", {"access": ["team:nowhere"]}) == (422, "owner_unknown")
+    assert admin.do("PATCH", "campaigns/SE-WATER", {"access": []})["access"] == []
     assert admin.refused("PATCH", "campaigns/SE-WATER", {"project": "NOWHERE"}) == (422, "project_unknown")
     assert admin.refused("PATCH", "campaigns/SE-WATER", {"template": "nothing"}) == (422, "template_unknown")
     twin = {**body, "code": "se-water"}

@@ -1,0 +1,329 @@
+"""Dialling: the best lead that an agent may call now, taken by one agent only (LEADS.md, "Dial order").
+
+An index over all leads in dial order would double what a load costs, so only leads that come next are in one: those
+that somebody worked with, and the first few thousand of what files brought, for each owner (`dial_key`). Whoever finds
+that used up stages the next ones, which walks through the campaign once for every STAGED leads.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Integer,
+    String,
+    Text,
+    and_,
+    bindparam,
+    case,
+    cast,
+    delete,
+    func,
+    insert,
+    literal_column,
+    or_,
+    select,
+    true,
+    update,
+)
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from ingestd.access.permissions import Permission
+from ingestd.errors import Rejected
+from ingestd.leads import access, agents, editing, history, lead, order, statuses
+from ingestd.leads.access import Campaign
+from ingestd.leads.agents import Agent
+from ingestd.leads.history import Stamp
+from ingestd.leads.lead import Lead
+from ingestd.leads.statuses import Change, StatusBook
+from ingestd.model import PoolState
+from ingestd.store.engine import writing
+from ingestd.store.lead_tables import dial_stages, lead_events
+from ingestd.store.tables import Id, Instant, campaigns, pools
+from ingestd.store.tables import leads as table
+
+STAGED = 5_000
+"""Leads of one owner that get their place at once."""
+LOOKED_AT = 16
+"""Leads of each owner that are tried, should other agents take the first ones at the same moment."""
+LAST = "9" * 40
+"""A key behind all others: every lead has its place."""
+FRESH = timedelta(seconds=5)
+"""How long a shift believes what it read about its user and campaign; a redial comes up so much late at most."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shift:
+    """An agent who dials in a campaign, as the store knew both at a moment."""
+
+    agent: Agent
+    campaign: Campaign
+    book: StatusBook
+    read_at: datetime
+    statement: Any
+    """takes the best lead; made once, because making it takes longer than running it"""
+    last_key: str
+    """up to it, all leads of the agent's reach have their place; whatever comes after may be beaten by one without"""
+    segment: ColumnElement[bool] | None = None
+    """a condition on the table of leads; None: the whole campaign"""
+
+
+def start(
+    engine: Engine, login: str, campaign: str, at: datetime, *, segment: ColumnElement[bool] | None = None
+) -> Shift:
+    """Begins to dial; raises Rejected when the user or the campaign is unknown, or may not be dialled in."""
+    with writing(engine) as connection:
+        number: int | None = connection.scalar(select(campaigns.c.id).where(campaigns.c.code == campaign))
+        if number is None:
+            raise Rejected("campaign_unknown", f"the campaign {campaign!r} does not exist")
+        return _read(connection, login, number, at, segment)
+
+
+def _read(connection: Connection, login: str, number: int, at: datetime, segment: ColumnElement[bool] | None) -> Shift:
+    who, campaign = agents.agent(connection, login), access.campaigns(connection)[number]
+    told = "" if campaign.open_to(who) else f"{login} may not call in {campaign.code}"
+    told = told if campaign.running(at) else f"{campaign.code} is not active, or has expired"
+    told = told if Permission.DIAL in who.permissions else f"{login} lacks the permission {Permission.DIAL}"
+    told = told if who.active else f"{login} is deactivated"
+    if told:
+        raise Rejected("dialling_refused", told, suggestion="choose another campaign")
+    shift = Shift(
+        agent=who,
+        campaign=campaign,
+        book=statuses.read(connection),
+        read_at=at,
+        statement=None,
+        last_key="",
+        segment=segment,
+    )
+    _wake(connection, shift, at)
+    stages = _stages(connection, shift)
+    for owner in set(who.reach) - set(stages):
+        stages[owner] = _stage(connection, shift, owner, at)
+    return replace(shift, last_key=min(stages.values()), statement=_statement(connection, shift))
+
+
+def next_lead(
+    engine: Engine, shift: Shift, at: datetime, *, lease: timedelta = editing.LEASE
+) -> tuple[Lead | None, Shift]:
+    """The best lead that the agent may call, held for him; None when there is none. And the shift to go on with."""
+    if not timedelta(0) <= at - shift.read_at < FRESH:
+        with writing(engine) as connection:
+            shift = _read(connection, shift.agent.login, shift.campaign.id, at, shift.segment)
+    while True:  # once, unless leads must be staged first, or other agents are quicker
+        with writing(engine) as connection:
+            taken = _take(connection, shift, at, at + lease)
+            if taken is None and _any_left(connection, shift, at):
+                continue  # other agents took all that were looked at, at this very moment
+        if taken is not None or shift.last_key == LAST:
+            return taken, shift
+        with writing(engine) as connection:
+            shift = _staged_further(connection, shift, at)
+
+
+def _staged_further(connection: Connection, shift: Shift, at: datetime) -> Shift:
+    """Nothing is left of what has its place: the owners who stand behind get further leads."""
+    stages = _stages(connection, shift)
+    behind = min(stages.values(), default="")
+    for owner in shift.agent.reach:
+        if owner not in stages or (stages[owner] == behind <= shift.last_key and behind != LAST):
+            stages[owner] = _stage(connection, shift, owner, at)
+    return replace(shift, last_key=min(stages.values()))
+
+
+def result(engine: Engine, lead_id: int, change: Change) -> Lead:
+    """How a call ended: the lead gets its status, the attempt is counted, and the lead is given free."""
+    with writing(engine) as connection:
+        return statuses.change_status(connection, lead_id, replace(change, call=True))
+
+
+def reorder(connection: Connection, campaign_id: int, pool_id: int) -> None:
+    """A pool was shuffled, activated or deactivated: its leads get their places anew."""
+    these = (table.c.campaign_id == campaign_id, table.c.pool_id == pool_id, table.c.dial_key.is_not(None))
+    connection.execute(update(table).where(*these).values(dial_key=None))
+    connection.execute(delete(dial_stages).where(dial_stages.c.campaign_id == campaign_id))
+
+
+def _ready(shift: Shift, at: datetime) -> ColumnElement[bool]:
+    """A lead of the campaign that may be dialled, whoever owns it and whether it has its place or not."""
+    return and_(
+        table.c.campaign_id == shift.campaign.id,
+        table.c.status_id.in_([status.id for status in shift.book.dialled]),
+        table.c.deactivated_at.is_(None),
+        table.c.attempts < shift.campaign.max_attempts,
+        access.free_for(shift.agent, shift.book, at),
+        access.pool_open(shift.book),
+    )
+
+
+def _any_left(connection: Connection, shift: Shift, at: datetime) -> bool:
+    segment = true() if shift.segment is None else shift.segment
+    placed = and_(table.c.dial_key <= shift.last_key, table.c.owner_id.in_(shift.agent.reach))
+    left = select(table.c.id).where(_ready(shift, at), placed, access.unlocked(at), segment).limit(1)
+    return connection.scalar(left) is not None
+
+
+def _number(value: int) -> ColumnElement[int]:
+    """A number that stands in the statement itself, so that the database plans for it."""
+    number: ColumnElement[int] = literal_column(f"{value:d}", Integer)
+    return number
+
+
+def _statement(connection: Connection, shift: Shift) -> Any:
+    """Finds, locks and tells in one statement, where the database can; with what is said for each call as parameters.
+
+    That a key is there says that the lead is active, open, due and in an order of dialling (`lead.write`).
+    """
+    campaign, moment = _number(shift.campaign.id), bindparam("moment", type_=Instant)
+    shut = select(pools.c.id).where(pools.c.campaign_id == shift.campaign.id, pools.c.state != PoolState.ACTIVE)
+    closed = [_number(number) for number in connection.scalars(shut)]
+    outlives = [_number(number) for number in shift.book.ids(outlives_pool=True)]
+    fits = and_(
+        table.c.campaign_id == campaign,
+        table.c.dial_key <= bindparam("last_key", type_=String),
+        or_(table.c.locked_until.is_(None), table.c.locked_until <= moment),
+        table.c.attempts < _number(shift.campaign.max_attempts),
+        true() if not closed else or_(table.c.pool_id.not_in(closed), table.c.status_id.in_(outlives)),
+        true() if shift.segment is None else shift.segment,
+    )
+    # Each owner by its own walk down the index; a few of each, should other agents take the first at this moment.
+    each = [
+        select(table.c.id, table.c.dial_key)
+        .where(fits, table.c.owner_id == _number(owner))
+        .order_by(table.c.dial_key)
+        .limit(_number(LOOKED_AT))
+        .subquery()
+        for owner in shift.agent.reach
+    ]
+    first, *others = [select(one) for one in each]
+    candidates = first.union_all(*others).subquery("candidates")
+    mine = (
+        select(table.c.id)
+        .join(candidates, candidates.c.id == table.c.id)
+        .where(fits, table.c.owner_id.in_([_number(owner) for owner in shift.agent.reach]))
+        .order_by(candidates.c.dial_key)
+        .limit(_number(1))
+        .with_for_update(of=table, skip_locked=True)
+    )
+    agent = bindparam("agent", type_=Id)
+    held = {
+        "locked_by_id": agent,
+        "locked_until": bindparam("until", type_=Instant),
+        "modified_by_id": agent,
+        "modified_at": moment,
+        "version": table.c.version + 1,
+    }
+    this = (table.c.campaign_id == campaign, table.c.id == mine.scalar_subquery())
+    taken = update(table).where(*this).values(held).returning(*table.c)
+    return taken if connection.dialect.name == "sqlite" else _compiled(connection, _telling(taken))
+
+
+def _telling(taken: Any) -> Any:
+    """PostgreSQL writes the history in the same statement."""
+    here = taken.cte("taken")
+    said = {
+        "campaign_id": here.c.campaign_id,
+        "lead_id": here.c.id,
+        "version": here.c.version,
+        "field": literal_column("'lock'"),
+        "kind": literal_column("'dialled'"),
+        "at": bindparam("moment", type_=Instant),
+        "by_id": here.c.locked_by_id,
+        "after": cast(here.c.locked_by_id, Text),
+    }
+    told = insert(lead_events).from_select(list(said), select(*said.values()), include_defaults=False)
+    return select(here).add_cte(told.cte("told"))
+
+
+def _compiled(connection: Connection, statement: Any) -> tuple[str, dict[str, Any]]:
+    """The statement for the driver. SQLAlchemy's own way to find it again takes longer than PostgreSQL needs for it."""
+    compiled = statement.compile(dialect=connection.dialect, compile_kwargs={"render_postcompile": True})
+    return str(compiled), dict(compiled.params)
+
+
+def _take(connection: Connection, shift: Shift, at: datetime, until: datetime) -> Lead | None:
+    """Locks the best lead that no other agent is just taking, in the statement that finds it."""
+    given = {"moment": at, "until": until, "agent": shift.agent.id, "last_key": shift.last_key}
+    if isinstance(shift.statement, tuple):
+        text, fixed = shift.statement
+        row = connection.exec_driver_sql(text, {**fixed, **given}).mappings().one_or_none()
+    else:
+        row = connection.execute(shift.statement, given).mappings().one_or_none()
+    if row is None:
+        return None
+    taken = lead.of_row({**row, "status": shift.book.by_id[row["status_id"]].code})
+    if connection.dialect.name == "sqlite":
+        stamp, held = Stamp(kind="dialled", by=shift.agent.id, at=at), {"lock": (None, shift.agent.id)}
+        history.record(connection, (taken.campaign_id, taken.id, taken.version), held, stamp)
+    return taken
+
+
+def _stages(connection: Connection, shift: Shift) -> dict[int, str]:
+    """How far each owner's leads have their place, as far as that still counts."""
+    stage = dial_stages.c
+    loaded = select(campaigns.c.load_sequence).where(campaigns.c.id == shift.campaign.id).scalar_subquery()
+    mine = (stage.campaign_id == shift.campaign.id, stage.owner_id.in_(shift.agent.reach))
+    rows = connection.execute(select(stage.owner_id, stage.last_key).where(*mine, stage.load_sequence == loaded))
+    return {owner: LAST if last is None else last for owner, last in rows}
+
+
+def _stage(connection: Connection, shift: Shift, owner: int, at: datetime) -> str:
+    """Gives the next leads of an owner their place, and notes how far that went: the last key."""
+    number = shift.campaign.id
+    stage = (dial_stages.c.campaign_id == number, dial_stages.c.owner_id == owner)
+    # One at a time: the campaign's row is also what a load that ends meanwhile has to pass.
+    query = select(campaigns.c.load_sequence).where(campaigns.c.id == number).with_for_update()
+    loaded = connection.scalar(query) or 0
+    places = {status.id: status.dial_order for status in shift.book.dialled}
+    place = case(places, value=table.c.status_id)
+    rank = func.coalesce(table.c.dial_rank, table.c.row)
+    following = (place, table.c.priority.desc().nulls_last(), table.c.scheduled_at.nulls_last(), table.c.pool_id, rank)
+    rows = connection.execute(
+        select(table.c.id, place.label("place"), table.c.priority, table.c.scheduled_at, table.c.pool_id, rank)
+        .where(_ready(shift, at), table.c.owner_id == owner, table.c.dial_key.is_(None))
+        .order_by(*following)
+        .limit(STAGED)
+    ).all()
+    keys = [order.key(*row[1:]) for row in rows]
+    _set_keys(connection, number, [row.id for row in rows], keys)
+    connection.execute(delete(dial_stages).where(*stage))
+    last = keys[-1] if len(rows) == STAGED else None
+    values = {"campaign_id": number, "owner_id": owner, "load_sequence": loaded, "last_key": last}
+    connection.execute(insert(dial_stages).values(values))
+    return last or LAST
+
+
+def _set_keys(connection: Connection, campaign_id: int, numbers: Sequence[int], keys: Sequence[str]) -> None:
+    if not numbers:
+        return
+    if connection.dialect.name == "postgresql":
+        given = func.unnest(bindparam(None, list(numbers), ARRAY(Id)), bindparam(None, list(keys), ARRAY(Text())))
+        placed = given.table_valued("id", "key").render_derived(name="placed")
+        this = (table.c.campaign_id == campaign_id, table.c.id == placed.c.id)
+        connection.execute(update(table).where(*this).values(dial_key=placed.c.key))
+        return
+    this = (table.c.campaign_id == campaign_id, table.c.id == bindparam("number"))
+    rows = [{"number": number, "key": key} for number, key in zip(numbers, keys, strict=True)]
+    connection.execute(update(table).where(*this).values(dial_key=bindparam("key")), rows)
+
+
+def _wake(connection: Connection, shift: Shift, at: datetime) -> None:
+    """Redials whose time has come get their place."""
+    rank = func.coalesce(table.c.dial_rank, table.c.row)
+    due = (
+        select(table.c.id, table.c.status_id, table.c.priority, table.c.scheduled_at, table.c.pool_id, rank)
+        .where(_ready(shift, at), table.c.scheduled_at <= at, table.c.dial_key.is_(None))
+        .order_by(table.c.scheduled_at)
+        .limit(STAGED)
+        .with_for_update(skip_locked=True)
+    )
+    rows = connection.execute(due).all()
+    places = shift.book.by_id
+    keys = [order.key(places[row.status_id].dial_order or 0, *row[2:]) for row in rows]
+    _set_keys(connection, shift.campaign.id, [row.id for row in rows], keys)

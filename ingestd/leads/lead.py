@@ -1,0 +1,199 @@
+"""One lead: reading it, taking it in hand, and the one way in which its columns are changed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Any
+
+from sqlalchemy import Connection, literal, select, update
+
+from ingestd.errors import Rejected
+from ingestd.leads import history, order
+from ingestd.leads.history import Stamp
+from ingestd.schemas import SYSTEM_FIELDS
+from ingestd.store import tables
+from ingestd.store.tables import campaigns, statuses
+from ingestd.store.tables import leads as table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lead:
+    """One person or company to call, as the store has it."""
+
+    campaign_id: int
+    id: int
+    pool_id: int
+    row: int
+    """the record's number in its file"""
+    owner_id: int
+    original_owner_id: int
+    """who owned it when it was uploaded"""
+    status: str
+    """the code of its status"""
+    fields: Mapping[str, str | int | date | datetime | None]
+    """every system field of `schemas/lead.toml`"""
+    extra: Mapping[str, Any]
+    """the fields of the campaign's template"""
+    processed_by_id: int | None
+    """the agent who called last"""
+    created_by_id: int | None
+    """the user who typed it; None for what came in a file"""
+    modified_by_id: int | None
+    modified_at: datetime | None
+    status_at: datetime | None
+    """since when it has its status; None: since its upload"""
+    called_at: datetime | None
+    attempts: int
+    deactivated_at: datetime | None
+    locked_by_id: int | None
+    locked_until: datetime | None
+    segment_id: int | None
+    dial_rank: int | None
+    """its place in a shuffled pool; None: its row"""
+    version: int
+    """grows with every change; what a client saw last (ETag)"""
+
+    @property
+    def scheduled_at(self) -> datetime | None:
+        """Not to be called before."""
+        moment = self.fields["scheduled_at"]
+        assert moment is None or isinstance(moment, datetime)
+        return moment
+
+    def locked(self, at: datetime, *, but_by: int | None = None) -> bool:
+        """True while somebody, other than `but_by`, holds the lead."""
+        held = self.locked_by_id is not None and self.locked_until is not None and self.locked_until > at
+        return held and self.locked_by_id != but_by
+
+
+_PLAIN = tuple(name for name in Lead.__dataclass_fields__ if name not in ("status", "fields", "extra"))
+WITH_STATUS = select(table, statuses.c.code.label("status")).join(statuses, statuses.c.id == table.c.status_id)
+"""Whole rows of leads, as `of_row` wants them."""
+
+UNTOLD = frozenset({"modified_by_id", "modified_at", "status_at", "called_at", "locked_until", "original_owner_id"})
+"""Columns whose change history tells by another one, or by its own moment."""
+
+_NAMES = {"status_id": "status", "owner_id": "owner", "locked_by_id": "lock", "processed_by_id": "processed_by"}
+
+
+def of_row(row: Mapping[str, Any]) -> Lead:
+    """A lead of a row of the table of leads, with `status` beside it."""
+    values = {name: row[name] for name in _PLAIN}
+    values["original_owner_id"] = row["original_owner_id"] or row["owner_id"]
+    fields = {name: row[name] for name in SYSTEM_FIELDS}
+    return Lead(**values, status=row["status"], fields=fields, extra=unpacked(row["extra"]))
+
+
+def find(connection: Connection, lead_id: int) -> Lead:
+    """A lead by its number; raises Rejected when there is none."""
+    return _found(connection, lead_id, lock=False)
+
+
+def take(connection: Connection, lead_id: int, *, version: int | None = None) -> Lead:
+    """A lead that nobody else changes until this transaction ends; raises Rejected when it is unknown or has changed.
+
+    `version` is the one that the editor saw.
+    """
+    here = _found(connection, lead_id, lock=True)
+    if version is not None and version != here.version:
+        raise Rejected(
+            "version_conflict",
+            f"lead {lead_id} has version {here.version}, not {version}: somebody changed it meanwhile",
+            suggestion="read it again, and make the change to what it says now",
+        )
+    return here
+
+
+def _found(connection: Connection, lead_id: int, *, lock: bool) -> Lead:
+    # The key begins with the campaign, so a number alone is looked for in each: one step down an index a campaign.
+    known = connection.scalars(select(campaigns.c.id)).all()
+    query = WITH_STATUS.where(table.c.campaign_id.in_(known), table.c.id == lead_id)
+    if lock:
+        query = query.with_for_update(of=table)
+    row = connection.execute(query).mappings().one_or_none()
+    if row is None:
+        raise Rejected("lead_unknown", f"there is no lead {lead_id}", suggestion="ingestd lead list shows some")
+    return of_row(dict(row))
+
+
+def refuse_if_locked(connection: Connection, here: Lead, *, by: int | None, at: datetime) -> None:
+    """Raises Rejected, with who and until when, while somebody else holds the lead."""
+    if here.locked(at, but_by=by):
+        assert here.locked_by_id is not None
+        raise Rejected("lead_locked", locked_by(connection, here), suggestion="wait, or have the lead unlocked")
+
+
+def locked_by(connection: Connection, here: Lead) -> str:
+    """Who holds a lead, and until when, as a sentence."""
+    name = owner_names(connection, [here.locked_by_id or 0]).get(here.locked_by_id or 0, f"user {here.locked_by_id}")
+    return f"lead {here.id} is locked by {name} until {here.locked_until:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def owner_names(connection: Connection, numbers: list[int]) -> dict[int, str]:
+    """`team:<key>` and `user:<login>` of these numbers."""
+    team, user = tables.teams.c, tables.users.c
+    of_teams = select(team.id, literal("team:") + team.key).where(team.id.in_(numbers))
+    of_users = select(user.id, literal("user:") + user.login).where(user.id.in_(numbers))
+    return {row[0]: row[1] for query in (of_teams, of_users) for row in connection.execute(query)}
+
+
+def write(connection: Connection, here: Lead, values: Mapping[str, Any], stamp: Stamp) -> Lead:
+    """Sets columns of a lead that was taken, writes its history, and counts its version on; the lead as it is then.
+
+    `extra` is given as a mapping. What has its value already is not told.
+    """
+    told = _changes(connection, here, values)
+    stored = {**values, "dial_key": _dial_key(connection, here, values, stamp.at)}
+    if "extra" in stored:
+        stored["extra"] = packed(stored["extra"])
+    signed = {"modified_by_id": stamp.by, "modified_at": stamp.at, "version": here.version + 1}
+    this = (table.c.campaign_id == here.campaign_id, table.c.id == here.id, table.c.version == here.version)
+    changed = connection.execute(update(table).where(*this).values({**stored, **signed}))
+    assert changed.rowcount == 1, "a lead that was taken cannot change by other hands"
+    history.record(connection, (here.campaign_id, here.id, here.version + 1), told, stamp)
+    return find(connection, here.id)
+
+
+def _dial_key(connection: Connection, here: Lead, values: Mapping[str, Any], at: datetime) -> str | None:
+    """Where the lead stands in the order of dialling when it has these values; None: it is not to be dialled now."""
+    wanted = statuses.c.id == values["status_id"] if "status_id" in values else statuses.c.code == here.status
+    kind, place = connection.execute(select(statuses.c.kind, statuses.c.dial_order).where(wanted)).one()
+    scheduled: datetime | None = values.get("scheduled_at", here.scheduled_at)
+    gone = values.get("deactivated_at", here.deactivated_at) is not None
+    if kind != "open" or place is None or gone or (scheduled is not None and scheduled > at):
+        return None
+    priority = values.get("priority", here.fields["priority"])
+    rank = here.row if here.dial_rank is None else here.dial_rank
+    return order.key(place, priority, scheduled, here.pool_id, rank)
+
+
+def packed(extra: Mapping[str, Any]) -> str | None:
+    """The template's fields as they are stored; None when all are empty."""
+    if all(value is None for value in extra.values()):
+        return None
+    return json.dumps(dict(extra), ensure_ascii=False, separators=(",", ":"))
+
+
+def unpacked(extra: str | None) -> dict[str, Any]:
+    """The template's fields as they are read."""
+    found: dict[str, Any] = json.loads(extra or "{}")
+    return found
+
+
+def _changes(connection: Connection, here: Lead, values: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+    """What history tells: by field, the value before and the value after."""
+    told: dict[str, tuple[Any, Any]] = {}
+    for name, value in values.items():
+        if name in UNTOLD:
+            continue
+        if name == "extra":
+            told |= {key: (here.extra.get(key), value.get(key)) for key in {**here.extra, **value}}
+        elif name == "status_id":
+            told["status"] = (here.status, connection.scalar(select(statuses.c.code).where(statuses.c.id == value)))
+        else:
+            before = here.fields[name] if name in SYSTEM_FIELDS else getattr(here, name)
+            told[_NAMES.get(name, name)] = (before, value)
+    return {name: pair for name, pair in told.items() if pair[0] != pair[1]}

@@ -1,0 +1,72 @@
+"""Which leads are meant: by their numbers, or by a filter."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, column, func, select, true
+from sqlalchemy.dialects.postgresql import ARRAY
+
+from ingestd.leads import statuses
+from ingestd.leads.lead import WITH_STATUS, Lead, of_row
+from ingestd.leads.statuses import StatusBook
+from ingestd.store.tables import Id, campaigns
+from ingestd.store.tables import leads as table
+
+
+@dataclass(frozen=True, kw_only=True)
+class Filter:
+    """Leads that have all of these; None: any."""
+
+    campaign_id: int | None = None
+    pool_id: int | None = None
+    owner_id: int | None = None
+    status: str | None = None
+    """code of the status, or `open` or `closed`"""
+    phone: str | None = None
+    """as it is kept"""
+    deactivated: bool | None = None
+    further: ColumnElement[bool] | None = None
+    """any other condition on the table of leads, such as what a user may see"""
+
+    def where(self, book: StatusBook) -> ColumnElement[bool]:
+        """The filter as a condition; raises Rejected for an unknown status."""
+        plain = {name: getattr(self, name) for name in ("campaign_id", "pool_id", "owner_id", "phone")}
+        found: list[ColumnElement[bool]] = [true()]
+        found += [table.c[name] == value for name, value in plain.items() if value is not None]
+        if self.status is not None:
+            found.append(table.c.status_id.in_(_statuses(self.status, book)))
+        if self.deactivated is not None:
+            found.append(table.c.deactivated_at.is_not(None) == self.deactivated)
+        if self.further is not None:
+            found.append(self.further)
+        return and_(*found)
+
+
+def _statuses(wanted: str, book: StatusBook) -> tuple[int, ...]:
+    return book.ids(kind=wanted) if wanted in ("open", "closed") else (book.get(wanted).id,)
+
+
+def among(connection: Connection, key: ColumnElement[Any], numbers: Iterable[int]) -> ColumnElement[bool]:
+    """`key` is one of many numbers, which travel as one parameter: thousands of them would each be parsed."""
+    given = list(numbers)
+    if connection.dialect.name == "postgresql":
+        return key == func.any(bindparam(None, given, ARRAY(Id)))
+    values = func.json_each(json.dumps(given)).table_valued(column("value", Id))
+    return key.in_(select(values.c.value))
+
+
+def latest(connection: Connection, wanted: Filter, *, limit: int) -> list[Lead]:
+    """The newest leads of a filter first. Each campaign is asked by itself, because keys begin with it."""
+    where = wanted.where(statuses.read(connection))
+    mine = select(campaigns.c.id)
+    if wanted.campaign_id is not None:
+        mine = mine.where(campaigns.c.id == wanted.campaign_id)
+    found: list[Lead] = []
+    for number in connection.scalars(mine).all():
+        newest = WITH_STATUS.where(table.c.campaign_id == number, where).order_by(table.c.id.desc()).limit(limit)
+        found += [of_row(dict(row)) for row in connection.execute(newest).mappings()]
+    return sorted(found, key=lambda lead: lead.id, reverse=True)[:limit]

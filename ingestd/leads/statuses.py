@@ -1,0 +1,191 @@
+"""The 36 statuses as data: what each does to its lead, and how a lead gets another one (LEADS.md)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property, lru_cache
+from typing import Any
+
+from sqlalchemy import Connection, select
+
+from ingestd.errors import Rejected
+from ingestd.leads import lead as leads
+from ingestd.leads.history import Stamp
+from ingestd.leads.lead import Lead
+from ingestd.store.tables import campaigns
+from ingestd.store.tables import statuses as table
+
+MAX_ATTEMPTS = "max_call_attempts"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Status:
+    """One status with its rules; what they mean is told at `config/statuses.toml`."""
+
+    id: int
+    code: str
+    name: str
+    kind: str
+    import_may_set: bool
+    dial_order: int | None
+    set_by: str
+    may_become: frozenset[str]
+    counts_attempt: bool
+    takes_owner: bool
+    gives_back: bool
+    outlives_pool: bool
+    kept_for_caller: bool
+    after_days: int | None
+    then: str | None
+
+    @property
+    def open(self) -> bool:
+        """True while its leads may still be called."""
+        return self.kind == "open"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StatusBook:
+    """Every status of the store."""
+
+    by_code: Mapping[str, Status]
+
+    @cached_property
+    def by_id(self) -> Mapping[int, Status]:
+        """The same by number."""
+        return {status.id: status for status in self.by_code.values()}
+
+    def ids(self, **wanted: Any) -> tuple[int, ...]:
+        """The numbers of the statuses that have these values, such as `kind="open"`."""
+        return tuple(
+            status.id
+            for status in self.by_code.values()
+            if all(getattr(status, name) == value for name, value in wanted.items())
+        )
+
+    @property
+    def dialled(self) -> tuple[Status, ...]:
+        """The open statuses that are dialled, the soonest first."""
+        found = [status for status in self.by_code.values() if status.open and status.dial_order is not None]
+        return tuple(sorted(found, key=lambda status: status.dial_order or 0))
+
+    def get(self, code: str) -> Status:
+        """A status by its code; raises Rejected when there is none."""
+        if code not in self.by_code:
+            raise Rejected(
+                "status_unknown",
+                f"there is no status {code!r}",
+                suggestion=f"use one of {', '.join(self.by_code)}",
+            )
+        return self.by_code[code]
+
+
+def read(connection: Connection) -> StatusBook:
+    """The statuses as they were applied last."""
+    return _book(tuple(tuple(row) for row in connection.execute(_ALL)))
+
+
+_FIELDS = tuple(Status.__dataclass_fields__)
+_ALL = select(*(table.c[name] for name in _FIELDS)).order_by(table.c.id)
+
+
+@lru_cache(maxsize=8)
+def _book(rows: tuple[tuple[Any, ...], ...]) -> StatusBook:
+    found = {}
+    for row in rows:
+        values = dict(zip(_FIELDS, row, strict=True))
+        values["may_become"] = frozenset(json.loads(values["may_become"]))
+        found[values["code"]] = Status(**values)
+    return StatusBook(by_code=found)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """A wish to give a lead another status."""
+
+    to: str
+    """the code of the status"""
+    by: int | None
+    """the user's number; None: a rule of time"""
+    at: datetime
+    why: str = ""
+    call: bool = False
+    """True when it is how a call ended; only calls count attempts"""
+    retain_owner: bool = False
+    """True when a status that makes the editor the owner shall not do so"""
+    scheduled_at: datetime | None = None
+    """when to call next; None leaves an open lead without a time"""
+    version: int | None = None
+    """the version that the editor saw; None: whatever it is"""
+
+
+def change_status(connection: Connection, lead_id: int, change: Change) -> Lead:
+    """Gives a lead another status, with what that does to owner, attempts and lock; the lead as it is then.
+
+    Raises Rejected when the lead is unknown, changed meanwhile, locked by somebody else, or its status may not become
+    the wanted one.
+    """
+    book = read(connection)
+    here = leads.take(connection, lead_id, version=change.version)
+    leads.refuse_if_locked(connection, here, by=change.by, at=change.at)
+    limit = connection.scalar(select(campaigns.c.max_attempts).where(campaigns.c.id == here.campaign_id)) or 0
+    stamp = Stamp(kind="call" if change.call else "status", by=change.by, at=change.at, why=change.why)
+    after = leads.write(connection, here, consequences(here, change, book), stamp)
+    if book.by_code[after.status].open and after.attempts >= limit:
+        over = Change(to=MAX_ATTEMPTS, by=None, at=change.at, why=f"{after.attempts} of {limit} call attempts")
+        stamp = Stamp(kind="rule", by=None, at=over.at, why=over.why)
+        after = leads.write(connection, after, consequences(after, over, book), stamp)
+    return after
+
+
+def consequences(here: Lead, change: Change, book: StatusBook) -> dict[str, Any]:
+    """The new values of the lead's columns. Pure; raises Rejected when the status may not follow."""
+    old, new = book.by_code[here.status], book.get(change.to)
+    _check(old, new, change)
+    values: dict[str, Any] = {
+        "status_id": new.id,
+        "status_at": change.at,
+        "scheduled_at": change.scheduled_at if new.open else None,
+        "locked_by_id": None,
+        "locked_until": None,
+        **_ownership(here, old, new, change),
+    }
+    if change.call:
+        values |= {"called_at": change.at, "processed_by_id": change.by}
+        values |= {"attempts": here.attempts + int(new.counts_attempt)}
+    return values
+
+
+def _check(old: Status, new: Status, change: Change) -> None:
+    if new.code not in old.may_become:
+        told = ", ".join(sorted(old.may_become)) or "none"
+        raise Rejected(
+            "status_not_allowed",
+            f"{old.name} may not become {new.name}",
+            suggestion=f"statuses that may follow: {told}",
+        )
+    if new.set_by == "system" and change.by is not None:
+        raise Rejected(
+            "status_not_allowed",
+            f"{new.name} is given by imports and rules only",
+            suggestion="choose the status that says what happened",
+        )
+
+
+def _ownership(here: Lead, old: Status, new: Status, change: Change) -> dict[str, Any]:
+    """Private and VIP make the editor the owner; releasing gives the lead back to its original owner."""
+    if new.takes_owner and change.by is not None and not change.retain_owner:
+        return owned_by(here, change.by)
+    if old.takes_owner and new.gives_back:
+        return owned_by(here, here.original_owner_id)
+    return {}
+
+
+def owned_by(here: Lead, owner_id: int) -> dict[str, Any]:
+    """The columns of another owner. The original owner is written down at the first change, and stays."""
+    if owner_id == here.owner_id:
+        return {}
+    return {"owner_id": owner_id, "original_owner_id": here.original_owner_id}

@@ -1,0 +1,65 @@
+"""The tables of what happens to leads later: who may call them, history, the order of dialling, anonymising."""
+
+from __future__ import annotations
+
+from sqlalchemy import BigInteger, Column, ForeignKey, Integer, String, Table, Text
+
+from ingestd.store.access_tables import metadata
+from ingestd.store.tables import Id, Instant
+
+__all__ = ["campaign_access", "dial_stages", "erasures", "lead_events", "metadata"]
+
+campaign_access = Table(
+    "campaign_access",
+    metadata,
+    Column("campaign_id", Id, ForeignKey("campaigns.id"), primary_key=True, autoincrement=False),
+    Column("owner_id", Id, ForeignKey("owners.id"), primary_key=True, autoincrement=False),
+)
+"""The users, and the teams with all that is below them, who may call in a campaign; one without any is everybody's."""
+
+dial_stages = Table(
+    "dial_stages",
+    metadata,
+    Column("campaign_id", Id, primary_key=True, autoincrement=False),
+    Column("owner_id", Id, primary_key=True, autoincrement=False),
+    Column("load_sequence", BigInteger, nullable=False),
+    Column("last_key", String(40)),
+)
+"""How far the leads of an owner are in dial order, with a `dial_key`: up to `last_key`; None: all of them.
+
+Counts as long as nothing was loaded into the campaign since.
+"""
+
+lead_events = Table(
+    "lead_events",
+    metadata,
+    Column("campaign_id", Id, primary_key=True, autoincrement=False),
+    Column("lead_id", Id, primary_key=True, autoincrement=False),
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("field", String(64), primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("at", Instant, nullable=False),
+    Column("by_id", Id),
+    Column("before", Text),
+    Column("after", Text),
+    Column("why", Text, nullable=False, server_default=""),
+    sqlite_with_rowid=False,
+)
+"""What happened to each lead: one row for each field that a change touched, and never changed afterwards.
+
+`version` is the lead's own after the change, so the key needs no counter, keeps a lead's history together, and begins
+with the campaign. No `by_id`: a rule of time. Only anonymising blanks what is in `before`, `after` and `why`.
+"""
+
+erasures = Table(
+    "erasures",
+    metadata,
+    Column("delivery_id", Id, ForeignKey("deliveries.id"), primary_key=True, autoincrement=False),
+    Column("lead_id", Id, primary_key=True, autoincrement=False),
+    Column("at", Instant, primary_key=True),
+    Column("by_id", Id, nullable=False),
+    Column("rows", Text, nullable=False),
+    Column("sha256", String(64), nullable=False),
+    Column("size", BigInteger, nullable=False),
+)
+"""Which records of a received file were blanked for an anonymised lead; hash and size of the file since then."""

@@ -1,0 +1,105 @@
+"""`ingestd lead …` as a shell sees it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.test_cli import Shell
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    """A home with one lead that was typed in."""
+    shell = Shell(tmp_path)
+    told = shell.run("lead", "create", "phone=26141516", "first_name=Anna", "--campaign", "DK-ENERGY", "--as", "admin")
+    assert told.stdout == "lead 1: inserted\n"
+    return shell
+
+
+def test_a_lead_is_explained_rule_by_rule(shell: Shell) -> None:
+    shell.run("lead", "owner", "team:copenhagen", "1", "--as", "admin")
+    told = shell.run("lead", "explain", "1", "--agent", "aarhus-1").stdout
+    assert "aarhus-1 may not call lead 1\n" in told
+    assert "NO   owner                team:copenhagen owns it, which is neither team:aarhus nor above it\n" in told
+    found = shell.json("lead", "explain", "1", "--agent", "copenhagen-1")
+    assert (found["may_call"], found["may_see"]) == (True, True)
+    assert all(rule["holds"] and rule["fact"] for rule in found["calling"])
+
+
+def test_what_happens_to_a_lead_is_in_its_history(shell: Shell) -> None:
+    assert shell.json("lead", "edit", "1", "city=Lund", "--as", "admin", "--version", "1")["city"] == "Lund"
+    private = shell.json("lead", "status", "1", "manual_redial_private", "--as", "aarhus-1", "--call", "--why", "asked")
+    assert (private["owner"], private["attempts"], private["processed_by"]) == ("user:aarhus-1", 1, "user:aarhus-1")
+    events = shell.json("lead", "history", "1")
+    assert [(each["by"], each["kind"], each["field"], each["after"]) for each in events] == [
+        ("user:admin", "created", "owner", "team:company"),
+        ("user:admin", "created", "status", "unprocessed"),
+        ("user:admin", "edited", "city", "Lund"),
+        ("user:aarhus-1", "call", "attempts", "1"),
+        ("user:aarhus-1", "call", "owner", "user:aarhus-1"),
+        ("user:aarhus-1", "call", "processed_by", "user:aarhus-1"),
+        ("user:aarhus-1", "call", "status", "manual_redial_private"),
+    ]
+    assert "asked" in shell.run("lead", "history", "1").stdout
+
+
+def test_refusals_say_why_and_end_with_four(shell: Shell) -> None:
+    shell.run("lead", "lock", "1", "--as", "aarhus-1", "--minutes", "5")
+    assert "lead 1 is locked by user:aarhus-1" in shell.run("lead", "lock", "1", "--as", "admin", code=4).stderr
+    told = shell.run("lead", "owner", "team:denmark", "1", "99", "--as", "admin").stdout
+    assert told == "0 moved to team:denmark\n1 locked: 1\n1 unknown: 99\n"
+    shell.run("lead", "unlock", "1", "--as", "admin", "--force")
+    stale = shell.run("lead", "edit", "1", "city=Lund", "--as", "admin", "--version", "0", code=4)
+    assert "has version 3, not 0" in stale.stderr
+    assert "there is no lead 7" in shell.run("lead", "show", "7", code=4).stderr
+    assert "is not written as field=value" in shell.run("lead", "edit", "1", "city", "--as", "admin", code=2).stderr
+    assert "name leads, or a filter" in shell.run("lead", "owner", "team:denmark", "--as", "admin", code=2).stderr
+
+
+def test_leads_are_listed_by_what_a_user_may_do(shell: Shell) -> None:
+    more = ("lead", "create", "--campaign", "DK-ENERGY", "--as", "admin", "--owner", "team:berlin")
+    shell.run(*more, "phone=26141517")
+    shell.run("lead", "deactivate", "1", "--as", "admin")
+
+    def listed(*options: str) -> list[int]:
+        return [each["id"] for each in shell.json("lead", "list", *options)]
+
+    assert listed() == [2, 1]
+    assert listed("--callable-by", "berlin-1") == [2]
+    assert listed("--visible-to", "aarhus-1") == []
+    assert listed("--visible-to", "lead-denmark") == [1]
+    assert listed("--visible-to", "lead-germany", "--callable-by", "berlin-1") == [2]
+    assert listed("--owner", "team:berlin", "--campaign", "DK-ENERGY", "--status", "open", "--pool", "1") == [2]
+    assert listed("--phone", "+4526141517", "-n", "1") == [2]
+    shell.run("lead", "activate", "1", "--as", "admin")
+    table = shell.run("leads", "list").stdout
+    assert "Anna" in table
+    assert "deactivated" not in table
+
+
+def test_owners_change_by_filter(shell: Shell) -> None:
+    told = shell.json("lead", "owner", "team:aarhus", "--campaign", "DK-ENERGY", "--as", "admin")
+    assert told == {"moved": [1], "refused": {}}
+    assert shell.run("lead", "show", "1").stdout.splitlines()[2] == "owner                team:aarhus"
+
+
+def test_a_person_is_blanked_only_when_the_operator_is_sure(shell: Shell) -> None:
+    sure = ("lead", "anonymise", "1", "--as", "admin")
+    assert "say --yes to do it" in shell.run(*sure, code=2).stderr
+    assert shell.run(*sure, "--yes").stdout == "lead 1 is anonymised\n"
+    told = shell.json("lead", "show", "1")
+    assert (told["status"], told["phone"], told["first_name"]) == ("anonymised", "", None)
+
+
+def test_results_of_an_anonymised_person_are_handed_back_anew(shell: Shell) -> None:
+    leads = shell.file("leads.csv", "Name,Phone", "Bo Holm,26141530", "Eva Dahl,26141531")
+    shell.run("import", leads, "--source", "nordlead")
+    number = next(each["id"] for each in shell.json("lead", "list") if each["full_name"] == "Bo Holm")
+    told = shell.json("lead", "anonymise", str(number), "--as", "admin", "--yes")
+    assert [(each["delivery_id"], each["rows"]) for each in told["erased"]] == [(1, [1])]
+    assert told["left"] == []
+    for path in (path for path in shell.home.rglob("*") if path.is_file()):
+        content = path.read_bytes()
+        assert b"Bo Holm" not in content or path.suffix == ".db-wal"
