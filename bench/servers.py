@@ -17,6 +17,7 @@ from typing import Any, Protocol
 
 from sqlalchemy import select
 
+from ingestd import presence
 from ingestd.house import House, open_house, prepare_store
 from ingestd.store.engine import reading
 from ingestd.store.tables import deliveries
@@ -83,11 +84,13 @@ class Receiver:
         config, self._home = example_config(self.folder), self.folder / "home"
         self._house: House = open_house(config, self._home)
         prepare_store(self._house)
+        node = presence.join(self._house, presence.node_of(self._house, ("ftp",), "bench"), time.sleep)
         lifeline, self._lifeline = os.pipe()
         self._doorbell, doorbell = os.pipe()  # nobody listens, and a full pipe has rung already
         ready, said = os.pipe()
         command = [sys.executable, "-m", "ingestd", "role", "receiver", "--name", "receiver"]
         command += ["--pipes", f"{lifeline},{doorbell},{said}", "--config", str(config), "--home", str(self._home)]
+        command += ["--node", str(node)]
         with (self.folder / "receiver.log").open("wb") as journal:
             self._process = subprocess.Popen(
                 command, env=self._environment(), pass_fds=(lifeline, doorbell, said), stderr=journal, cwd=ROOT
