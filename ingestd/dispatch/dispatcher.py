@@ -21,6 +21,8 @@ Handler = Callable[[int], None]
 """Takes a delivery's number; returns when it has ended, raises Unavailable when it must be tried again."""
 
 LONGEST_PAUSE = timedelta(minutes=5)
+RECONCILE_SECONDS = 60.0
+"""How often a worker looks for deliveries that nobody will load."""
 
 # Literal, because neither database uses a partial index for a condition that comes as a parameter. A delivery that is
 # only received waits for the proof that it is whole, and needs no job before that.
@@ -37,7 +39,7 @@ NEXT_OF_SOURCE: Select[int] = (
 )
 """The order inside a source is that of the delivery numbers: the order in which its files arrived."""
 
-EPOCH: Select[int] = select(deliveries.c.epoch).where(deliveries.c.id == bindparam("delivery"), *UNENDED)
+_EPOCH: Select[int] = select(deliveries.c.epoch).where(deliveries.c.id == bindparam("delivery"), *UNENDED)
 """None for a delivery that has ended."""
 
 
@@ -93,6 +95,17 @@ class Handled:
     job: Job
     postponed: str | None = None
     """why it must be tried again; None when it is done"""
+
+
+def to_repeat(connection: Connection, handled: Handled) -> int | None:
+    """The attempt that a delivery must be tried again after; None when there is nothing to repeat.
+
+    One that has ended all the same, and whose results could not be handed back, holds nobody up.
+    """
+    if handled.postponed is None:
+        return None
+    epoch: int | None = connection.scalar(_EPOCH, {"delivery": handled.job.delivery_id})
+    return epoch
 
 
 def pause_after(epoch: int, first: timedelta) -> timedelta:

@@ -21,6 +21,7 @@ import structlog
 from sqlalchemy import Engine, text
 from sqlalchemy.exc import DBAPIError
 
+from ingestd.dispatch.dispatcher import RECONCILE_SECONDS
 from ingestd.dispatch.turns import Every
 from ingestd.errors import Unavailable
 from ingestd.store.engine import writing
@@ -33,8 +34,6 @@ BEATS = 4
 """Beats in the time after which a worker counts as dead: three may be lost on the way."""
 AGAIN_SECONDS = 0.25
 """How long it waits before it tries to reach the database again."""
-RECONCILE_SECONDS = 60.0
-"""How often each worker looks for deliveries that nobody will load."""
 
 # Of the times that count, all are the server's: the clocks of the machines need not agree.
 _BEAT = "UPDATE procrastinate_workers SET last_heartbeat = now() WHERE id = %s RETURNING id"
@@ -150,9 +149,8 @@ class Heart:
         pooled.detach()
         try:
             connection.autocommit = True
-            connection.execute(
-                "SET synchronous_commit TO off"
-            )  # a heartbeat that a power cut undoes was one of the dead
+            # A heartbeat that a power cut undoes was one of the dead.
+            connection.execute("SET synchronous_commit TO off")
             connection.execute(f'LISTEN "procrastinate_queue_v1#{QUEUE}"')
             yield connection
         finally:

@@ -13,14 +13,21 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, bindparam, delete, exists, func, insert, literal_column, select, update
 
-from ingestd.dispatch.dispatcher import EPOCH, NEXT_OF_SOURCE, UNENDED, Handled, Handler, Job, Stop, pause_after
+from ingestd.dispatch.dispatcher import (
+    NEXT_OF_SOURCE,
+    RECONCILE_SECONDS,
+    UNENDED,
+    Handled,
+    Handler,
+    Job,
+    Stop,
+    pause_after,
+    to_repeat,
+)
 from ingestd.dispatch.turns import Every, take_turns
 from ingestd.store.engine import reading, writing
 from ingestd.store.ledger import Clock, now, put_back
 from ingestd.store.tables import Instant, deliveries, jobs
-
-RECONCILE_SECONDS = 60.0
-"""How often an idle worker looks for deliveries that nobody will load."""
 
 _MOMENT = bindparam("moment", type_=Instant())
 _SOURCE = jobs.c.source == bindparam("its_source")
@@ -154,13 +161,9 @@ class LocalDispatcher:
         return None
 
     def _postponed(self, connection: Connection, handled: Handled) -> bool:
-        """The source waits with it: a later file must not overtake one that only we could not load.
-
-        One that has ended all the same, and whose results could not be handed back, holds nobody up.
-        """
-        job, why = handled.job, handled.postponed
-        epoch = None if why is None else connection.scalar(EPOCH, {"delivery": job.delivery_id})
-        if why is None or epoch is None:
+        """The source waits with it: a later file must not overtake one that only we could not load."""
+        epoch, job, why = to_repeat(connection, handled), handled.job, handled.postponed
+        if epoch is None or why is None:
             return False
         due = self.clock() + pause_after(epoch, self.retry)
         if connection.execute(_AGAIN, {**self._mine(job), "moment": due}).rowcount:

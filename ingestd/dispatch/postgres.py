@@ -17,20 +17,20 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection, Engine, func, select, text
 
-from ingestd.dispatch.dispatcher import EPOCH, NEXT_OF_SOURCE, UNENDED, Handled, Handler, Job, Stop, pause_after
+from ingestd.dispatch.dispatcher import NEXT_OF_SOURCE, UNENDED, Handled, Handler, Job, Stop, pause_after, to_repeat
 from ingestd.dispatch.heart import QUEUE, Heart
 from ingestd.dispatch.turns import take_turns
-from ingestd.store.engine import reading, writing
+from ingestd.store.engine import reading, try_turn, writing
 from ingestd.store.ledger import put_back
 from ingestd.store.tables import deliveries
 
 log = structlog.get_logger()
 
+SWEEP = "sweep of stalled jobs"
+"""what one node at a time has"""
 _LINE = 0x696E6731
 """The advisory locks by source, so that who queues a delivery and who leaves the source's turn do so one after the
 other. In a class of their own: two sources of the same hash only wait for each other."""
-_SWEEPER = text(f"SELECT pg_try_advisory_xact_lock({_LINE + 1}, 0)")  # one node at a time
-
 _HOLD_SOURCE = text(f"SELECT pg_advisory_xact_lock({_LINE}, hashtext(CAST(:source AS text)))")
 _SOURCE_OF = text(
     f"SELECT source, pg_advisory_xact_lock({_LINE}, hashtext(source)) FROM deliveries WHERE id = :delivery"  # noqa: S608 - a number
@@ -139,7 +139,7 @@ class PostgresDispatcher:
         """Gives back the jobs of workers that are silent, whatever node they were on; returns how many."""
         seconds = {"dead": self.dead.total_seconds()}
         with writing(self.engine) as connection:
-            if not connection.scalar(_SWEEPER):
+            if not try_turn(connection, SWEEP):
                 return 0
             gone = connection.execute(_RELEASE_STALLED, seconds).all()
             connection.execute(_PRUNE, seconds)
@@ -232,13 +232,9 @@ class _Turns:
         return None
 
     def _postponed(self, connection: Connection, handled: Handled) -> bool:
-        """The source waits with it: a later file must not overtake one that only we could not load.
-
-        One that has ended all the same, and whose results could not be handed back, holds nobody up.
-        """
-        job, why = handled.job, handled.postponed
-        epoch = None if why is None else connection.scalar(EPOCH, {"delivery": job.delivery_id})
-        if why is None or epoch is None:
+        """The source waits with it: a later file must not overtake one that only we could not load."""
+        epoch, job, why = to_repeat(connection, handled), handled.job, handled.postponed
+        if epoch is None or why is None:
             return False
         pause = pause_after(epoch, self.dispatcher.retry).total_seconds()
         connection.execute(_AGAIN, {"key": job.key, "pause": pause})

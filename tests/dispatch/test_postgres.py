@@ -10,8 +10,8 @@ from sqlalchemy import text
 from structlog.testing import capture_logs
 
 from ingestd import dispatch
-from ingestd.dispatch.postgres import PostgresDispatcher
-from ingestd.store.engine import reading, writing
+from ingestd.dispatch.postgres import SWEEP, PostgresDispatcher
+from ingestd.store.engine import reading, take_turn, writing
 from tests.dispatch.labour import Stop
 from tests.dispatch.serving import Shop, end, named, served
 from tests.running import until
@@ -53,7 +53,7 @@ def test_the_job_of_a_silent_worker_is_given_back_by_one_node_at_a_time(shop: Sh
         found.append(sweeper(shop).sweep())
         do(shop, "UPDATE procrastinate_workers SET last_heartbeat = now() - interval '1 hour'")
         with writing(shop.engine) as connection:
-            connection.execute(text("SELECT pg_advisory_xact_lock(1768843058, 0)"))
+            take_turn(connection, SWEEP)
             found.append(sweeper(shop).sweep())
         found.append(sweeper(shop).sweep())
         do(shop, "UPDATE procrastinate_workers SET last_heartbeat = now()")
