@@ -35,6 +35,7 @@ from ingestd.receive.folder_scan import TAKING
 from ingestd.receive.home import RESULTS, UPLOAD
 from ingestd.settings import Configuration
 from ingestd.spool import place
+from ingestd.storage.durable import sync
 from ingestd.store import snapshots
 from ingestd.store.engine import open_engine, sqlite_url
 from ingestd.store.ledger import now
@@ -154,7 +155,8 @@ def _made(copying: Copying) -> Manifest:
         faults=tuple(copying.faults),
     )
     manifest.seal(copying.folder, made)
-    sync(copying.folder / manifest.MANIFEST, copying.folder)
+    sync(copying.folder / manifest.MANIFEST)
+    sync(copying.folder)
     return made
 
 
@@ -266,13 +268,3 @@ def copied(descriptor: int, target: Path) -> tuple[str, int]:
                 rest = rest[writer.write(rest) :]
             size += len(piece)
     return digest.hexdigest(), size
-
-
-def sync(*paths: Path) -> None:
-    """Makes files and folders durable. Raises OSError."""
-    for path in paths:
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

@@ -20,10 +20,11 @@ from pathlib import Path
 from rich.progress import Progress
 
 from ingestd import manifest
-from ingestd.backup import Estate, copied, opened, store_file, sync
+from ingestd.backup import Estate, copied, opened, store_file
 from ingestd.errors import Misconfigured, Rejected, Unavailable
 from ingestd.house import Lock
 from ingestd.manifest import HOME, STORE, Manifest
+from ingestd.storage.durable import sync
 from ingestd.store import migrations, snapshots
 from ingestd.store.ledger import now
 

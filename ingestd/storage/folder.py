@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import secrets
 import stat
 from collections.abc import Callable, Iterator
@@ -13,7 +12,7 @@ from pathlib import Path
 
 from ingestd.errors import Unavailable
 from ingestd.storage.contract import NAME, Found, checked
-from ingestd.storage.durable import alone, free_name, make_folder, move, sync_folder
+from ingestd.storage.durable import alone, free_name, make_folder, move, sync, write
 
 PIECE = 1024 * 1024
 """bytes that are read at once of a file that is read in pieces"""
@@ -74,15 +73,12 @@ class Folder:
         with self._mounted():
             mode = stat.S_IMODE(path.stat().st_mode)
             try:
-                with partial.open("xb") as file:
-                    file.write(content)
-                    file.flush()
-                    os.fsync(file.fileno())
+                write(partial, content)
                 partial.chmod(mode)
                 partial.replace(path)
             finally:
                 partial.unlink(missing_ok=True)
-            sync_folder(path.parent)
+            sync(path.parent)
 
     def read(self, key: str) -> bytes:
         """All bytes of a file."""
@@ -137,8 +133,8 @@ class Folder:
                 path.rename(free)
             except FileNotFoundError:  # another sweep was quicker
                 return ""
-        sync_folder(free.parent)
-        sync_folder(path.parent)
+        sync(free.parent)
+        sync(path.parent)
         return str(free)
 
     @contextlib.contextmanager
@@ -150,7 +146,7 @@ class Folder:
             place.mkdir(parents=True)
             yield _New(folder=place)
             for path in (*place.iterdir(), place, place.parent, place.parent.parent):
-                _sync(path)
+                sync(path)
         except OSError as problem:
             raise Unavailable(f"{place} cannot be written: {problem}") from problem
 
@@ -159,13 +155,10 @@ class Folder:
         assert self.mount is not None, "a home has a name of its own"
         partial = self.mount / f".{secrets.token_hex(8)}.tmp"
         try:
-            with partial.open("x", encoding="ascii") as file:
-                file.write(f"{name}\n")
-                file.flush()
-                os.fsync(file.fileno())
+            write(partial, f"{name}\n".encode("ascii"))
             with contextlib.suppress(FileExistsError):
                 (self.mount / NAME).hardlink_to(partial)
-            sync_folder(self.mount)
+            sync(self.mount)
             return self.name() or ""
         except OSError as problem:
             raise Unavailable(f"{self.mount} cannot be written to: {problem.strerror}") from problem
@@ -206,11 +199,3 @@ class Folder:
         except FileNotFoundError:
             self._look()
             raise
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
