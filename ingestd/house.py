@@ -246,7 +246,6 @@ def apply_organisation(house: House) -> organisation.Changes:
     """Brings the store to the configuration; the same configuration twice changes nothing. Raises Misconfigured."""
     schemas.check_mappings(house.schemas, house.configuration)
     with writing(house.engine) as connection:
-        take_turn(connection, "organisation")
         return organisation.apply(connection, house.configuration, now())
 
 

@@ -62,4 +62,4 @@ def by_key(connection: Connection, key: Key) -> Caller:
     """The caller behind a key that is not spent."""
     person = None if key.user_id is None else people.by_id(connection, key.user_id)
     actor = Actor(name=f"key:{key.id}", user_id=key.user_id, key_id=key.id)
-    return Caller(actor=actor, permissions=keys.may(connection, key), person=person, key=key)
+    return Caller(actor=actor, permissions=keys.may(key, person), person=person, key=key)

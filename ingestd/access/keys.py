@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
 
-from ingestd.access import people
+from ingestd.access.people import Person
 from ingestd.access.permissions import Permission
 from ingestd.access.sessions import TOKEN_BYTES, digest
 from ingestd.errors import Conflict, Invalid, Missing
@@ -145,11 +145,10 @@ def used(connection: Connection, number: str, at: datetime) -> None:
     connection.execute(update(api_keys).where(api_keys.c.id == number).values(last_used_at=minute))
 
 
-def may(connection: Connection, key: Key) -> frozenset[Permission]:
-    """What a key may do now: no more than its user, who may have lost something since."""
+def may(key: Key, person: Person | None) -> frozenset[Permission]:
+    """What a key may do now: no more than its user, `person`, who may have lost something since."""
     if key.user_id is None:
         return key.permissions
-    person = people.by_id(connection, key.user_id)
     return key.permissions & person.permissions if person is not None and person.active else frozenset()
 
 

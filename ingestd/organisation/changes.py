@@ -100,7 +100,7 @@ def _valid(kind: Kind, key: str, values: Mapping[str, Any]) -> Facts:
         raise Invalid("value_unusable", first["msg"].removeprefix("Value error, "), field=field) from None
     found = known.model_dump(mode="json", exclude={name})
     if "code" in found:
-        found["code"] = (found["code"] or "").strip() or None
+        found["code"] = facts.stored_code(found["code"])
     return found if kind == "project" else found | {"active": values.get("active", True)}
 
 

@@ -65,6 +65,11 @@ def release_code(connection: Connection, kind: Kind, key: str) -> None:
     connection.execute(update(owners).where(owners.c.id == number(connection, kind, key)).values(cleared))
 
 
+def stored_code(code: str | None) -> str | None:
+    """A Lead Ownership Code as it is kept: trimmed; one that is blank is none."""
+    return (code or "").strip() or None
+
+
 _TABLES: Mapping[Kind, tuple[Table, str]] = {
     "team": (teams, "key"),
     "user": (users, "login"),
@@ -147,7 +152,7 @@ def source_of(key: str, facts: Mapping[str, Any]) -> Source:
 
 def _write_owner(connection: Connection, kind: Kind, key: str, facts: Mapping[str, Any]) -> None:
     table, column = _TABLES[kind]
-    code = (facts["code"] or "").strip() or None
+    code = stored_code(facts["code"])
     named = {"ownership_code": code, "ownership_code_key": code_key(code) if code else None}
     here = number(connection, kind, key)
     if here:

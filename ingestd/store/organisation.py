@@ -22,6 +22,7 @@ from ingestd.settings import Configuration, Organisation, Source, Statuses
 from ingestd.store import audit, consistency, facts
 from ingestd.store.access_tables import applied
 from ingestd.store.audit import CONFIGURATION, Deed
+from ingestd.store.engine import take_turn
 from ingestd.store.facts import KINDS, Facts, Kind, World
 from ingestd.store.lead_tables import dial_stages
 from ingestd.store.tables import (
@@ -74,8 +75,8 @@ def apply(connection: Connection, configuration: Configuration, now: datetime) -
     """
     lock(connection)
     deed = Deed(actor=CONFIGURATION, at=now)
-    merge = _Merge(world=facts.world(connection))
     before, wanted, last = facts.world(connection), _wanted(configuration), _last_applied(connection)
+    merge = _Merge(world={kind: dict(records) for kind, records in before.items()})
     for kind in KINDS:
         for key, values in wanted[kind].items():
             _work_in(merge, kind, key, values, last[kind].get(key))
@@ -95,8 +96,7 @@ def apply(connection: Connection, configuration: Configuration, now: datetime) -
 
 def lock(connection: Connection) -> None:
     """One change of the organisation at a time, so that what was looked at holds until it is written."""
-    if connection.dialect.name == "postgresql":  # SQLite lets one writer in anyway
-        connection.exec_driver_sql("LOCK TABLE owners IN SHARE ROW EXCLUSIVE MODE")
+    take_turn(connection, "organisation")
 
 
 def version(connection: Connection, kind: str) -> int:
@@ -159,7 +159,7 @@ def _facts(values: Facts, key: str) -> Facts:
     """Whatever the file names is active. A code that is blank is none."""
     without = {name: value for name, value in values.items() if name != key}
     if "code" in without:
-        without["code"] = (without["code"] or "").strip() or None
+        without["code"] = facts.stored_code(without["code"])
     return without | {"active": True}
 
 
