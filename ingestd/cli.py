@@ -142,7 +142,7 @@ def deliveries(
     """Lists what was received, and what became of it."""
     from ingestd.receipts import receipt
 
-    found = opened(config, home).ledger.latest(limit=limit, source=source_name)
+    found = opened(config, home).ledger.latest(limit=limit, source=source_name or None)
     if as_json:
         ours = ({"source": each.source, "stage": each.stage, "detail": each.reason} for each in found)
         printing.print_json([{**receipt(each), **facts} for each, facts in zip(found, ours, strict=True)])

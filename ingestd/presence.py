@@ -6,7 +6,6 @@ Each process tells by itself, in a thread of its own, so a database that is away
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -15,6 +14,7 @@ from typing import Any
 
 import structlog
 
+from ingestd.dispatch.turns import Every
 from ingestd.errors import Unavailable
 from ingestd.house import House, home_id
 from ingestd.node import BEAT_SECONDS, SILENT_SECONDS, Node, own_name
@@ -111,10 +111,9 @@ class Beat:
     nodes: Nodes
     number: int
     node: Node
-    keep: timedelta
-    """after so long a node that is gone is forgotten, with the results that it was to hand back"""
+    forget: Callable[[], object]
+    """has nodes forgotten that are gone for good, now and then"""
     mine: bool = True
-    forgot_at: float = field(default=-FORGET_SECONDS)
 
     def __call__(self) -> None:
         """Raises Unavailable."""
@@ -122,9 +121,7 @@ class Beat:
         if self.mine and not still:
             log.error("node_replaced", node=self.node.name)
         self.mine = still
-        if time.monotonic() - self.forgot_at >= FORGET_SECONDS:
-            self.forgot_at = time.monotonic()
-            self.nodes.forget(self.keep)
+        self.forget()
 
     def leave(self) -> None:
         """The daemon is being stopped; raises Unavailable."""
@@ -133,8 +130,10 @@ class Beat:
 
 def of_node(house: House, number: int, node: Node) -> Presence:
     """The supervisor's: that the node as a whole lives."""
-    keep = timedelta(days=house.configuration.daemon.results.keep_days)
-    beat = Beat(nodes=Nodes(engine=house.engine), number=number, node=node, keep=keep)
+    # After so long a node that is gone is forgotten, with the results that it was to hand back.
+    keep, nodes = timedelta(days=house.configuration.daemon.results.keep_days), Nodes(engine=house.engine)
+    forget = Every(seconds=FORGET_SECONDS, action=lambda: nodes.forget(keep))
+    beat = Beat(nodes=nodes, number=number, node=node, forget=forget)
     return Presence(tell=beat, leave=beat.leave)
 
 

@@ -113,7 +113,7 @@ def test_a_node_whose_name_was_given_away_says_so_once(house: House) -> None:
     node = presence.node_of(house, ROLES, "host")
     nodes = Nodes(engine=house.engine)
     number = nodes.register(node)
-    beat = Beat(nodes=nodes, number=number, node=node, keep=timedelta(days=30))
+    beat = Beat(nodes=nodes, number=number, node=node, forget=lambda: None)
     with structlog.testing.capture_logs() as journal:
         beat()
         beat.leave()

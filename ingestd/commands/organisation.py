@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ingestd import printing
 from ingestd.commands.options import CONFIG, HOME, AsJson, Config, Home, Limit, Why, Yes, deed, given, opened
+
+if TYPE_CHECKING:
+    from ingestd.store.facts import Kind
 
 org = typer.Typer(help="The organisation: teams, users, ownership codes, projects, campaigns.", no_args_is_help=True)
 team = typer.Typer(help="Teams.", no_args_is_help=True)
@@ -130,11 +133,7 @@ def team_add(
     home: Home = HOME,
 ) -> None:
     """Makes a team below another one."""
-    from ingestd.organisation import changes
-    from ingestd.store.engine import writing
-
-    with writing(opened(config, home).engine) as connection:
-        changes.create(connection, deed(why), "team", key, {"name": name, "parent": parent, "code": code})
+    _create(config, home, "team", key, {"name": name, "parent": parent, "code": code}, why)
     typer.echo(f"team {key} is there")
 
 
@@ -170,11 +169,7 @@ def project_add(
     home: Home = HOME,
 ) -> None:
     """Makes a project."""
-    from ingestd.organisation import changes
-    from ingestd.store.engine import writing
-
-    with writing(opened(config, home).engine) as connection:
-        changes.create(connection, deed(why), "project", code, {"name": name})
+    _create(config, home, "project", code, {"name": name}, why)
     typer.echo(f"project {code} is there")
 
 
@@ -274,6 +269,14 @@ def campaign_deactivate(
     """Ends a campaign: nothing is loaded into it, and none of its leads is called."""
     _edit_campaign(config, home, code, {"active": False}, why, yes=yes)
     typer.echo(f"campaign {code} is deactivated")
+
+
+def _create(config: Path, home: Path, kind: Kind, key: str, values: dict[str, Any], why: str) -> None:
+    from ingestd.organisation import changes
+    from ingestd.store.engine import writing
+
+    with writing(opened(config, home).engine) as connection:
+        changes.create(connection, deed(why), kind, key, values)
 
 
 def _edit_team(config: Path, home: Path, key: str, values: dict[str, Any], why: str, *, yes: bool) -> None:

@@ -52,6 +52,7 @@ STAGED = 5_000
 """Leads of one owner that get their place at once."""
 LOOKED_AT = 16
 """Leads of each owner that are tried, should other agents take the first ones at the same moment."""
+_RANK = func.coalesce(table.c.dial_rank, table.c.row)
 LAST = "9" * 40
 """A key behind all others: every lead has its place."""
 FRESH = timedelta(seconds=5)
@@ -282,10 +283,9 @@ def _stage(connection: Connection, shift: Shift, owner: int, at: datetime) -> st
     loaded = connection.scalar(query) or 0
     places = {status.id: status.dial_order for status in shift.book.dialled}
     place = case(places, value=table.c.status_id)
-    rank = func.coalesce(table.c.dial_rank, table.c.row)
-    following = (place, table.c.priority.desc().nulls_last(), table.c.scheduled_at.nulls_last(), table.c.pool_id, rank)
+    following = (place, table.c.priority.desc().nulls_last(), table.c.scheduled_at.nulls_last(), table.c.pool_id, _RANK)
     rows = connection.execute(
-        select(table.c.id, place.label("place"), table.c.priority, table.c.scheduled_at, table.c.pool_id, rank)
+        select(table.c.id, place.label("place"), table.c.priority, table.c.scheduled_at, table.c.pool_id, _RANK)
         .where(_ready(shift, at), table.c.owner_id == owner, table.c.dial_key.is_(None))
         .order_by(*following)
         .limit(STAGED)
@@ -315,9 +315,8 @@ def _set_keys(connection: Connection, campaign_id: int, numbers: Sequence[int], 
 
 def _wake(connection: Connection, shift: Shift, at: datetime) -> None:
     """Redials whose time has come get their place."""
-    rank = func.coalesce(table.c.dial_rank, table.c.row)
     due = (
-        select(table.c.id, table.c.status_id, table.c.priority, table.c.scheduled_at, table.c.pool_id, rank)
+        select(table.c.id, table.c.status_id, table.c.priority, table.c.scheduled_at, table.c.pool_id, _RANK)
         .where(_ready(shift, at), table.c.scheduled_at <= at, table.c.dial_key.is_(None))
         .order_by(table.c.scheduled_at)
         .limit(STAGED)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 
 from ingestd import schemas
 from ingestd.errors import Rejected, Unavailable
@@ -17,7 +17,7 @@ from ingestd.leads import checking, lead
 from ingestd.leads.history import Stamp
 from ingestd.leads.lead import Lead
 from ingestd.model import CampaignRules
-from ingestd.store import loading, tables
+from ingestd.store import loading, rules
 
 LEASE = timedelta(minutes=15)
 """How long a lead is held when nobody says how long; who still works with it locks it again."""
@@ -45,7 +45,7 @@ def edit(connection: Connection, schema_folder: Path, lead_id: int, wish: Edit) 
     here = lead.take(connection, lead_id, version=wish.version)
     lead.refuse_if_locked(connection, here, by=wish.by, at=wish.at)
     _refuse_owner(wish)
-    campaign = _campaign(connection, here.campaign_id)
+    campaign = rules.campaign_of(connection, here.campaign_id)  # not only an active one: a name may be corrected
     values, extra = _read(schemas.read(schema_folder, campaign.template), campaign, here, wish)
     if values.get("phone", here.fields["phone"]) != here.fields["phone"]:
         _screen(connection, campaign, here, values["phone"])
@@ -63,15 +63,6 @@ def _refuse_owner(wish: Edit) -> None:
             "the Lead Ownership Code says who owned the lead when it came",
             suggestion="use Change Owner",
         )
-
-
-def _campaign(connection: Connection, campaign_id: int) -> CampaignRules:
-    """The rules of a lead's campaign, which need not be active to correct a name."""
-    names = list(CampaignRules.__dataclass_fields__)
-    row = connection.execute(
-        select(*(tables.campaigns.c[name] for name in names)).where(tables.campaigns.c.id == campaign_id)
-    )
-    return CampaignRules(**row.mappings().one())
 
 
 def _read(

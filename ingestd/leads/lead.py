@@ -65,8 +65,12 @@ class Lead:
 
     def locked(self, at: datetime, *, but_by: int | None = None) -> bool:
         """True while somebody, other than `but_by`, holds the lead."""
-        held = self.locked_by_id is not None and self.locked_until is not None and self.locked_until > at
-        return held and self.locked_by_id != but_by
+        return held(self, at) and self.locked_by_id != but_by
+
+
+def held(row: Any, at: datetime) -> bool:
+    """True while somebody holds a lead; any row with `locked_by_id` and `locked_until`."""
+    return row.locked_by_id is not None and row.locked_until is not None and row.locked_until > at
 
 
 _PLAIN = tuple(name for name in Lead.__dataclass_fields__ if name not in ("status", "fields", "extra"))

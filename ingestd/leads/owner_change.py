@@ -29,7 +29,7 @@ from sqlalchemy import (
     update,
 )
 
-from ingestd.leads import history, selection, statuses
+from ingestd.leads import history, lead, selection, statuses
 from ingestd.leads.history import Stamp
 from ingestd.leads.selection import Filter
 from ingestd.leads.statuses import StatusBook
@@ -216,8 +216,7 @@ def _fate(row: Any, move: Move, book: StatusBook) -> str:
         return "already_theirs"
     if row.deactivated_at is not None and not move.deactivated:
         return "deactivated"
-    held = row.locked_by_id is not None and row.locked_until is not None and row.locked_until > move.at
-    if held and not move.unlock:
+    if lead.held(row, move.at) and not move.unlock:
         return "locked"
     if move.retain and book.by_id[row.status_id].takes_owner:
         return "retained"

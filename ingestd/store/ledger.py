@@ -193,16 +193,7 @@ class Ledger:
         its_own = select(pools.c.delivery_id).where(pools.c.id == pool_id).scalar_subquery()
         return self._find(deliveries.c.id == its_own)
 
-    def latest(self, *, limit: int, source: str | None = None, state: State | None = None) -> list[Delivery]:
-        """The newest deliveries first."""
-        query = select(deliveries).order_by(deliveries.c.id.desc()).limit(limit)
-        if source:
-            query = query.where(deliveries.c.source == source)
-        if state:
-            query = query.where(deliveries.c.state == state)
-        return self._all(query)
-
-    def page(
+    def latest(
         self,
         *,
         limit: int,

@@ -9,12 +9,13 @@ from ingestd.model import CampaignRules, Owner, Owners
 from ingestd.settings import code_key
 from ingestd.store import tables
 
+_CAMPAIGN = select(*(tables.campaigns.c[name] for name in CampaignRules.__dataclass_fields__))
+
 
 def campaign(connection: Connection, code: str) -> CampaignRules:
     """An active campaign by its code; raises Rejected when there is none."""
     table = tables.campaigns.c
-    wanted = [table[name] for name in CampaignRules.__dataclass_fields__]
-    found = connection.execute(select(*wanted).where(table.code == code, table.active)).mappings().one_or_none()
+    found = connection.execute(_CAMPAIGN.where(table.code == code, table.active)).mappings().one_or_none()
     if found is None:
         raise Rejected(
             "campaign_unknown",
@@ -22,6 +23,12 @@ def campaign(connection: Connection, code: str) -> CampaignRules:
             suggestion="ask the operator to activate it or to name another one for this source",
         )
     return CampaignRules(**found)
+
+
+def campaign_of(connection: Connection, campaign_id: int) -> CampaignRules:
+    """A campaign that is there, by its number; it need not be active."""
+    found = connection.execute(_CAMPAIGN.where(tables.campaigns.c.id == campaign_id))
+    return CampaignRules(**found.mappings().one())
 
 
 def owners(connection: Connection) -> Owners:

@@ -247,9 +247,9 @@ def test_a_page_goes_on_where_the_last_one_ended(ledger: Ledger) -> None:
     for content in "abcd":
         delivery = begun(ledger, content)
         end(ledger, delivery, State.COMPLETED if content < "c" else State.COMPLETED_WITH_REJECTS)
-    newest = ledger.page(limit=3)
-    rest = ledger.page(limit=3, before=newest[-1].id)
+    newest = ledger.latest(limit=3)
+    rest = ledger.latest(limit=3, before=newest[-1].id)
     assert [each.id for each in (*newest, *rest)] == [4, 3, 2, 1]
     source, name = newest[0].source, newest[0].name
-    assert len(ledger.page(limit=9, source=source, name=name, states=[State.COMPLETED])) == 2
-    assert ledger.page(limit=9, source="nowhere") == ledger.page(limit=9, name="nothing") == []
+    assert len(ledger.latest(limit=9, source=source, name=name, states=[State.COMPLETED])) == 2
+    assert ledger.latest(limit=9, source="nowhere") == ledger.latest(limit=9, name="nothing") == []

@@ -95,7 +95,7 @@ def list_deliveries(
     if source is not None and not caller.may_act_for(source):
         return Deliveries(items=[], next=None)
     before = paging.number_of(cursor)
-    found = desk.ledger.page(limit=limit + 1, before=before, source=source, states=state or (), name=name)
+    found = desk.ledger.latest(limit=limit + 1, before=before, source=source, states=state or (), name=name)
     items = [out(each) for each in found[:limit]]
     return Deliveries(items=items, next=paging.following([each.id for each in found], limit))
 

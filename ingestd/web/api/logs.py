@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from itertools import chain
 from typing import Annotated, Any
 
-from fastapi import Header, Response
+from fastapi import Depends, Header, Response
 from fastapi.responses import StreamingResponse
 
 from ingestd.errors import Missing
@@ -45,6 +46,26 @@ _SCHEMAS: Mapping[str, dict[str, Any]] = {
 }
 
 
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """What the client has already, and which part it wants."""
+
+    have: str | None
+    part: str | None
+    part_of: str | None
+
+
+def _wish(
+    if_none_match: IfNoneMatch = None,
+    range: Range = None,  # noqa: A002 - the header's name
+    if_range: IfRange = None,
+) -> Wish:
+    return Wish(have=if_none_match, part=range, part_of=if_range)
+
+
+AsWished = Annotated[Wish, Depends(_wish)]
+
+
 def _declare(kind: str) -> None:
     """The two addresses of a download: each of its own, so that a client knows what it gets."""
 
@@ -52,24 +73,20 @@ def _declare(kind: str) -> None:
         desk: AtDesk,
         caller: ByCaller,
         number: Number,
-        if_none_match: IfNoneMatch = None,
-        range: Range = None,  # noqa: A002 - the header's name
-        if_range: IfRange = None,
+        wish: AsWished,
     ) -> Response:
         delivery = desk.ledger.of_pool(number)
         if delivery is None or not caller.may_act_for(delivery.source):
             raise Missing("pool_unknown", f"there is no pool {number}")
-        return _answer(desk, delivery, kind, if_none_match, range, if_range)
+        return _answer(desk, delivery, kind, wish)
 
     def of_delivery(
         desk: AtDesk,
         caller: ByCaller,
         number: Number,
-        if_none_match: IfNoneMatch = None,
-        range: Range = None,  # noqa: A002 - the header's name
-        if_range: IfRange = None,
+        wish: AsWished,
     ) -> Response:
-        return _answer(desk, known(desk, caller, number), kind, if_none_match, range, if_range)
+        return _answer(desk, known(desk, caller, number), kind, wish)
 
     word = kind.partition(".")[0]
     of_pool.__name__, of_delivery.__name__ = f"get_pool_{word}", f"get_delivery_{word}"
@@ -97,14 +114,12 @@ for _kind in _TYPES:
     _declare(_kind)
 
 
-def _answer(
-    desk: Desk, delivery: Delivery, kind: str, have: str | None, part: str | None, part_of: str | None
-) -> Response:
+def _answer(desk: Desk, delivery: Delivery, kind: str, wish: Wish) -> Response:
     with reading(desk.engine) as connection:
         now = erasures.latest(connection, delivery.id)
     tag = _tag(delivery, kind, now)
     headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
-    if have is not None and tag in (each.strip().removeprefix("W/") for each in have.split(",")):
+    if wish.have is not None and tag in (each.strip().removeprefix("W/") for each in wish.have.split(",")):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     pieces = downloads.pieces(delivery, _KINDS.get(kind, kind), logs=desk.logs, spool=desk.spool)
     media = f"{CSV}; charset=utf-8" if _TYPES[kind] == CSV else _TYPES[kind]
@@ -113,7 +128,7 @@ def _answer(
         return StreamingResponse(_begun(pieces), media_type=media, headers=headers)
     headers |= {"Accept-Ranges": "bytes", "Content-Disposition": f'attachment; filename="delivery-{delivery.id}"'}
     size = delivery.size if now is None else now.size
-    return _original(size, pieces, headers, None if part_of not in (None, tag) else part)
+    return _original(size, pieces, headers, None if wish.part_of not in (None, tag) else wish.part)
 
 
 def _tag(delivery: Delivery, kind: str, now: Rewritten | None) -> str:
