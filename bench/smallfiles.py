@@ -21,11 +21,10 @@ from bench.results import Result
 from bench.road import postgres_server
 from bench.servers import PASSWORD, Place
 from ingestd import samples
-from ingestd.accounts import Argon2Cost, hash_password
 from ingestd.model import PoolState, State
 from ingestd.store.engine import reading
 from ingestd.store.tables import deliveries, leads, pools
-from tests.running import Daemon, until
+from tests.running import Daemon, add_sources, until
 
 FILES, ROWS = 1_000, 100
 ALONE = 250
@@ -33,20 +32,8 @@ ALONE = 250
 GOAL_RATE, GOAL_SECONDS = 50, 1.0
 PACED = 4
 """sessions that send as fast as the goal says"""
-CAMPAIGNS = ("DK-ENERGY", "DK-FIBRE", "DK-ENERGY", "DK-FIBRE")
-"""of the partners: files of one partner are loaded one after the other, so several workers need several partners"""
-
-_SOURCE = """
-[[source]]
-name = "{name}"
-title = "A partner of the benchmark"
-campaign = "{campaign}"
-default_owner = "team:denmark"
-
-[[source.login]]
-login = "{name}"
-password_hash = "{hash}"
-"""
+PARTNERS = {"partner-1": "DK-ENERGY", "partner-2": "DK-FIBRE", "partner-3": "DK-ENERGY", "partner-4": "DK-FIBRE"}
+"""source → its campaign; files of one are loaded one after the other, so several workers need several partners"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +71,7 @@ def measure(crowds: list[int], workers: list[int], *, postgres: bool) -> list[Re
     Without `workers` there are as many as an example of the configuration has.
     """
     every = {f"small-{number:04}.csv": samples.clean(ROWS, start=number * ROWS) for number in range(FILES)}
-    told = f"by FTP with ALLO, from {len(CAMPAIGNS)} partners, to active pools."
+    told = f"by FTP with ALLO, from {len(PARTNERS)} partners, to active pools."
     print(f"\n{FILES:,} files ({ALONE} of one client) of {ROWS} rows {told}")
     print("Waits are from `received` to `ended` in the ledger; in brackets from the client's own 226.")
     print(f"Sent as fast as they are answered the files queue up. In the last row {GOAL_RATE} come a second.\n")
@@ -139,24 +126,14 @@ def _share(values: list[float], percent: int) -> float:
 def _run(folder: Path, files: dict[str, bytes], way: tuple[int, int], environment: dict[str, str]) -> Through:
     folder.mkdir()
     daemon = Daemon(folder, INGESTD_FOLDER__ENABLED="false", **environment)
-    partners = _add_partners(daemon.config)
+    add_sources(daemon.config, PARTNERS)
     with daemon:
         door = daemon.doors["ftp"]
-        places = [Place(host=door["host"], port=door["port"], login=each, password=PASSWORD) for each in partners]
+        places = [Place(host=door["host"], port=door["port"], login=each, password=PASSWORD) for each in PARTNERS]
         answered, begun = _send(places, files, *way)
         sent = max(answered.values()) - begun
         until(lambda: _ended(daemon) == len(files), "every file has ended", seconds=180)
         return _through(daemon, answered, begun, sent, way[1])
-
-
-def _add_partners(config: Path) -> list[str]:
-    """Sources with the names that are returned."""
-    names = [f"partner-{number}" for number in range(1, len(CAMPAIGNS) + 1)]
-    cheap = hash_password(PASSWORD, Argon2Cost(time=1, memory_kib=8, threads=1))
-    with (config / "sources.toml").open("a", encoding="utf-8") as sources:
-        for name, campaign in zip(names, CAMPAIGNS, strict=True):
-            sources.write(_SOURCE.format(name=name, campaign=campaign, hash=cheap))
-    return names
 
 
 def _send(places: list[Place], files: dict[str, bytes], crowd: int, paced: int) -> tuple[dict[str, float], float]:

@@ -12,16 +12,17 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 import pytest
 
-from ingestd.accounts import Argon2Cost, hash_password
+from ingestd.accounts import hash_password
 from ingestd.dispatch.dispatcher import Dispatcher
 from ingestd.house import House, open_house
+from tests.receive.receiving import CHEAP
 from tests.receive.sftp_client import SftpClient
 
 ROOT = Path(__file__).parents[1]
@@ -44,7 +45,7 @@ def example_config(folder: Path) -> Path:
     for path in (ROOT / "config").iterdir():
         text = path.read_text(encoding="utf-8")
         if path.name == "sources.toml":
-            cheap = hash_password("secret", Argon2Cost(time=1, memory_kib=8, threads=1))
+            cheap = hash_password("secret", CHEAP)
             lines = [
                 f'password_hash = "{cheap}"' if line.startswith("password_hash") else line for line in text.splitlines()
             ]
@@ -52,6 +53,27 @@ def example_config(folder: Path) -> Path:
         (config / path.name).write_text(text, encoding="utf-8")
     (folder / "schemas").symlink_to(ROOT / "schemas")
     return config
+
+
+_SOURCE = """
+[[source]]
+name = "{name}"
+title = "A partner of the test"
+campaign = "{campaign}"
+default_owner = "team:denmark"
+
+[[source.login]]
+login = "{name}"
+password_hash = "{hash}"
+"""
+
+
+def add_sources(config: Path, campaigns: Mapping[str, str]) -> None:
+    """Adds a source for each name, with a login of that name and the password `secret`, and its campaign."""
+    cheap = hash_password("secret", CHEAP)
+    with (config / "sources.toml").open("a", encoding="utf-8") as sources:
+        for name, campaign in campaigns.items():
+            sources.write(_SOURCE.format(name=name, campaign=campaign, hash=cheap))
 
 
 class Daemon:

@@ -25,7 +25,6 @@ from typing import Any, Self
 import pytest
 from sqlalchemy import Engine, func, select
 
-from ingestd.accounts import Argon2Cost, hash_password
 from ingestd.model import Delivery, State
 from ingestd.node import Standing
 from ingestd.store import tables
@@ -33,7 +32,7 @@ from ingestd.store.engine import open_engine, reading
 from ingestd.store.ledger import Ledger
 from ingestd.store.nodes import Nodes
 from tests.conftest import Postgres
-from tests.running import Daemon, until
+from tests.running import Daemon, add_sources, until
 from tests.s3 import S3
 
 FILES, ROWS = 500, 10
@@ -42,18 +41,6 @@ CLIENTS = 8
 TAKEOVER_SECONDS = 30.0
 BUSY_SECONDS = 180.0
 """Twelve processes start at once, on a machine that may have others to run."""
-
-SOURCE = """
-[[source]]
-name = "{name}"
-title = "A partner of the test"
-campaign = "DK-FIBRE"
-default_owner = "team:denmark"
-
-[[source.login]]
-login = "{name}"
-password_hash = "{hash}"
-"""
 
 
 def file_of(number: int) -> tuple[str, str, bytes]:
@@ -90,9 +77,7 @@ class Cluster:
         folder.mkdir(exist_ok=True)
         role = "ftp" if name.startswith("receiver") else "worker"
         node = Daemon(folder, INGESTD_NODE__NAME=name, INGESTD_ROLES=role, **environment)
-        cheap = hash_password("secret", Argon2Cost(time=1, memory_kib=8, threads=1))
-        with (node.config / "sources.toml").open("a", encoding="utf-8") as sources:
-            sources.writelines(SOURCE.format(name=source, hash=cheap) for source in SOURCES)
+        add_sources(node.config, dict.fromkeys(SOURCES, "DK-FIBRE"))
         return node
 
     def lose(self, node: Daemon) -> None:

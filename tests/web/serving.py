@@ -17,7 +17,7 @@ from sqlalchemy import Engine
 from ingestd import dispatch
 from ingestd.access import keys, people
 from ingestd.access.permissions import Permission
-from ingestd.accounts import Argon2Cost, hash_password
+from ingestd.accounts import hash_password
 from ingestd.spool import Spool
 from ingestd.storage import Folder
 from ingestd.store.audit import COMMAND_LINE, Deed
@@ -28,9 +28,9 @@ from ingestd.web import app, server
 from ingestd.web.api.desk import Desk
 from ingestd.web.observer import Observer
 from tests.conftest import ROOT
+from tests.receive.receiving import CHEAP
 from tests.running import until
 
-CHEAP = Argon2Cost(time=1, memory_kib=8, threads=1)
 PASSWORD = "correct horse battery"
 HASHED = hash_password(PASSWORD, CHEAP)
 
