@@ -26,11 +26,13 @@ from ingestd.schemas import SYSTEM_FIELDS, Schema
 from ingestd.spool import Spool
 from ingestd.storage import Storage
 from ingestd.store import lead_tables, organisation, tables
-from ingestd.store.engine import reading, writing
+from ingestd.store.engine import reading, settle, writing
 from ingestd.store.ledger import Ledger
 
 SHORTEST = 6
 """Characters from which a text is looked for: shorter ones are in every file."""
+
+UNSETTLED = "the database's log, until its next readers are done"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,13 +80,14 @@ def anonymise(places: Places, lead_id: int, *, by: int, at: datetime) -> Anonymi
         _blank(connection, schema, lead_id, Stamp(kind="anonymised", by=by, at=at))
         for each in erased:
             connection.execute(insert(lead_tables.erasures).values(_noted(each, lead_id, by, at)))
+    emptied = settle(places.engine)
     touched = {each.delivery_id for each in erased}
     wanted = sorted(needle for needle in needles if len(needle) >= SHORTEST)
     return Anonymised(
         lead_id=lead_id,
         erased=tuple(erased),
         deliveries=tuple(delivery for delivery in deliveries if delivery.id in touched),
-        left=tuple(_left(places, deliveries, phones, wanted)),
+        left=(*_left(places, deliveries, phones, wanted), *(() if emptied else (UNSETTLED,))),
     )
 
 

@@ -57,6 +57,7 @@ def _configure(connection: sqlite3.Connection, _record: Any) -> None:
     for pragma in (
         "journal_mode=WAL",  # readers never wait for the loader
         "foreign_keys=ON",
+        "secure_delete=ON",  # what is deleted or overwritten does not stay readable in the file
         "temp_store=MEMORY",
         "cache_size=-65536",  # KiB
         f"wal_autocheckpoint={CHECKPOINT_PAGES}",
@@ -127,6 +128,19 @@ def _no_checkpoint(connection: Connection) -> Iterator[None]:
         yield
     finally:
         _say(connection, f"PRAGMA wal_autocheckpoint={CHECKPOINT_PAGES}")
+
+
+def settle(engine: Engine) -> bool:
+    """After an erasure: copies SQLite's log into the database and empties it, so that no file has the old text.
+
+    False when somebody reads an older state for so long that it has to be done again. PostgreSQL keeps the old version
+    of a row until its vacuum.
+    """
+    if engine.dialect.name != "sqlite":
+        return True
+    with _translated(), engine.connect() as connection:
+        busy, *_ = connection.connection.cursor().execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    return not busy
 
 
 def take_turn(connection: Connection, what: str, *, beside: bool = False) -> None:
