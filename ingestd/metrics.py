@@ -34,6 +34,7 @@ EVENTS: Mapping[str, tuple[str, ...]] = {
     "ftp": _CLIENT_EVENTS,
     "sftp": _CLIENT_EVENTS,
     "folder": _FOLDER_EVENTS,
+    "http": ("landed", "broken"),
 }
 """The events of each door that are counted by name, from zero on; any other one counts as `other`."""
 

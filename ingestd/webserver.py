@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from datetime import timedelta
 
 import structlog
@@ -11,7 +12,7 @@ from ingestd import presence
 from ingestd.errors import Misconfigured, Unavailable
 from ingestd.house import House
 from ingestd.metrics import Metrics
-from ingestd.pipes import Pipes, on_stop, say_ready
+from ingestd.pipes import Pipes, on_stop, ringer, say_ready
 from ingestd.pulse import Pulse
 from ingestd.throttle import Throttle, ThrottleRules
 from ingestd.web import app, server
@@ -41,12 +42,15 @@ def answer(house: House, pipes: Pipes, metrics: Metrics) -> None:
     presence.of_process(house, dict)
     say_ready(pipes, {"http": {"host": host, "port": port}}, pulse)
     beat = pulse.loop("http", allowance=LOOP_SECONDS)
-    answering = app.build(observer, house.places.metrics, desk_of(house))
+    answering = app.build(observer, house.places.metrics, desk_of(house, ringer(pipes.doorbell)))
     server.serve(answering, listening, beat, proxies=house.configuration.daemon.http.proxies)
 
 
-def desk_of(house: House) -> Desk:
-    """What the API works with. Its throttle counts as those of the doors do, in a process of its own."""
+def desk_of(house: House, ring: Callable[[], None] = lambda: None) -> Desk:
+    """What the API works with; `ring` wakes the workers.
+
+    Its throttle counts as those of the doors do, in a process of its own.
+    """
     settings = house.configuration.daemon
     return Desk(
         engine=house.engine,
@@ -55,6 +59,7 @@ def desk_of(house: House) -> Desk:
         spool=house.spool,
         logs=house.logs,
         schemas=house.schemas,
+        ring=ring,
         throttle=Throttle(ThrottleRules(**settings.throttle.model_dump())),
         session_lasts=timedelta(hours=settings.http.session_hours),
     )

@@ -19,6 +19,7 @@ from ingestd.access.keys import Key
 from ingestd.accounts import Argon2Cost, Passwords
 from ingestd.dispatch.dispatcher import Dispatcher
 from ingestd.errors import Unavailable
+from ingestd.receive.landing import Landing
 from ingestd.spool import Spool
 from ingestd.storage import Storage
 from ingestd.store.engine import writing
@@ -45,6 +46,8 @@ class Desk:
     """the folder of the schemas"""
     throttle: Throttle
     session_lasts: timedelta
+    ring: Callable[[], None] = lambda: None
+    """wakes the workers of this daemon; without it they look by themselves after a moment"""
     cost: Argon2Cost = field(default_factory=Argon2Cost)
     """of the passwords that are set here"""
     clock: Callable[[], datetime] = now
@@ -54,7 +57,11 @@ class Desk:
     """key → the last use that was written down or will be"""
 
     def __post_init__(self) -> None:
-        """A hash for logins that nobody has is made once."""
+        """A hash for logins that nobody has is made once.
+
+        Files land without a prover: HTTP itself says whether a body is whole, so each is a delivery at once.
+        """
+        self.landing = Landing(self.spool, self.ledger, self.ring)
         self.passwords = Passwords(self.cost, at_once=HASHING_THREADS)
 
     def note_use(self, key: Key) -> None:

@@ -61,7 +61,11 @@ class Routes:
     declared: list[Declared] = field(default_factory=list)
 
     def route(self, method: str, path: str, *, access: Access, **facts: Any) -> Callable[[Endpoint], Endpoint]:
-        """Declares a route below `/api/v1`; `facts` are those of FastAPI's routes."""
+        """Declares a route below `/api/v1`; `facts` are those of FastAPI's routes.
+
+        And `problems`, the codes that it answers beside the usual ones; `largest`, bytes of the body, None for a route
+        that looks itself; `body`, how a body is described that the route reads itself.
+        """
 
         def declare(endpoint: Endpoint) -> Endpoint:
             declared = Declared(method=method, path=path, endpoint=endpoint, access=access, facts=facts)
@@ -111,7 +115,7 @@ def limited(request: Request, largest: int) -> Request:
     """The same request, whose body is refused with 413 as soon as it is larger: by its own word, or while it comes."""
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length) > largest:
-        raise _too_large(largest)
+        raise too_large(largest)
     seen = 0
 
     async def receive() -> Message:
@@ -119,22 +123,23 @@ def limited(request: Request, largest: int) -> Request:
         message = await request.receive()
         seen += len(message.get("body", b""))
         if seen > largest:
-            raise _too_large(largest)
+            raise too_large(largest)
         return message
 
     return Request(request.scope, receive)
 
 
-def _too_large(largest: int) -> HTTPException:
-    """Of this kind, because FastAPI takes any other for a body that it cannot read."""
+def too_large(largest: int) -> HTTPException:
+    """The answer 413. Of this kind, because FastAPI takes any other for a body that it cannot read."""
     return HTTPException(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"the body is larger than {largest:,} bytes")
 
 
 def _route(tag: str, each: Declared) -> Guarded:
     codes = [422] if each.access.anonymous else [401, 403, 422]
     told: dict[int | str, dict[str, Any]] = {code: _problem() for code in (*codes, *each.facts.get("problems", ()))}
-    facts = {name: value for name, value in each.facts.items() if name not in ("problems", "responses")}
+    facts = {name: value for name, value in each.facts.items() if name not in ("problems", "responses", "body")}
     security: dict[str, Any] = {} if each.access.anonymous else {"security": [{"session": []}, {"key": []}]}
+    described = {"requestBody": each.facts["body"]} if "body" in each.facts else {}
     return Guarded(
         f"{PREFIX}{each.path}",
         each.endpoint,
@@ -144,7 +149,7 @@ def _route(tag: str, each: Declared) -> Guarded:
         description=f"{(each.endpoint.__doc__ or '').strip()}\n\n{each.access.told()}",
         operation_id=each.endpoint.__name__,
         responses={**told, **each.facts.get("responses", {}), "default": _problem()},
-        openapi_extra=security,
+        openapi_extra={**security, **described},
         **{"largest": MAX_BODY_BYTES, **facts},
     )
 

@@ -64,6 +64,7 @@ WHO_MAY = {
     "PUT /sources/{source}/logins/{login}": ADMIN,
     "DELETE /sources/{source}/logins/{login}": ADMIN,
     "GET /audit": ADMIN,
+    "POST /imports": POOLS,
     "GET /deliveries": POOLS,
     "GET /deliveries/{number}": POOLS,
     "POST /deliveries/{number}/retry": POOLS,

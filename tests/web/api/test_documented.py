@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gzip
 import os
 import re
 import subprocess
@@ -50,6 +51,8 @@ def test_the_examples_run(tmp_path: Path) -> None:
     house = open_house(example_config(tmp_path), tmp_path / "home")
     prepare_store(house)
     (tmp_path / "clean.csv").write_bytes(samples.clean(20))
+    (tmp_path / "march.csv").write_bytes(samples.clean(30))
+    (tmp_path / "march.csv.gz").write_bytes(gzip.compress(samples.clean(30)))
     with progress() as shown:
         foreground.import_file(house, tmp_path / "clean.csv", "nordlead", shown)
     with serving_at(desk_of(house), house.places.run) as api:

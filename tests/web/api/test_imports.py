@@ -1,0 +1,146 @@
+"""Import by HTTP: files in the body of a request, from the first byte to loaded leads."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from ingestd import samples
+from ingestd.access.permissions import Permission
+from ingestd.house import House, open_house, prepare_store
+from ingestd.webserver import desk_of
+from ingestd.worker import road_of
+from tests.running import example_config, until
+from tests.web.serving import Api, Client, serving_at
+
+CLEAN = samples.clean(40)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[House]:
+    house = open_house(example_config(tmp_path), tmp_path / "home")
+    prepare_store(house)
+    yield house
+    house.engine.dispose()
+
+
+@pytest.fixture
+def rung() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def api(home: House, rung: list[str]) -> Iterator[Api]:
+    with serving_at(desk_of(home, lambda: rung.append("!")), home.places.run) as running:
+        yield running
+
+
+@pytest.fixture
+def program(api: Api) -> Client:
+    return api.key(Permission.LEAD_POOLS)
+
+
+@contextmanager
+def sending(
+    api: Api, client: Client, length: str, query: str = "source=nordlead&name=a.csv"
+) -> Iterator[socket.socket]:
+    """An import whose head has been sent."""
+    head = [f"POST /api/v1/imports?{query} HTTP/1.1", "Host: x", length]
+    head += [f"{name}: {value}" for name, value in client.headers.items()]
+    with socket.create_connection(("127.0.0.1", api.port), timeout=10) as sender:
+        sender.sendall("\r\n".join([*head, "", ""]).encode())
+        yield sender
+
+
+def left_files(home: House) -> list[Path]:
+    """Every file in the spool, whole or not."""
+    return [path for path in (home.places.home / "spool").rglob("*") if path.is_file()]
+
+
+def test_a_file_is_received_queued_and_loaded(home: House, program: Client, rung: list[str]) -> None:
+    answer = program.ask("POST", "imports?source=nordlead&name=a.csv", CLEAN, Content_Type="text/csv")
+    assert answer.status == 202, answer.body
+    assert answer.headers["location"] == "/api/v1/deliveries/1"
+    assert answer.headers["retry-after"] == "1"
+    told = answer.json()
+    assert (told["state"], told["protocol"], told["bytes"]) == ("queued", "http", len(CLEAN))
+    assert (told["completeness"], told["completeness_evidence"]) == ("proven", "content-length")
+    assert rung == ["!"]
+    assert home.dispatcher.health()["ready"] == 1
+    road_of(home).travel(1)
+    loaded = program.get(answer.headers["location"])
+    assert (loaded["state"], loaded["counts"]["inserted"]) == ("completed", 40)
+
+
+def test_the_campaign_is_the_folder_of_the_delivery(program: Client) -> None:
+    path = "imports?source=nordlead&name=a.csv"
+    assert program.do("POST", f"{path}&campaign=DK-ENERGY", CLEAN)["folder"] == "DK-ENERGY"
+    assert program.refused("POST", f"{path}&campaign=../x", CLEAN) == (422, "value_unusable")
+
+
+def test_a_body_may_come_in_chunks(program: Client, api: Api) -> None:
+    with sending(api, program, "Transfer-Encoding: chunked") as sender:
+        sender.sendall(b"%x\r\n%b\r\n0\r\n\r\n" % (len(CLEAN), CLEAN))
+        assert sender.recv(200).startswith(b"HTTP/1.1 202")
+    assert program.get("deliveries/1")["completeness_evidence"] == "last chunk"
+
+
+def test_the_same_file_again_is_a_duplicate_and_its_bytes_are_not_kept(home: House, program: Client) -> None:
+    first, again = (program.do("POST", "imports?source=nordlead&name=a.csv", CLEAN) for _ in range(2))
+    assert (again["state"], again["duplicate_of"]) == ("duplicate", first["id"])
+    assert len(left_files(home)) == 1
+
+
+def test_who_may_not_is_told_before_a_byte_is_read(api: Api) -> None:
+    length = "Content-Length: 500000"
+    bound = api.key(Permission.LEAD_POOLS, source="stadtwerk")
+    for client, status in ((api.anybody(), b"401"), (api.user("berlin-1"), b"403"), (bound, b"403")):
+        with sending(api, client, length) as sender:
+            assert sender.recv(200).startswith(b"HTTP/1.1 " + status)
+
+
+def test_a_bound_key_imports_into_its_source_and_no_other(api: Api) -> None:
+    bound = api.key(Permission.LEAD_POOLS, source="nordlead")
+    assert bound.do("POST", "imports?source=nordlead&name=a.csv", CLEAN)["source"] == "nordlead"
+    assert bound.refused("POST", "imports?source=stadtwerk&name=a.csv", CLEAN) == (403, "key_bound")
+    assert bound.refused("POST", "imports?source=nothing&name=a.csv", CLEAN) == (403, "key_bound")
+
+
+def test_what_cannot_be_imported_is_refused_before_it_comes(home: House, program: Client) -> None:
+    assert program.refused("POST", "imports?source=nothing&name=a.csv", CLEAN) == (404, "source_unknown")
+    assert program.refused("POST", "imports?source=nordlead", CLEAN) == (422, "request_unusable")
+    for name in ("a%2Fb.csv", "..", "a%0A.csv", "x" * 200, "a.csv.sha256"):
+        assert program.refused("POST", f"imports?source=nordlead&name={name}", CLEAN) == (422, "name_unusable")
+    assert left_files(home) == []
+
+
+def test_a_file_that_is_too_large_is_refused_while_it_arrives(api: Api, home: House, program: Client) -> None:
+    with sending(api, program, f"Content-Length: {2**40}") as sender:
+        assert sender.recv(200).startswith(b"HTTP/1.1 413")
+    piece = b"100000\r\n" + b"x" * 0x100000 + b"\r\n"
+    with sending(api, program, "Transfer-Encoding: chunked") as sender:  # of no told length, and without an end
+        sender.sendall(piece * 36)
+        assert sender.recv(200).startswith(b"HTTP/1.1 413")
+    until(lambda: left_files(home) == [], "the partial file to be removed")
+
+
+def test_a_sender_who_goes_away_leaves_nothing(api: Api, home: House, program: Client) -> None:
+    with sending(api, program, "Content-Length: 3000000") as sender:
+        sender.sendall(b"x" * 1_000_000)
+        until(lambda: left_files(home) != [], "the file to be opened")
+    until(lambda: left_files(home) == [], "the partial file to be removed")
+    assert program.get("deliveries")["items"] == []
+
+
+def test_a_full_disk_is_ours_and_tried_again(
+    api: Api, home: House, program: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(api.desk.spool, "_reserve", 2**62)
+    answer = program.ask("POST", "imports?source=nordlead&name=a.csv", CLEAN)
+    assert (answer.status, answer.json()["code"]) == (503, "unavailable")
+    assert answer.headers["retry-after"] == "5"
+    assert left_files(home) == []
