@@ -25,7 +25,15 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 PACKAGE = ROOT / "ingestd"
 
 FOR_OPERATORS = {
-    *("loaded_since", "no_log", "not_retryable", "phone_column_missing", "name_unusable", "no_original"),
+    *(
+        "loaded_since",
+        "no_log",
+        "not_retryable",
+        "not_cancellable",
+        "phone_column_missing",
+        "name_unusable",
+        "no_original",
+    ),
     *("store_missing", "backup_exists", "backup_broken", "backup_foreign", "home_not_empty", "store_not_empty"),
     *("user_unknown", "owner_unknown", "status_unknown", "status_not_allowed", "version_conflict", "lead_unknown"),
     *("lead_locked", "field_unknown", "lease_unusable", "dialling_refused"),

@@ -273,6 +273,20 @@ class Ledger:
             self.submit(connection, delivery_id)
         return dataclasses.replace(delivery, state=State.QUEUED, attempts=0)
 
+    def cancel(self, delivery_id: int) -> None:
+        """Ends a delivery that no worker has begun; raises Rejected for any other. Its job finds it ended.
+
+        The bytes stay, so it can be queued again; the same file may also come once more, and is no duplicate of it.
+        """
+        with writing(self.engine) as connection:
+            delivery = _one(connection, delivery_id)
+            if delivery.state not in (State.RECEIVED, State.QUEUED):
+                raise Rejected("not_cancellable", f"delivery {delivery_id} is {delivery.state}; nothing to cancel")
+            ended = {"state": State.CANCELLED, "finished_at": self.clock()}
+            why = Rejected("cancelled", "cancelled before it was loaded", suggestion="send the file again")
+            this = update(deliveries).where(deliveries.c.id == delivery_id)
+            connection.execute(this.values({**ended, **reasons(why)}))
+
     def latest_named(self, source: str, folder: str, name: str) -> Kept | None:
         """What a source has sent last under a name; a duplicate's bytes are those of the delivery that it repeats."""
         table = deliveries.c

@@ -114,6 +114,14 @@ def retry_delivery(desk: AtDesk, caller: ByCaller, number: Number) -> DeliveryOu
     return out(known(desk, caller, number))
 
 
+@routes.post("/deliveries/{number}/cancel", access=LOOKING, problems=(404, 409))
+def cancel_delivery(desk: AtDesk, caller: ByCaller, number: Number) -> DeliveryOut:
+    """Ends a delivery that waits and that no worker has begun."""
+    known(desk, caller, number)
+    desk.ledger.cancel(number)
+    return out(known(desk, caller, number))
+
+
 def known(desk: Desk, caller: Caller, number: int) -> Delivery:
     """A delivery that the caller may see; raises Missing, also for one of another source than the key's."""
     found = desk.ledger.get(number)

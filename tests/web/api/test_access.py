@@ -68,6 +68,7 @@ WHO_MAY = {
     "GET /deliveries": POOLS,
     "GET /deliveries/{number}": POOLS,
     "POST /deliveries/{number}/retry": POOLS,
+    "POST /deliveries/{number}/cancel": POOLS,
     "GET /pools": POOLS,
     "GET /pools/{number}": POOLS,
     **{

@@ -43,7 +43,13 @@ def test_no_code_is_explained_that_does_not_exist() -> None:
     told = {
         code for row in re.findall(r"^\| \d{3} \| (.*?) \|", PAGE, re.MULTILINE) for code in re.findall(r"`(\w+)`", row)
     }
-    assert told - codes() == {"no_log", "no_original", "not_retryable", "loaded_since"}  # of the file, not the request
+    assert told - codes() == {
+        "no_log",
+        "no_original",
+        "not_retryable",
+        "not_cancellable",
+        "loaded_since",
+    }  # of the file, not the request
 
 
 def test_the_examples_run(tmp_path: Path) -> None:

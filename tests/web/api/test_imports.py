@@ -13,7 +13,7 @@ from ingestd import samples
 from ingestd.access.permissions import Permission
 from ingestd.house import House, open_house, prepare_store
 from ingestd.webserver import desk_of
-from ingestd.worker import road_of
+from ingestd.worker import publisher_of, road_of
 from tests.running import example_config, until
 from tests.web.serving import Api, Client, serving_at
 
@@ -144,3 +144,32 @@ def test_a_full_disk_is_ours_and_tried_again(
     assert (answer.status, answer.json()["code"]) == (503, "unavailable")
     assert answer.headers["retry-after"] == "5"
     assert left_files(home) == []
+
+
+def test_what_waits_can_be_cancelled_and_is_not_loaded(home: House, program: Client) -> None:
+    program.do("POST", "imports?source=nordlead&name=a.csv", CLEAN)
+    cancelled = program.do("POST", "deliveries/1/cancel")
+    assert (cancelled["state"], cancelled["reason"]["code"]) == ("cancelled", "cancelled")
+    road_of(home).travel(1)
+    assert program.get("deliveries/1")["state"] == "cancelled"
+    assert program.refused("POST", "deliveries/1/cancel") == (409, "not_cancellable")
+    publisher_of(home).sweep()
+    # The same file is no duplicate of one that will not be loaded.
+    assert program.do("POST", "imports?source=nordlead&name=a.csv", CLEAN)["state"] == "queued"
+    road_of(home).travel(2)
+    assert program.refused("POST", "deliveries/2/cancel") == (409, "not_cancellable")
+    assert program.refused("POST", "deliveries/1/retry") == (409, "loaded_since")
+
+
+def test_a_cancelled_file_can_be_queued_again(home: House, program: Client) -> None:
+    program.do("POST", "imports?source=nordlead&name=a.csv", CLEAN)
+    program.do("POST", "deliveries/1/cancel")
+    assert program.do("POST", "deliveries/1/retry")["state"] == "queued"
+    road_of(home).travel(1)
+    assert program.get("deliveries/1")["counts"]["inserted"] == 40
+
+
+def test_a_partner_cancels_nothing_of_another_source(api: Api, program: Client) -> None:
+    program.do("POST", "imports?source=nordlead&name=a.csv", CLEAN)
+    bound = api.key(Permission.LEAD_POOLS, source="stadtwerk")
+    assert bound.refused("POST", "deliveries/1/cancel") == (404, "delivery_unknown")
