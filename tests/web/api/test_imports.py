@@ -10,11 +10,15 @@ from pathlib import Path
 import pytest
 
 from ingestd import samples
+from ingestd.access import keys
 from ingestd.access.permissions import Permission
 from ingestd.house import House, open_house, prepare_store
+from ingestd.store.audit import COMMAND_LINE, Deed
+from ingestd.store.engine import writing
+from ingestd.store.ledger import now
 from ingestd.webserver import desk_of
 from ingestd.worker import publisher_of, road_of
-from tests.running import example_config, until
+from tests.running import Daemon, example_config, until
 from tests.web.serving import Api, Client, serving_at
 
 CLEAN = samples.clean(40)
@@ -173,3 +177,17 @@ def test_a_partner_cancels_nothing_of_another_source(api: Api, program: Client) 
     program.do("POST", "imports?source=nordlead&name=a.csv", CLEAN)
     bound = api.key(Permission.LEAD_POOLS, source="stadtwerk")
     assert bound.refused("POST", "deliveries/1/cancel") == (404, "delivery_unknown")
+
+
+def test_a_daemon_loads_what_comes_by_http(tmp_path: Path) -> None:
+    with Daemon(tmp_path) as daemon:
+        with writing(daemon.house().engine) as connection:
+            deed = Deed(actor=COMMAND_LINE, at=now())
+            issued = keys.issue(connection, deed, "test", [Permission.LEAD_POOLS], source="nordlead")
+        partner = Client(port=daemon.doors["http"]["port"], headers={"Authorization": f"Bearer {issued.secret}"})
+        sent = partner.ask("POST", "imports?source=nordlead&name=a.csv", CLEAN)
+        assert sent.status == 202, sent.body
+        path = sent.headers["location"]
+        until(lambda: partner.get(path)["state"] == "completed", "the file to be loaded")
+        assert partner.get(path)["counts"]["inserted"] == 40
+        assert daemon.events("http_landed")[0]["receipt"].startswith("delivery 1 received")
