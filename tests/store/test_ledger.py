@@ -154,6 +154,22 @@ def test_what_completed_is_not_retried(ledger: Ledger) -> None:
         ledger.retry(delivery.id)
 
 
+def test_what_a_worker_has_begun_is_not_cancelled(ledger: Ledger) -> None:
+    delivery = begun(ledger)
+    with pytest.raises(Rejected, match="running"):
+        ledger.cancel(delivery.id)
+
+
+def test_a_cancelled_delivery_is_not_begun_and_the_file_may_come_again(ledger: Ledger) -> None:
+    for hold in (False, True):
+        recorded = ledger.record(ARRIVAL, landed(), hold=hold)
+        assert recorded.duplicate_of is None
+        ledger.cancel(recorded.delivery_id)
+        assert ledger.begin(recorded.delivery_id, max_attempts=5) is None
+        with pytest.raises(Rejected, match="cancelled"):
+            ledger.cancel(recorded.delivery_id)
+
+
 def test_notes_of_a_fenced_worker_are_not_heard(ledger: Ledger) -> None:
     late = begun(ledger)
     ledger.begin(late.id, max_attempts=5)

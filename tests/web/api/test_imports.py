@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Engine
 
 from ingestd import samples
 from ingestd.access import keys
@@ -19,7 +20,7 @@ from ingestd.store.ledger import now
 from ingestd.webserver import desk_of
 from ingestd.worker import publisher_of, road_of
 from tests.running import Daemon, example_config, until
-from tests.web.serving import Api, Client, serving_at
+from tests.web.serving import Api, Client, serving, serving_at
 
 CLEAN = samples.clean(40)
 
@@ -191,3 +192,12 @@ def test_a_daemon_loads_what_comes_by_http(tmp_path: Path) -> None:
         until(lambda: partner.get(path)["state"] == "completed", "the file to be loaded")
         assert partner.get(path)["counts"]["inserted"] == 40
         assert daemon.events("http_landed")[0]["receipt"].startswith("delivery 1 received")
+
+
+def test_a_job_that_was_left_by_a_cancelled_delivery_serves_its_retry(organised: Engine, tmp_path: Path) -> None:
+    with serving(organised, tmp_path) as running:
+        program = running.key(Permission.LEAD_POOLS)
+        number = program.do("POST", "imports?source=nordlead&name=a.csv", CLEAN)["id"]
+        program.do("POST", f"deliveries/{number}/cancel")
+        assert program.do("POST", f"deliveries/{number}/retry")["state"] == "queued"
+        assert program.get("queue")["ready"] == 1
