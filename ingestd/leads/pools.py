@@ -1,0 +1,143 @@
+"""What is done with a whole lead pool: activate, deactivate, shuffle, delete what nobody has worked with (LEADS.md).
+
+Each verb takes the campaign's row first, as loads and the order of dialling do, so that none of them acts upon what
+another is just changing.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import ColumnElement, Connection, and_, case, delete, func, literal, select, update
+
+from ingestd.errors import Conflict, Missing
+from ingestd.leads import access, dialling, selection, statuses
+from ingestd.model import PoolState
+from ingestd.store import audit
+from ingestd.store.audit import Deed
+from ingestd.store.lead_tables import lead_events
+from ingestd.store.tables import campaigns
+from ingestd.store.tables import leads as table
+from ingestd.store.tables import pools as pools_table
+
+LOADED = (PoolState.ACTIVE, PoolState.INACTIVE)
+_PRIME = 2**31 - 1
+"""Products of two numbers below it fit into the 63 bits that both databases have."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Deleted:
+    """What became of the leads of a pool whose unprocessed ones were to go."""
+
+    deleted: int
+    kept: Mapping[str, int] = field(default_factory=dict)
+    """`processed`: it has another status; `called`: somebody has called it; `locked`: somebody holds it → how many"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Pool:
+    id: int
+    campaign_id: int
+    state: PoolState
+
+    @property
+    def its_leads(self) -> ColumnElement[bool]:
+        return and_(table.c.campaign_id == self.campaign_id, table.c.pool_id == self.id)
+
+
+def activate(connection: Connection, deed: Deed, number: int) -> None:
+    """Gives the leads of an inactive pool out again; raises Missing, or Conflict when it is not inactive."""
+    _switch(connection, deed, number, PoolState.INACTIVE, PoolState.ACTIVE)
+
+
+def deactivate(connection: Connection, deed: Deed, number: int) -> None:
+    """Stops the calls of an active pool, but those of VIP and Private redials; raises Missing, or Conflict."""
+    _switch(connection, deed, number, PoolState.ACTIVE, PoolState.INACTIVE)
+
+
+def _switch(connection: Connection, deed: Deed, number: int, before: PoolState, after: PoolState) -> None:
+    pool = _taken(connection, number)
+    if pool.state != before:
+        told = f"pool {number} is {pool.state}; only a pool that is {before} becomes {after}"
+        raise Conflict("pool_state", told, state=pool.state)
+    connection.execute(update(pools_table).where(pools_table.c.id == number).values(state=after))
+    dialling.reorder(connection, pool.campaign_id, number)
+    verb = "activated" if after == PoolState.ACTIVE else "deactivated"
+    audit.note(connection, deed, f"pool_{verb}", f"pool:{number}", before={"state": before}, after={"state": after})
+
+
+def shuffle(connection: Connection, deed: Deed, number: int, *, seed: int | None = None) -> int:
+    """Gives the leads of a pool a random order of dialling, in place of the file's; how many leads it has.
+
+    The same `seed` gives the same order. Raises Missing, or Conflict when the pool is not loaded.
+    """
+    pool = _loaded(connection, number)
+    scattered = _scattered(table.c.id, random.Random(seed))  # noqa: S311 - an order of calls is no secret
+    place = func.row_number().over(order_by=(scattered, table.c.id)).label("place")
+    placed = select(table.c.id, place).where(pool.its_leads).subquery("placed")
+    these = (table.c.campaign_id == pool.campaign_id, table.c.id == placed.c.id)
+    count: int = connection.execute(update(table).where(*these).values(dial_rank=placed.c.place)).rowcount
+    dialling.reorder(connection, pool.campaign_id, number)
+    audit.note(connection, deed, "pool_shuffled", f"pool:{number}", after={"leads": count})
+    return count
+
+
+def _scattered(key: ColumnElement[int], chance: random.Random) -> ColumnElement[Any]:
+    """A random polynomial of the third degree over a prime field: any four leads stand in an independent order.
+
+    Arithmetic alone, because the databases have neither a hash nor a seeded generator in common.
+    """
+    here = key % _PRIME
+    value: ColumnElement[Any] = literal(chance.randrange(1, _PRIME), key.type)
+    for _ in range(3):
+        value = (value * here + literal(chance.randrange(_PRIME), key.type)) % _PRIME
+    return value
+
+
+def delete_unprocessed(connection: Connection, deed: Deed, number: int) -> Deleted:
+    """Deletes the leads of a pool that nobody has called or holds, with their history; the pool's log stays.
+
+    Raises Missing, or Conflict when the pool is not loaded.
+    """
+    pool = _loaded(connection, number)
+    unprocessed = table.c.status_id == statuses.read(connection).get("unprocessed").id
+    uncalled = and_(table.c.attempts == 0, table.c.called_at.is_(None))
+    these = and_(pool.its_leads, unprocessed, uncalled, access.unlocked(deed.at))
+    gone = connection.scalars(delete(table).where(these).returning(table.c.id)).all()
+    told = (lead_events.c.campaign_id == pool.campaign_id, selection.among(connection, lead_events.c.lead_id, gone))
+    if gone:
+        connection.execute(delete(lead_events).where(*told))
+        # A load that found one of them to be there already has to look once more.
+        grown = {"load_sequence": campaigns.c.load_sequence + 1}
+        connection.execute(update(campaigns).where(campaigns.c.id == pool.campaign_id).values(grown))
+    kept = _kept(connection, pool, case((~unprocessed, "processed"), (~uncalled, "called"), else_="locked"))
+    audit.note(connection, deed, "pool_emptied", f"pool:{number}", after={"deleted": len(gone), "kept": kept})
+    return Deleted(deleted=len(gone), kept=kept)
+
+
+def _kept(connection: Connection, pool: _Pool, why: ColumnElement[str]) -> dict[str, int]:
+    reasons = select(why.label("why")).where(pool.its_leads).subquery()
+    rows = connection.execute(select(reasons.c.why, func.count()).group_by(reasons.c.why).order_by(reasons.c.why))
+    return {row[0]: row[1] for row in rows}
+
+
+def _loaded(connection: Connection, number: int) -> _Pool:
+    pool = _taken(connection, number)
+    if pool.state not in LOADED:
+        told = f"pool {number} is {pool.state}; it has to be loaded first"
+        raise Conflict("pool_state", told, state=pool.state)
+    return pool
+
+
+def _taken(connection: Connection, number: int) -> _Pool:
+    """The pool, with its campaign held until the transaction ends; raises Missing."""
+    pool = pools_table.c
+    campaign_id = connection.scalar(select(pool.campaign_id).where(pool.id == number))
+    if campaign_id is None:
+        raise Missing("pool_unknown", f"there is no pool {number}")
+    connection.execute(select(campaigns.c.id).where(campaigns.c.id == campaign_id).with_for_update())
+    state = connection.scalar(select(pool.state).where(pool.id == number).with_for_update())
+    return _Pool(id=number, campaign_id=campaign_id, state=PoolState(state or ""))
