@@ -18,6 +18,7 @@ from ingestd.commands.keys import key
 from ingestd.commands.leads import lead
 from ingestd.commands.options import CONFIG, HOME, AsJson, Config, Home, Limit, opened
 from ingestd.commands.organisation import org
+from ingestd.commands.pools import pools
 from ingestd.commands.sources import source
 from ingestd.commands.storage import storage
 from ingestd.commands.users import user
@@ -41,6 +42,7 @@ app.add_typer(dnc, name="dnc")
 app.add_typer(source, name="source")
 app.add_typer(user, name="user")
 app.add_typer(key, name="key")
+app.add_typer(pools, name="pools")
 app.add_typer(storage, name="storage")
 app.add_typer(lead, name="lead")
 app.add_typer(lead, name="leads", hidden=True)  # who thinks of many
@@ -167,37 +169,6 @@ def deliveries(
             each.completeness, each.state,
             f"{counts.records:,}", f"{counts.loaded:,}", f"{counts.rejected:,}", f"{counts.duplicate:,}",
             f"duplicate of {each.duplicate_of}" if each.duplicate_of else each.reason,
-        )  # fmt: skip
-    printing.print_table(table)
-
-
-@app.command()
-def pools(
-    config: Config = CONFIG,
-    home: Home = HOME,
-    limit: Limit = 50,
-    campaign: Annotated[str | None, typer.Option("--campaign", help="Only of this campaign.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Lists the lead pools with their totals."""
-    from ingestd.store import pools as queries
-    from ingestd.store.engine import reading
-
-    with reading(opened(config, home).engine) as connection:
-        found = queries.latest(connection, limit=limit, campaign=campaign)
-        for pool in found:
-            pool["owners"] = queries.owners(connection, pool["id"])
-    if as_json:
-        printing.print_json(found)
-        return
-    table = printing.table_of(
-        "id", "pool", "project", "campaign", "state", "ready", "open", "% closed", "total", "uploaded by"
-    )
-    for pool in found:
-        table.add_row(
-            str(pool["id"]), pool["name"], pool["project"], pool["campaign"], pool["state"],
-            f"{pool['ready_to_dial']:,}", f"{pool['total_open']:,}", f"{pool['percent_closed']}", f"{pool['total']:,}",
-            pool["uploaded_by"],
         )  # fmt: skip
     printing.print_table(table)
 

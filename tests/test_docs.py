@@ -97,6 +97,8 @@ def commands(group: Any, path: str = "ingestd") -> Iterator[str]:
         if command.hidden:
             continue
         if hasattr(command, "commands"):
+            if command.invoke_without_command:
+                yield f"{path} {name}"
             yield from commands(command, f"{path} {name}")
         else:
             yield f"{path} {name}"

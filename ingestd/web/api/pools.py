@@ -2,27 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Literal
 
 from fastapi import Query
 from pydantic import BaseModel, Field
+from sqlalchemy import Connection
 
+from ingestd.access.callers import Caller
 from ingestd.access.permissions import Permission
 from ingestd.errors import Missing
+from ingestd.leads import pools as deeds
 from ingestd.model import PoolState
 from ingestd.store import pools
-from ingestd.store.engine import reading
+from ingestd.store.audit import Deed
+from ingestd.store.engine import reading, writing
 from ingestd.web.api import paging
 from ingestd.web.api.access import needs
 from ingestd.web.api.deliveries import Number
-from ingestd.web.api.desk import AtDesk, ByCaller
+from ingestd.web.api.desk import AtDesk, ByCaller, Desk
 from ingestd.web.api.paging import Cursor, Limit
 from ingestd.web.api.routes import Routes
 
 routes = Routes("pools")
 
 LOOKING = needs(Permission.LEAD_POOLS, bound_keys=True)
+CHANGING = needs(Permission.LEAD_POOLS)
+
+Why = Annotated[str, Query(max_length=500, description="the reason, for the audit")]
 
 
 class OwnerShare(BaseModel):
@@ -65,6 +73,22 @@ class Pools(BaseModel):
     next: str | None = Field(description="the `cursor` of the next page; null after the last")
 
 
+class Kept(BaseModel):
+    """Leads that were not deleted, by the first reason that holds."""
+
+    processed: int = Field(0, description="they have another status")
+    called: int = Field(0, description="somebody has called them")
+    locked: int = Field(0, description="somebody holds them")
+
+
+class DeletedOut(BaseModel):
+    """What became of the leads of a pool."""
+
+    deleted: int
+    kept: Kept
+    pool: PoolOut
+
+
 @routes.get("/pools", access=LOOKING)
 def list_pools(
     desk: AtDesk,
@@ -89,3 +113,43 @@ def get_pool(desk: AtDesk, caller: ByCaller, number: Number) -> PoolDetails:
         if found is None:
             raise Missing("pool_unknown", f"there is no pool {number}")
         return PoolDetails(**found, owners=[OwnerShare(**each) for each in pools.owners(connection, number)])
+
+
+@routes.post("/pools/{number}/activate", access=CHANGING, problems=(404, 409))
+def activate_pool(desk: AtDesk, caller: ByCaller, number: Number, why: Why = "") -> PoolOut:
+    """The leads of an inactive pool may be called again. 409 `pool_state`: it is not inactive."""
+    return _done(desk, caller, number, why, deeds.activate)
+
+
+@routes.post("/pools/{number}/deactivate", access=CHANGING, problems=(404, 409))
+def deactivate_pool(desk: AtDesk, caller: ByCaller, number: Number, why: Why = "") -> PoolOut:
+    """The leads of an active pool are not called any more, but VIP and Private redials. 409 `pool_state`."""
+    return _done(desk, caller, number, why, deeds.deactivate)
+
+
+@routes.post("/pools/{number}/shuffle", access=CHANGING, problems=(404, 409))
+def shuffle_pool(desk: AtDesk, caller: ByCaller, number: Number, why: Why = "") -> PoolOut:
+    """The leads are dialled in a random order, in place of the file's. 409 `pool_state`: it is not loaded."""
+    return _done(desk, caller, number, why, deeds.shuffle)
+
+
+@routes.delete("/pools/{number}/unprocessed", access=CHANGING, problems=(404, 409))
+def delete_unprocessed(desk: AtDesk, caller: ByCaller, number: Number, why: Why = "") -> DeletedOut:
+    """Deletes the leads that nobody has called or holds, for good; the log of the pool stays. 409 `pool_state`."""
+    with writing(desk.engine) as connection:
+        gone = deeds.delete_unprocessed(connection, caller.deed(desk.clock(), why), number)
+        return DeletedOut(deleted=gone.deleted, kept=Kept(**gone.kept), pool=_shown(connection, number))
+
+
+def _done(
+    desk: Desk, caller: Caller, number: int, why: str, verb: Callable[[Connection, Deed, int], object]
+) -> PoolOut:
+    with writing(desk.engine) as connection:
+        verb(connection, caller.deed(desk.clock(), why), number)
+        return _shown(connection, number)
+
+
+def _shown(connection: Connection, number: int) -> PoolOut:
+    found = pools.one(connection, number)
+    assert found is not None, "a pool is never deleted"
+    return PoolOut(**found)

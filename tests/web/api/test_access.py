@@ -71,6 +71,10 @@ WHO_MAY = {
     "POST /deliveries/{number}/cancel": POOLS,
     "GET /pools": POOLS,
     "GET /pools/{number}": POOLS,
+    "POST /pools/{number}/activate": "leader admin key",
+    "POST /pools/{number}/deactivate": "leader admin key",
+    "POST /pools/{number}/shuffle": "leader admin key",
+    "DELETE /pools/{number}/unprocessed": "leader admin key",
     **{
         f"GET /{of}/{{number}}/{kind}": POOLS
         for of in ("pools", "deliveries")

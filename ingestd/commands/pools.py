@@ -1,0 +1,122 @@
+"""`ingestd pools`: lists the lead pools, and does something with a whole one.
+
+Heavy modules are imported inside the commands, as in `cli`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ingestd import printing
+from ingestd.commands.options import CONFIG, HOME, AsJson, Config, Home, Limit, Why, opened
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sqlalchemy import Connection
+
+    from ingestd.store.audit import Deed
+
+pools = typer.Typer(help="Lead pools with their totals; and what is done with a whole one.")
+
+Number = Annotated[int, typer.Argument(help="The pool's number.", metavar="POOL")]
+As = Annotated[str, typer.Option("--as", help="Login of the user who does it; the audit names it.", metavar="USER")]
+
+
+@pools.callback(invoke_without_command=True)
+def list_pools(
+    context: typer.Context,
+    config: Config = CONFIG,
+    home: Home = HOME,
+    limit: Limit = 50,
+    campaign: Annotated[str | None, typer.Option("--campaign", help="Only of this campaign.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Lists the lead pools with their totals."""
+    if context.invoked_subcommand is not None:
+        return
+    from ingestd.store import pools as queries
+    from ingestd.store.engine import reading
+
+    with reading(opened(config, home).engine) as connection:
+        found = queries.latest(connection, limit=limit, campaign=campaign)
+        for pool in found:
+            pool["owners"] = queries.owners(connection, pool["id"])
+    if as_json:
+        printing.print_json(found)
+        return
+    table = printing.table_of(
+        "id", "pool", "project", "campaign", "state", "ready", "open", "% closed", "total", "uploaded by"
+    )
+    for pool in found:
+        table.add_row(
+            str(pool["id"]), pool["name"], pool["project"], pool["campaign"], pool["state"],
+            f"{pool['ready_to_dial']:,}", f"{pool['total_open']:,}", f"{pool['percent_closed']}", f"{pool['total']:,}",
+            pool["uploaded_by"],
+        )  # fmt: skip
+    printing.print_table(table)
+
+
+@pools.command()
+def activate(number: Number, by: As, why: Why = "", config: Config = CONFIG, home: Home = HOME) -> None:
+    """Lets the leads of an inactive pool be called again."""
+    from ingestd.leads import pools as deeds
+
+    with _doing(config, home, by, why) as (connection, deed):
+        deeds.activate(connection, deed, number)
+    typer.echo(f"pool {number} is active")
+
+
+@pools.command()
+def deactivate(number: Number, by: As, why: Why = "", config: Config = CONFIG, home: Home = HOME) -> None:
+    """Stops the calls of an active pool, but those of VIP and Private redials."""
+    from ingestd.leads import pools as deeds
+
+    with _doing(config, home, by, why) as (connection, deed):
+        deeds.deactivate(connection, deed, number)
+    typer.echo(f"pool {number} is inactive")
+
+
+@pools.command()
+def shuffle(number: Number, by: As, why: Why = "", config: Config = CONFIG, home: Home = HOME) -> None:
+    """Has the leads of a pool dialled in a random order, in place of the file's."""
+    from ingestd.leads import pools as deeds
+
+    with _doing(config, home, by, why) as (connection, deed):
+        count = deeds.shuffle(connection, deed, number)
+    typer.echo(f"pool {number}: {count:,} leads are in a random order")
+
+
+@pools.command()
+def delete(
+    number: Number, by: As, why: Why = "", config: Config = CONFIG, home: Home = HOME, as_json: AsJson = False
+) -> None:
+    """Deletes the leads of a pool that nobody has called or holds, for good; its log stays."""
+    from ingestd.leads import pools as deeds
+
+    with _doing(config, home, by, why) as (connection, deed):
+        gone = deeds.delete_unprocessed(connection, deed, number)
+    if as_json:
+        printing.print_json({"deleted": gone.deleted, "kept": dict(gone.kept)})
+        return
+    typer.echo(f"pool {number}: {gone.deleted:,} deleted")
+    for reason, count in gone.kept.items():
+        typer.echo(f"{count:,} stay: {reason}")
+
+
+@contextmanager
+def _doing(config: Path, home: Path, login: str, why: str) -> Iterator[tuple[Connection, Deed]]:
+    """A transaction of a user who may work with pools."""
+    from ingestd.access import callers, people
+    from ingestd.access.permissions import Permission
+    from ingestd.store.engine import writing
+    from ingestd.store.ledger import now
+
+    with writing(opened(config, home).engine) as connection:
+        caller = callers.of_person(people.known(connection, login))
+        caller.require([Permission.LEAD_POOLS])
+        yield connection, caller.deed(now(), why)

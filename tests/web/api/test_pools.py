@@ -1,0 +1,66 @@
+"""What is done with a whole pool, over the API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ingestd import foreground, samples
+from ingestd.access.permissions import Permission
+from ingestd.house import House, open_house, prepare_store
+from ingestd.printing import progress
+from ingestd.webserver import desk_of
+from tests.running import example_config
+from tests.web.serving import Api, serving_at
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Iterator[House]:
+    """A home with one pool of 40 leads."""
+    house = open_house(example_config(tmp_path), tmp_path / "home")
+    prepare_store(house)
+    (tmp_path / "clean.csv").write_bytes(samples.clean(40))
+    with progress() as shown:
+        foreground.import_file(house, tmp_path / "clean.csv", "nordlead", shown)
+    yield house
+    house.engine.dispose()
+
+
+@pytest.fixture
+def api(home: House) -> Iterator[Api]:
+    with serving_at(desk_of(home), home.places.run) as running:
+        yield running
+
+
+def test_a_pool_is_switched_shuffled_and_emptied_and_the_audit_says_so(api: Api) -> None:
+    admin = api.user("admin")
+    off = admin.do("POST", "pools/1/deactivate?why=prices")
+    assert (off["state"], off["ready_to_dial"], off["total"]) == ("Inactive", 0, 40)
+    assert admin.refused("POST", "pools/1/deactivate") == (409, "pool_state")
+    on = admin.do("POST", "pools/1/activate")
+    assert (on["state"], on["ready_to_dial"]) == ("Active", 40)
+    assert admin.refused("POST", "pools/1/activate") == (409, "pool_state")
+    assert admin.do("POST", "pools/1/shuffle")["total"] == 40
+    gone = admin.do("DELETE", "pools/1/unprocessed")
+    assert (gone["deleted"], gone["kept"]) == (40, {"processed": 0, "called": 0, "locked": 0})
+    assert gone["pool"]["total"] == admin.get("pools/1")["total"] == 0
+    assert len(admin.ask("GET", "pools/1/log.csv").body.splitlines()) == 41
+    lines = admin.get("audit?subject=pool:1")["items"]
+    told = [(each["action"], each["actor"], each["why"]) for each in lines]
+    assert told[::-1] == [
+        ("pool_deactivated", "user:admin", "prices"),
+        ("pool_activated", "user:admin", ""),
+        ("pool_shuffled", "user:admin", ""),
+        ("pool_emptied", "user:admin", ""),
+    ]
+
+
+def test_a_pool_that_is_not_there_and_a_key_of_its_source_are_refused(api: Api) -> None:
+    program, bound = api.key(Permission.LEAD_POOLS), api.key(Permission.LEAD_POOLS, source="nordlead")
+    verbs = [("POST", "activate"), ("POST", "deactivate"), ("POST", "shuffle"), ("DELETE", "unprocessed")]
+    for method, verb in verbs:
+        assert program.refused(method, f"pools/99/{verb}") == (404, "pool_unknown")
+        assert bound.refused(method, f"pools/1/{verb}") == (403, "key_bound")
+    assert program.get("pools/1")["total"] == 40
