@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from ingestd.access.callers import Caller
 from ingestd.access.permissions import Permission
 from ingestd.errors import Missing
+from ingestd.leads import kpis
 from ingestd.leads import pools as deeds
 from ingestd.model import PoolState
 from ingestd.store import pools
@@ -73,6 +74,15 @@ class Pools(BaseModel):
     next: str | None = Field(description="the `cursor` of the next page; null after the last")
 
 
+class Figure(BaseModel):
+    """One figure of a pool."""
+
+    kpi: str
+    unit: str = Field(description="`leads`, `percent`, `attempts` or `days`")
+    meaning: str
+    value: float | None = Field(description="null: there is nothing yet that it could be counted from")
+
+
 class Kept(BaseModel):
     """Leads that were not deleted, by the first reason that holds."""
 
@@ -113,6 +123,21 @@ def get_pool(desk: AtDesk, caller: ByCaller, number: Number) -> PoolDetails:
         if found is None:
             raise Missing("pool_unknown", f"there is no pool {number}")
         return PoolDetails(**found, owners=[OwnerShare(**each) for each in pools.owners(connection, number)])
+
+
+@routes.get("/pools/{number}/kpis", access=LOOKING, problems=(404,))
+def get_kpis(
+    desk: AtDesk,
+    caller: ByCaller,
+    number: Number,
+    kpi: Annotated[
+        list[str] | None, Query(max_length=64, description="such as `success_rate`, `count:busy`, `share:success`")
+    ] = None,
+) -> list[Figure]:
+    """Figures of a pool, in the order asked for; all but those of single statuses when none is. 422 `kpi_unknown`."""
+    with reading(desk.engine) as connection:
+        found = kpis.measured(connection, number, kpi or (), desk.clock(), source=caller.source)
+    return [Figure(kpi=each.name, unit=each.unit, meaning=each.meaning, value=value) for each, value in found]
 
 
 @routes.post("/pools/{number}/activate", access=CHANGING, problems=(404, 409))

@@ -71,6 +71,7 @@ WHO_MAY = {
     "POST /deliveries/{number}/cancel": POOLS,
     "GET /pools": POOLS,
     "GET /pools/{number}": POOLS,
+    "GET /pools/{number}/kpis": POOLS,
     "POST /pools/{number}/activate": "leader admin key",
     "POST /pools/{number}/deactivate": "leader admin key",
     "POST /pools/{number}/shuffle": "leader admin key",

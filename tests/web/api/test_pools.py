@@ -64,3 +64,15 @@ def test_a_pool_that_is_not_there_and_a_key_of_its_source_are_refused(api: Api) 
         assert program.refused(method, f"pools/99/{verb}") == (404, "pool_unknown")
         assert bound.refused(method, f"pools/1/{verb}") == (403, "key_bound")
     assert program.get("pools/1")["total"] == 40
+
+
+def test_figures_of_a_pool(api: Api) -> None:
+    program, bound = api.key(Permission.LEAD_POOLS), api.key(Permission.LEAD_POOLS, source="nordlead")
+    (first, second) = bound.get("pools/1/kpis?kpi=count:unprocessed&kpi=accept_rate")
+    assert (first["kpi"], first["unit"], first["value"]) == ("count:unprocessed", "leads", 40)
+    assert (second["unit"], second["value"]) == ("percent", 100)
+    assert [each["value"] for each in program.get("pools/1/kpis") if each["kpi"] == "success_rate"] == [None]
+    assert program.refused("GET", "pools/1/kpis?kpi=x") == (422, "kpi_unknown")
+    assert program.refused("GET", "pools/9/kpis") == (404, "pool_unknown")
+    other = api.key(Permission.LEAD_POOLS, source="fibreweb")
+    assert other.refused("GET", "pools/1/kpis") == (404, "pool_unknown")

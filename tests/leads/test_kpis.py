@@ -1,0 +1,69 @@
+"""The figures of a lead pool."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from sqlalchemy import insert
+
+from ingestd.errors import Invalid, Missing
+from ingestd.leads import kpis
+from ingestd.store import tables
+from ingestd.store.engine import reading, writing
+from tests.leads.conftest import NOON, Desk
+
+
+def figures(desk: Desk, pool: int, *names: str, **facts: Any) -> dict[str, Any]:
+    with reading(desk.engine) as connection:
+        found = kpis.measured(connection, pool, names, NOON + timedelta(days=3, hours=12), **facts)
+    return {kpi.name: figure for kpi, figure in found}
+
+
+def delivered(desk: Desk, pool: int, **counts: int) -> None:
+    """The delivery that a pool came from."""
+    words = ("login", "peer", "protocol", "name", "folder", "sha256", "completeness", "evidence", "spool_key")
+    values: dict[str, Any] = {**dict.fromkeys(words, ""), "size": 1, "state": "completed", "received_at": NOON}
+    with writing(desk.engine) as connection:
+        statement = insert(tables.deliveries).values(**values, source="nordlead", **counts)
+        made = connection.execute(statement).inserted_primary_key
+    assert made is not None
+    desk.set("pools", "id", pool, delivery_id=made[0])
+
+
+def test_figures_are_counted_from_leads_and_delivery(desk: Desk) -> None:
+    codes = ["unprocessed", "unprocessed", "success", "not_interested", "no_answer", "success"]
+    attempts = [0, 0, 1, 2, 6, 0]  # the last one was closed without a call
+    rows = [{"status_id": desk.status(code), "attempts": count} for code, count in zip(codes, attempts, strict=True)]
+    (first, *_) = desk.leads(*rows)
+    desk.leads({}, {})  # of another pool
+    pool = desk.lead(first).pool_id
+    delivered(desk, pool, records=40, inserted=6, updated=10, unchanged=4, rejected=5, duplicate=15)
+    assert figures(desk, pool) == {
+        "total": 6, "open": 3, "closed": 3,
+        "accept_rate": 50.0, "update_rate": 25.0, "reject_rate": 12.5,
+        "contact_rate": 66.7, "success_rate": 33.3, "average_attempts": 3.0, "age": 3.5,
+    }  # fmt: skip
+    wanted = ("share:success", "count:unprocessed", "age", "count:busy")
+    assert list(figures(desk, pool, *wanted).items()) == list(zip(wanted, (33.3, 2, 3.5, 0), strict=True))
+    assert figures(desk, pool, "total", source="nordlead") == {"total": 6}
+    with pytest.raises(Missing):
+        figures(desk, pool, "total", source="fibreweb")
+
+
+def test_what_cannot_be_counted_yet_is_nothing_and_not_zero(desk: Desk) -> None:
+    found = figures(desk, desk.pool(), "total", "share:success", "reject_rate", "contact_rate", "average_attempts")
+    assert list(found.values()) == [0, None, None, None, None]
+
+
+@pytest.mark.parametrize("name", ["", "x", "count:", "count:x", "share", "total:success"])
+def test_a_figure_that_is_none_is_refused(desk: Desk, name: str) -> None:
+    with pytest.raises(Invalid, match="is no figure; use total, open"):
+        figures(desk, desk.pool(), name)
+    with pytest.raises(Missing):
+        figures(desk, 99)
+
+
+def test_every_status_that_counts_as_reached_is_there(desk: Desk) -> None:
+    assert all(desk.status(code) for code in kpis.REACHED)
