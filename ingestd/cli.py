@@ -290,24 +290,35 @@ def dnc_import(
     home: Home = HOME,
     as_json: AsJson = False,
 ) -> None:
-    """Adds numbers to the global do-not-call list, or to a campaign's."""
+    """Adds numbers to the global do-not-call list, or to a campaign's, and closes their open leads."""
     from ingestd import schemas
     from ingestd.ingest import donotcall
+    from ingestd.leads import do_not_call
+    from ingestd.store.audit import COMMAND_LINE, Deed
+    from ingestd.store.engine import writing
+    from ingestd.store.ledger import now
 
     house = opened(config, home)
-    result = donotcall.import_list(
+    result = donotcall.read_list(
         house.engine,
         file.read_bytes(),
         name=file.name,
         schema=schemas.read(house.schemas),
         campaign=campaign,
         region=region,
-        reason=reason,
     )
+    with writing(house.engine) as connection:
+        deed = Deed(actor=COMMAND_LINE, at=now(), why=reason)
+        done = do_not_call.add(connection, result.phones, campaign, deed)
+    known = result.read - done.added
     if as_json:
-        printing.print_json({"added": result.added, "known": result.known, "unreadable": result.unreadable})
+        told = {"added": done.added, "known": known, "closed": done.closed, "unreadable": result.unreadable}
+        printing.print_json(told)
     else:
-        typer.echo(f"{result.added:,} added, {result.known:,} known already, {len(result.unreadable):,} unreadable")
+        typer.echo(
+            f"{done.added:,} added, {known:,} known already, {len(result.unreadable):,} unreadable, "
+            f"{done.closed:,} open leads closed"
+        )
         for line, text in result.unreadable[:10]:
             typer.echo(f"  line {line}: {text!r} is not a phone number", err=True)
     if result.unreadable:

@@ -29,10 +29,32 @@ class Imported:
     """line and text of what is no phone number, or no record of the table"""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Numbers:
+    """What a file says."""
+
+    phones: list[str]
+    """every number once, E.164"""
+    read: int
+    """how many there are, those counted that are there twice"""
+    unreadable: list[tuple[int, str]]
+
+
 def import_list(
     engine: Engine, data: bytes, *, name: str, schema: Schema, campaign: str | None, region: str | None, reason: str
 ) -> Imported:
-    """Adds every number of a file to the global list, or to a campaign's; one transaction.
+    """Adds every number of a file to the global list, or to a campaign's; one transaction. Leads are not looked at."""
+    found = read_list(engine, data, name=name, schema=schema, campaign=campaign, region=region)
+    with writing(engine) as connection:
+        owner = rules.campaign(connection, campaign).id if campaign else 0
+        added = loading.add_do_not_call(connection, owner, found.phones, reason) if found.phones else 0
+    return Imported(added=added, known=found.read - added, unreadable=found.unreadable)
+
+
+def read_list(
+    engine: Engine, data: bytes, *, name: str, schema: Schema, campaign: str | None, region: str | None
+) -> Numbers:
+    """The numbers of a file, and each line that is none.
 
     Without `region` a campaign's own counts; the global list then takes numbers with a country code only.
     """
@@ -41,11 +63,8 @@ def import_list(
     numbers, broken = _numbers(data, name, schema)
     read = numbers.hstack(phones.normalise(numbers["text"], region or (owner.region if owner else "ZZ")))
     good = read["e164"].drop_nulls()
-    wanted = good.unique().sort().to_list()
-    with writing(engine) as connection:
-        added = loading.add_do_not_call(connection, owner.id if owner else 0, wanted, reason) if wanted else 0
     wrong = pl.concat([read.filter(pl.col("e164").is_null()).select("line", "text"), broken]).sort("line")
-    return Imported(added=added, known=len(good) - added, unreadable=wrong.rows())
+    return Numbers(phones=good.unique().sort().to_list(), read=len(good), unreadable=wrong.rows())
 
 
 def _numbers(data: bytes, name: str, schema: Schema) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -15,7 +15,21 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import polars as pl
-from sqlalchemy import Column, Connection, Date, Engine, Integer, String, Table, bindparam, func, select, text, update
+from sqlalchemy import (
+    Column,
+    Connection,
+    Date,
+    Engine,
+    Integer,
+    String,
+    Table,
+    bindparam,
+    delete,
+    func,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
@@ -236,6 +250,13 @@ def add_do_not_call(connection: Connection, campaign_id: int, phones: list[str],
         connection.execute(_unless_there(connection, do_not_call), rows)
     # Counted before and after: drivers disagree on the row count of a batch that skips conflicts.
     return _listed_in_all(connection) - before
+
+
+def remove_do_not_call(connection: Connection, campaign_id: int, phone: str) -> bool:
+    """Takes a number (E.164) off a list, 0 being the global one; False when it is not on it."""
+    _move_list_sequence(connection)
+    this = (do_not_call.c.campaign_id == campaign_id, do_not_call.c.phone == phone)
+    return connection.execute(delete(do_not_call).where(*this)).rowcount == 1
 
 
 def _move_list_sequence(connection: Connection) -> None:
