@@ -14,6 +14,7 @@ from ingestd.web.api import (
     deliveries,
     imports,
     keys,
+    leads,
     logs,
     pools,
     queue,
@@ -58,6 +59,7 @@ RESOURCES = (
     imports.routes,
     deliveries.routes,
     pools.routes,
+    leads.routes,
     logs.routes,
     queue.routes,
 )

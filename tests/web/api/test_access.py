@@ -81,6 +81,9 @@ WHO_MAY = {
         for of in ("pools", "deliveries")
         for kind in ("log.csv", "errors.csv", "rejected.csv", "original", "summary")
     },
+    "GET /leads": "agent leader admin",
+    "GET /leads/{number}": "agent leader admin",
+    "GET /leads/{number}/explain": "agent leader admin",
     "GET /queue": "leader admin key",
 }
 

@@ -1,0 +1,173 @@
+"""Leads, as far as the caller may see them: what may not be seen is answered like what is not there."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import Query, Response
+from pydantic import BaseModel, Field
+from sqlalchemy import Connection, and_
+
+from ingestd.access.callers import Caller
+from ingestd.access.permissions import Permission
+from ingestd.errors import Denied, Missing
+from ingestd.leads import access, agents, creating, lead, selection
+from ingestd.leads.agents import Agent
+from ingestd.leads.lead import Lead
+from ingestd.leads.selection import Filter
+from ingestd.store import rules
+from ingestd.store.engine import reading
+from ingestd.store.tables import leads as table
+from ingestd.web.api import paging, tags
+from ingestd.web.api.access import needs
+from ingestd.web.api.deliveries import Number
+from ingestd.web.api.desk import AtDesk, ByCaller
+from ingestd.web.api.paging import Cursor, Limit
+from ingestd.web.api.routes import Routes
+
+routes = Routes("leads")
+
+LOOKING = needs(Permission.LEAD_ADMIN, Permission.DIAL)
+
+Code = Annotated[str | None, Query(max_length=64, description="code of the campaign")]
+Pool = Annotated[int | None, Query(ge=1, lt=2**63, description="number of the pool")]
+Owner = Annotated[str | None, Query(max_length=200, description="`team:<key>` or `user:<login>`")]
+Status = Annotated[str | None, Query(max_length=64, description="code of the status, or `open` or `closed`")]
+Phone = Annotated[str | None, Query(max_length=64, description="the whole number, as it is kept")]
+Login = Annotated[str | None, Query(max_length=200, description="login of the user; without: whoever asks")]
+
+
+class LeadOut(BaseModel):
+    """A lead."""
+
+    id: int
+    campaign: str
+    pool_id: int
+    row: int = Field(description="the record's number in its file")
+    owner: str = Field(description="`team:<key>` or `user:<login>`")
+    original_owner: str = Field(description="who owned it when it was uploaded")
+    status: str
+    fields: dict[str, Any]
+    extra: dict[str, Any] = Field(description="the fields of the campaign's template")
+    attempts: int
+    deactivated_at: datetime | None
+    version: int
+
+
+class Leads(BaseModel):
+    """A page of leads, the newest first."""
+
+    items: list[LeadOut]
+    next: str | None = Field(description="the `cursor` of the next page; null after the last")
+
+
+class RuleOut(BaseModel):
+    """One rule, whether it holds, and the fact that decides it."""
+
+    name: str
+    holds: bool
+    fact: str
+
+
+class ExplanationOut(BaseModel):
+    """Why a user may, or may not, call and see a lead."""
+
+    lead_id: int
+    agent: str
+    may_call: bool
+    may_see: bool
+    calling: list[RuleOut]
+    seeing: list[RuleOut]
+
+
+@routes.get("/leads", access=LOOKING)
+def list_leads(  # noqa: PLR0913, PLR0917 - each is a part of the request
+    desk: AtDesk,
+    caller: ByCaller,
+    campaign: Code = None,
+    pool: Pool = None,
+    owner: Owner = None,
+    status: Status = None,
+    phone: Phone = None,
+    deactivated: bool | None = None,
+    limit: Limit = 50,
+    cursor: Cursor = None,
+) -> Leads:
+    """Leads that the caller may see, the newest first."""
+    before = paging.number_of(cursor)
+    with reading(desk.engine) as connection:
+        seen = access.visible_to(_agent(connection, caller))
+        wanted = Filter(
+            campaign_id=None if campaign is None else rules.campaign(connection, campaign).id,
+            pool_id=pool,
+            owner_id=None if owner is None else creating.named_owner(rules.owners(connection), owner).id,
+            status=status,
+            phone=phone,
+            deactivated=deactivated,
+            further=seen if before is None else and_(seen, table.c.id < before),
+        )
+        found = selection.latest(connection, wanted, limit=limit + 1)
+        items = _told(connection, found[:limit])
+    return Leads(items=items, next=paging.following([each.id for each in found], limit))
+
+
+@routes.get("/leads/{number}", access=LOOKING, problems=(404,))
+def get_lead(desk: AtDesk, caller: ByCaller, response: Response, number: Number) -> LeadOut:
+    """One lead."""
+    with reading(desk.engine) as connection:
+        here = _visible(connection, _agent(connection, caller), number)
+        tags.mark(response, str(here.version))
+        return _told(connection, [here])[0]
+
+
+@routes.get("/leads/{number}/explain", access=LOOKING, problems=(404,))
+def explain_lead(desk: AtDesk, caller: ByCaller, number: Number, agent: Login = None) -> ExplanationOut:
+    """Each rule of calling and seeing, with its fact. Other users than oneself need the permission `lead_admin`."""
+    with reading(desk.engine) as connection:
+        who = _agent(connection, caller)
+        _visible(connection, who, number)
+        if agent is not None and agent != who.login:
+            caller.require((Permission.LEAD_ADMIN,))
+            who = agents.agent(connection, agent)
+        found = access.explain(connection, number, who, desk.clock())
+    return ExplanationOut(
+        lead_id=found.lead_id,
+        agent=found.agent,
+        may_call=found.may_call,
+        may_see=found.may_see,
+        calling=[RuleOut(**vars(rule)) for rule in found.calling],
+        seeing=[RuleOut(**vars(rule)) for rule in found.seeing],
+    )
+
+
+def _agent(connection: Connection, caller: Caller) -> Agent:
+    """The user who asks, with no more than the key may; a key of the house stands in no team and sees no lead."""
+    if caller.person is None:
+        raise Denied("key_without_user", "leads are seen by users: use a key of a user")
+    who = agents.agent(connection, caller.person.login)
+    return Agent(**{**vars(who), "permissions": caller.permissions})
+
+
+def _visible(connection: Connection, who: Agent, number: int) -> Lead:
+    this = and_(table.c.id == number, access.visible_to(who))
+    found = selection.latest(connection, Filter(further=this), limit=1)
+    if not found:
+        raise Missing("lead_unknown", f"there is no lead {number}")
+    return found[0]
+
+
+def _told(connection: Connection, found: list[Lead]) -> list[LeadOut]:
+    names = lead.owner_names(
+        connection, [number for each in found for number in (each.owner_id, each.original_owner_id)]
+    )
+    codes = {each.id: each.code for each in access.campaigns(connection).values()}
+    return [
+        LeadOut(
+            campaign=codes[each.campaign_id],
+            owner=names[each.owner_id],
+            original_owner=names[each.original_owner_id],
+            **{name: value for name, value in vars(each).items() if name in LeadOut.model_fields},
+        )
+        for each in found
+    ]
