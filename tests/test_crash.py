@@ -19,7 +19,7 @@ from ingestd.store import tables
 from ingestd.store.engine import reading
 from tests.running import Daemon, until
 
-FILES, ROWS = 200, 25
+FILES, ROWS = 120, 25
 SOURCE = "fibreweb"  # its campaign keeps duplicates, so a file that is loaded twice shows as leads too many
 
 
