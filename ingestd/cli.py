@@ -16,7 +16,7 @@ import typer
 from ingestd import printing
 from ingestd.commands.keys import key
 from ingestd.commands.leads import lead
-from ingestd.commands.options import CONFIG, HOME, AsJson, Config, Home, Limit, opened
+from ingestd.commands.options import CONFIG, HOME, AsJson, Config, Home, Limit, deed, opened
 from ingestd.commands.organisation import org
 from ingestd.commands.pools import pools
 from ingestd.commands.sources import source
@@ -292,32 +292,25 @@ def dnc_import(
 ) -> None:
     """Adds numbers to the global do-not-call list, or to a campaign's, and closes their open leads."""
     from ingestd import schemas
-    from ingestd.ingest import donotcall
     from ingestd.leads import do_not_call
-    from ingestd.store.audit import COMMAND_LINE, Deed
-    from ingestd.store.engine import writing
-    from ingestd.store.ledger import now
 
     house = opened(config, home)
-    result = donotcall.read_list(
+    result = do_not_call.import_list(
         house.engine,
         file.read_bytes(),
         name=file.name,
         schema=schemas.read(house.schemas),
         campaign=campaign,
         region=region,
+        deed=deed(reason),
     )
-    with writing(house.engine) as connection:
-        deed = Deed(actor=COMMAND_LINE, at=now(), why=reason)
-        done = do_not_call.add(connection, result.phones, campaign, deed)
-    known = result.read - done.added
     if as_json:
-        told = {"added": done.added, "known": known, "closed": done.closed, "unreadable": result.unreadable}
-        printing.print_json(told)
+        told = ("added", "known", "closed", "unreadable")
+        printing.print_json({name: getattr(result, name) for name in told})
     else:
         typer.echo(
-            f"{done.added:,} added, {known:,} known already, {len(result.unreadable):,} unreadable, "
-            f"{done.closed:,} open leads closed"
+            f"{result.added:,} added, {result.known:,} known already, {len(result.unreadable):,} unreadable, "
+            f"{result.closed:,} open leads closed"
         )
         for line, text in result.unreadable[:10]:
             typer.echo(f"  line {line}: {text!r} is not a phone number", err=True)

@@ -19,10 +19,11 @@ from rich.console import Console
 from rich.table import Table
 
 from ingestd import samples, senders
+from ingestd.commands.options import deed
 from ingestd.errors import Misconfigured, Unavailable
 from ingestd.house import House, open_house, prepare_store
-from ingestd.ingest import donotcall
 from ingestd.ingest.poollog import PoolLog
+from ingestd.leads import do_not_call
 from ingestd.printing import table_of
 from ingestd.receipts import receipt
 from ingestd.receive.companions import kind_of
@@ -108,14 +109,14 @@ def _show_doors(doors: dict[str, Any]) -> None:
 
 
 def _import_do_not_call(house: House) -> None:
-    donotcall.import_list(
+    do_not_call.import_list(
         house.engine,
         samples.do_not_call(),
         name="dnc.csv",
         schema=read_schema(house.schemas),
         campaign=None,
         region=None,
-        reason="asked not to be called",
+        deed=deed("asked not to be called"),
     )
 
 

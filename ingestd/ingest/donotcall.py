@@ -1,4 +1,4 @@
-"""Importing do-not-call lists: one number a line, or a table with a phone column."""
+"""Reading do-not-call lists: one number a line, or a table with a phone column."""
 
 from __future__ import annotations
 
@@ -11,22 +11,10 @@ from ingestd.errors import Rejected
 from ingestd.ingest import phones, reading
 from ingestd.model import Severity
 from ingestd.schemas import Schema, header_key
-from ingestd.store import loading, rules
+from ingestd.store import rules
 from ingestd.store.engine import reading as viewing
-from ingestd.store.engine import writing
 
 _LINES = pl.Schema({"line": pl.Int64, "text": pl.String})
-
-
-@dataclass(frozen=True, kw_only=True)
-class Imported:
-    """What became of a list."""
-
-    added: int
-    known: int
-    """numbers that were on the list already, or twice in the file"""
-    unreadable: list[tuple[int, str]]
-    """line and text of what is no phone number, or no record of the table"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,17 +26,7 @@ class Numbers:
     read: int
     """how many there are, those counted that are there twice"""
     unreadable: list[tuple[int, str]]
-
-
-def import_list(
-    engine: Engine, data: bytes, *, name: str, schema: Schema, campaign: str | None, region: str | None, reason: str
-) -> Imported:
-    """Adds every number of a file to the global list, or to a campaign's; one transaction. Leads are not looked at."""
-    found = read_list(engine, data, name=name, schema=schema, campaign=campaign, region=region)
-    with writing(engine) as connection:
-        owner = rules.campaign(connection, campaign).id if campaign else 0
-        added = loading.add_do_not_call(connection, owner, found.phones, reason) if found.phones else 0
-    return Imported(added=added, known=found.read - added, unreadable=found.unreadable)
+    """line and text of what is no phone number, or no record of the table"""
 
 
 def read_list(

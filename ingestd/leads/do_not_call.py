@@ -8,14 +8,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import ColumnElement, Connection, Text, and_, cast, literal, null, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, and_, select
 
+from ingestd.ingest import donotcall
 from ingestd.ingest.screening import LISTED, LISTED_GLOBALLY
-from ingestd.leads import history, selection, statuses
+from ingestd.leads import selection, statuses
+from ingestd.leads.ending import end
 from ingestd.leads.history import Stamp
 from ingestd.leads.statuses import Status
+from ingestd.schemas import Schema
 from ingestd.store import audit, loading, rules, tables
 from ingestd.store.audit import Deed
+from ingestd.store.engine import writing
 from ingestd.store.tables import leads as table
 
 BATCH = 2_000
@@ -31,6 +35,34 @@ class Added:
     """numbers that were on the list already; their open leads are closed too"""
     closed: int
     """open leads that got the status of the list"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Imported:
+    """What became of a file of numbers."""
+
+    added: int
+    known: int
+    """numbers that were on the list already, or twice in the file"""
+    closed: int = 0
+    """open leads that got the status of the list"""
+    unreadable: list[tuple[int, str]]
+    """line and text of what is no phone number, or no record of the table"""
+
+
+def import_list(
+    engine: Engine, data: bytes, *, name: str, schema: Schema, campaign: str | None, region: str | None, deed: Deed
+) -> Imported:
+    """Adds every number of a file to the global list, or to a campaign's; one transaction.
+
+    Without `region` a campaign's own counts; the global list then takes numbers with a country code only. Raises
+    Rejected for what is no list, and for an unknown campaign.
+    """
+    found = donotcall.read_list(engine, data, name=name, schema=schema, campaign=campaign, region=region)
+    with writing(engine) as connection:
+        done = add(connection, found.phones, campaign, deed)
+    known = found.read - done.added
+    return Imported(added=done.added, known=known, closed=done.closed, unreadable=found.unreadable)
 
 
 def add(connection: Connection, phones: Sequence[str], campaign: str | None, deed: Deed) -> Added:
@@ -74,20 +106,12 @@ def _held_campaigns(connection: Connection, owner: int) -> Sequence[int]:
 
 
 def _close(connection: Connection, campaign_id: int, some: ColumnElement[bool], to: Status, deed: Deed) -> int:
-    """History first, because it tells what was there before."""
     query = select(table.c.id).where(table.c.campaign_id == campaign_id, some).order_by(table.c.id).with_for_update()
     numbers = connection.scalars(query).all()
     if not numbers:
         return 0
     these = and_(table.c.campaign_id == campaign_id, selection.among(connection, table.c.id, numbers))
-    stamp = Stamp(kind="status", by=deed.actor.user_id, at=deed.at, why=deed.why)
-    held = and_(these, table.c.locked_by_id.is_not(None))
-    history.record_all(connection, held, "lock", (cast(table.c.locked_by_id, Text), null()), stamp)
-    code = select(tables.statuses.c.code).where(tables.statuses.c.id == table.c.status_id).scalar_subquery()
-    history.record_all(connection, these, "status", (code, literal(to.code)), stamp)
-    free = {"locked_by_id": None, "locked_until": None, "scheduled_at": None, "dial_key": None}
-    signed = {"modified_by_id": stamp.by, "modified_at": stamp.at, "version": table.c.version + 1}
-    connection.execute(update(table).where(these).values({"status_id": to.id, "status_at": stamp.at, **free, **signed}))
+    end(connection, these, to, Stamp(kind="status", by=deed.actor.user_id, at=deed.at, why=deed.why))
     return len(numbers)
 
 

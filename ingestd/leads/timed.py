@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, Text, and_, cast, literal, null, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, and_, select, update
 
-from ingestd.leads import access, history, selection, statuses
+from ingestd.leads import access, selection, statuses
 from ingestd.leads.access import Campaign
+from ingestd.leads.ending import end
 from ingestd.leads.history import Stamp
 from ingestd.leads.statuses import MAX_ATTEMPTS, StatusBook
 from ingestd.store import tables
@@ -136,22 +137,9 @@ def _batch(connection: Connection, rule: _Rule, book: StatusBook, at: datetime) 
     numbers = connection.scalars(found).all()
     if numbers:
         these = and_(table.c.campaign_id == rule.campaign_id, selection.among(connection, table.c.id, numbers))
-        _end(connection, these, rule, book, at)
+        to = book.by_code[rule.to] if rule.to else None
+        end(connection, these, to, Stamp(kind="rule", by=None, at=at, why=rule.why))
     if rule.done and len(numbers) < BATCH and connection.scalar(select(table.c.id).where(mine).limit(1)) is None:
         this = tables.campaigns.c.id == rule.campaign_id
         connection.execute(update(tables.campaigns).where(this).values(rule.done))
     return len(numbers)
-
-
-def _end(connection: Connection, these: ColumnElement[bool], rule: _Rule, book: StatusBook, at: datetime) -> None:
-    """History first, because it tells what was there before."""
-    stamp = Stamp(kind="rule", by=None, at=at, why=rule.why)
-    held = and_(these, table.c.locked_by_id.is_not(None))
-    history.record_all(connection, held, "lock", (cast(table.c.locked_by_id, Text), null()), stamp)
-    values: dict[str, Any] = {"locked_by_id": None, "locked_until": None, "version": table.c.version + 1}
-    if rule.to:
-        code = select(tables.statuses.c.code).where(tables.statuses.c.id == table.c.status_id).scalar_subquery()
-        history.record_all(connection, these, "status", (code, literal(rule.to)), stamp)
-        values |= {"status_id": book.by_code[rule.to].id, "status_at": at, "scheduled_at": None, "dial_key": None}
-    signed = {"modified_by_id": None, "modified_at": at}
-    connection.execute(update(table).where(these).values({**values, **signed}))

@@ -9,10 +9,12 @@ from sqlalchemy import Engine, select
 
 from ingestd import samples, schemas
 from ingestd.errors import Rejected
-from ingestd.ingest import donotcall
-from ingestd.ingest.donotcall import Imported
+from ingestd.leads import do_not_call
+from ingestd.leads.do_not_call import Imported
 from ingestd.store import rules, tables
+from ingestd.store.audit import COMMAND_LINE, Deed
 from ingestd.store.engine import reading
+from ingestd.store.ledger import now
 from tests.conftest import ROOT
 
 SCHEMA = schemas.read(ROOT / "schemas")
@@ -20,8 +22,12 @@ ONE, TWO, THREE = "+4526000001", "+4526000002", "+4526000003"
 
 
 def imported(engine: Engine, data: bytes, *, campaign: str | None = None, region: str | None = "DK") -> Imported:
-    given: dict[str, Any] = {"name": "list.csv", "schema": SCHEMA, "reason": "asked"}
-    return donotcall.import_list(engine, data, campaign=campaign, region=region, **given)
+    given: dict[str, Any] = {
+        "name": "list.csv",
+        "schema": SCHEMA,
+        "deed": Deed(actor=COMMAND_LINE, at=now(), why="asked"),
+    }
+    return do_not_call.import_list(engine, data, campaign=campaign, region=region, **given)
 
 
 def listed(engine: Engine) -> set[tuple[int, str]]:

@@ -18,10 +18,12 @@ from sqlalchemy import update
 
 from ingestd import samples, schemas
 from ingestd.errors import Rejected, Unavailable
-from ingestd.ingest import donotcall, phones, poollog, reading, screening
+from ingestd.ingest import phones, poollog, reading, screening
+from ingestd.leads import do_not_call
 from ingestd.model import Completeness, Counts, Delivery, PoolState, State
 from ingestd.settings import Configuration
 from ingestd.store import loading, organisation, pools, tables
+from ingestd.store.audit import COMMAND_LINE, Deed
 from ingestd.store.engine import open_engine, sqlite_url, writing
 from ingestd.store.engine import reading as viewing
 from ingestd.store.ledger import Fenced, Ledger, now
@@ -120,9 +122,9 @@ class TestSamples:
             "schema": schema,
             "campaign": None,
             "region": "DK",
-            "reason": "asked",
+            "deed": Deed(actor=COMMAND_LINE, at=now(), why="asked"),
         }
-        donotcall.import_list(station.engine, samples.do_not_call(), **listed)
+        do_not_call.import_list(station.engine, samples.do_not_call(), **listed)
         delivery = station.deliver(samples.dirty(), name="nordlead-corrections.csv")
         assert delivery.state is State.COMPLETED_WITH_REJECTS
         station.check_balance(delivery)
