@@ -15,7 +15,7 @@ import typer
 
 from ingestd import printing
 from ingestd.commands import lead_printing
-from ingestd.commands.options import CONFIG, HOME, AsJson, Config, Home, Limit, opened
+from ingestd.commands.options import CONFIG, HOME, As, AsJson, Config, Home, Limit, opened
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 lead = typer.Typer(help="Leads: who may call them, and what happens to them.", no_args_is_help=True)
 
 Number = Annotated[int, typer.Argument(help="The lead's number.", metavar="LEAD")]
-As = Annotated[str, typer.Option("--as", help="Login of the user who does it; history names it.", metavar="USER")]
 Why = Annotated[str, typer.Option("--why", help="Kept in the history.")]
 Version = Annotated[int | None, typer.Option("--version", help="Refuse when the lead has another version.")]
 Campaign = Annotated[str | None, typer.Option("--campaign", help="Only of this campaign.")]

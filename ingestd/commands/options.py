@@ -15,6 +15,9 @@ Config = Annotated[Path, typer.Option("--config", help="Folder of the configurat
 Home = Annotated[Path, typer.Option("--home", help="Folder of all data.", envvar="INGESTD_HOME")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for programs.")]
 Limit = Annotated[int, typer.Option("--limit", "-n", min=1, help="At most so many, the newest first.")]
+As = Annotated[
+    str, typer.Option("--as", help="Login of the user who does it; history and audit name it.", metavar="USER")
+]
 Why = Annotated[str, typer.Option("--why", help="The reason, for the audit.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do it although leads are affected, without asking.")]
 CONFIG, HOME = Path("config"), Path("var")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ingestd import printing
-from ingestd.commands.options import CONFIG, HOME, AsJson, Config, Home, Limit, Why, opened
+from ingestd.commands.options import CONFIG, HOME, As, AsJson, Config, Home, Limit, Why, opened
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 pools = typer.Typer(help="Lead pools with their totals; and what is done with a whole one.")
 
 Number = Annotated[int, typer.Argument(help="The pool's number.", metavar="POOL")]
-As = Annotated[str, typer.Option("--as", help="Login of the user who does it; the audit names it.", metavar="USER")]
 
 
 @pools.callback(invoke_without_command=True)
@@ -44,8 +43,9 @@ def list_pools(
 
     with reading(opened(config, home).engine) as connection:
         found = queries.latest(connection, limit=limit, campaign=campaign)
-        for pool in found:
-            pool["owners"] = queries.owners(connection, pool["id"])
+        if as_json:
+            for pool in found:
+                pool["owners"] = queries.owners(connection, pool["id"])
     if as_json:
         printing.print_json(found)
         return

@@ -28,7 +28,7 @@ from ingestd.web.api.access import needs
 from ingestd.web.api.deliveries import DeliveryOut, known, out
 from ingestd.web.api.desk import AtDesk, ByCaller, Desk
 from ingestd.web.api.gate import address
-from ingestd.web.api.routes import PREFIX, Routes, too_large
+from ingestd.web.api.routes import PREFIX, Routes, announced, too_large
 
 log = structlog.get_logger()
 routes = Routes("imports")
@@ -103,7 +103,7 @@ async def import_file(
     When this answers 202 the bytes survive a power cut. `Location` is where its state is seen.
     """
     arrival, limit = asked
-    incoming = await run_in_threadpool(_open, desk, request.headers.get("content-length", ""), limit)
+    incoming = await run_in_threadpool(_open, desk, announced(request), limit)
     with closing(incoming):
         await _fill(incoming, request, limit)
         receipt = await run_in_threadpool(_accept, desk, incoming, arrival)
@@ -113,9 +113,8 @@ async def import_file(
     return out(await run_in_threadpool(known, desk, caller, receipt.delivery_id))
 
 
-def _open(desk: Desk, announced: str, limit: int) -> Incoming:
+def _open(desk: Desk, size: int, limit: int) -> Incoming:
     """A file to write into, when what is announced is not too much for the source or the disk."""
-    size = int(announced) if announced.isdecimal() else 0
     if size > limit:
         raise too_large(limit)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -146,7 +147,7 @@ def _agent(connection: Connection, caller: Caller) -> Agent:
     if caller.person is None:
         raise Denied("key_without_user", "leads are seen by users: use a key of a user")
     who = agents.agent(connection, caller.person.login)
-    return Agent(**{**vars(who), "permissions": caller.permissions})
+    return replace(who, permissions=caller.permissions)
 
 
 def _visible(connection: Connection, who: Agent, number: int) -> Lead:

@@ -113,8 +113,7 @@ def unguarded(app: FastAPI) -> list[str]:
 
 def limited(request: Request, largest: int) -> Request:
     """The same request, whose body is refused with 413 as soon as it is larger: by its own word, or while it comes."""
-    length = request.headers.get("content-length", "")
-    if length.isdecimal() and int(length) > largest:
+    if announced(request) > largest:
         raise too_large(largest)
     seen = 0
 
@@ -127,6 +126,12 @@ def limited(request: Request, largest: int) -> Request:
         return message
 
     return Request(request.scope, receive)
+
+
+def announced(request: Request) -> int:
+    """The bytes of a body by its own word; 0 when it does not say."""
+    length = request.headers.get("content-length", "")
+    return int(length) if length.isdecimal() else 0
 
 
 def too_large(largest: int) -> HTTPException:
