@@ -12,7 +12,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -21,7 +22,7 @@ import pytest
 
 from ingestd.accounts import hash_password
 from ingestd.dispatch.dispatcher import Dispatcher
-from ingestd.house import House, open_house
+from ingestd.house import House, open_house, prepare_store
 from tests.receive.receiving import CHEAP
 from tests.receive.sftp_client import SftpClient
 
@@ -66,6 +67,15 @@ default_owner = "team:denmark"
 login = "{name}"
 password_hash = "{hash}"
 """
+
+
+@contextmanager
+def prepared(folder: Path) -> Iterator[House]:
+    """A home in a folder, with the example's organisation in its store."""
+    house = open_house(example_config(folder), folder / "home")
+    prepare_store(house)
+    yield house
+    house.engine.dispose()
 
 
 def add_sources(config: Path, campaigns: Mapping[str, str]) -> None:

@@ -8,20 +8,18 @@ from pathlib import Path
 import pytest
 
 from ingestd.errors import Misconfigured
-from ingestd.house import House, open_house, prepare_store
+from ingestd.house import House
 from ingestd.reload import differing, reload
 from ingestd.settings import DaemonSettings
 from ingestd.store import organisation
 from ingestd.store.engine import reading
-from tests.running import example_config
+from tests.running import prepared
 
 
 @pytest.fixture
 def house(tmp_path: Path) -> Iterator[House]:
-    opened = open_house(example_config(tmp_path), tmp_path / "home")
-    prepare_store(opened)
-    yield opened
-    opened.engine.dispose()
+    with prepared(tmp_path) as opened:
+        yield opened
 
 
 def rewrite(path: Path, old: str, new: str) -> None:

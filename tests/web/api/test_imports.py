@@ -13,13 +13,13 @@ from sqlalchemy import Engine
 from ingestd import samples
 from ingestd.access import keys
 from ingestd.access.permissions import Permission
-from ingestd.house import House, open_house, prepare_store
+from ingestd.house import House
 from ingestd.store.audit import COMMAND_LINE, Deed
 from ingestd.store.engine import writing
 from ingestd.store.ledger import now
 from ingestd.webserver import desk_of
 from ingestd.worker import publisher_of, road_of
-from tests.running import Daemon, example_config, until
+from tests.running import Daemon, prepared, until
 from tests.web.serving import Api, Client, serving, serving_at
 
 CLEAN = samples.clean(40)
@@ -27,10 +27,8 @@ CLEAN = samples.clean(40)
 
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[House]:
-    house = open_house(example_config(tmp_path), tmp_path / "home")
-    prepare_store(house)
-    yield house
-    house.engine.dispose()
+    with prepared(tmp_path) as house:
+        yield house
 
 
 @pytest.fixture

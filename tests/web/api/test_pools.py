@@ -9,23 +9,21 @@ import pytest
 
 from ingestd import foreground, samples
 from ingestd.access.permissions import Permission
-from ingestd.house import House, open_house, prepare_store
+from ingestd.house import House
 from ingestd.printing import progress
 from ingestd.webserver import desk_of
-from tests.running import example_config
+from tests.running import prepared
 from tests.web.serving import Api, serving_at
 
 
 @pytest.fixture
 def home(tmp_path: Path) -> Iterator[House]:
     """A home with one pool of 40 leads."""
-    house = open_house(example_config(tmp_path), tmp_path / "home")
-    prepare_store(house)
     (tmp_path / "clean.csv").write_bytes(samples.clean(40))
-    with progress() as shown:
-        foreground.import_file(house, tmp_path / "clean.csv", "nordlead", shown)
-    yield house
-    house.engine.dispose()
+    with prepared(tmp_path) as house:
+        with progress() as shown:
+            foreground.import_file(house, tmp_path / "clean.csv", "nordlead", shown)
+        yield house
 
 
 @pytest.fixture
