@@ -1,0 +1,347 @@
+"""What a filter means to the store: a condition on the table of leads, the same on SQLite and PostgreSQL.
+
+Texts are compared without regard to upper and lower case. SQLite's `lower` knows ASCII only, and PostgreSQL's depends
+on how its database was made; so both are made to lower ASCII, and other letters are looked for in both their forms.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from itertools import product
+from typing import Any, TypeVar
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    ColumnElement,
+    Connection,
+    Text,
+    and_,
+    cast,
+    false,
+    func,
+    not_,
+    or_,
+    select,
+    true,
+)
+
+from ingestd.errors import Invalid
+from ingestd.leads import access, agents, statuses
+from ingestd.leads.filter_fields import Field, Kind
+from ingestd.leads.filters import Comparison, Every, Filter, Not
+from ingestd.leads.statuses import StatusBook
+from ingestd.store import tables
+from ingestd.store.tables import leads as table
+
+MOST_FORMS = 6
+"""letters beyond ASCII of a value that are looked for in both cases; further ones only in small"""
+ESCAPE = "\\"
+EXTRA = "extra."
+RANGES = frozenset({"from", "to", "between"})
+Named = TypeVar("Named")
+WITHIN = frozenset({"contains", "starts_with"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """What names in a filter stand for, and how the database speaks."""
+
+    dialect: str
+    at: datetime
+    book: StatusBook
+    owners: Mapping[str, int]
+    """every `team:<key>` and `user:<login>`, deactivated ones too"""
+    campaigns: Mapping[str, frozenset[int]]
+    projects: Mapping[str, frozenset[int]]
+    """the campaigns of each project"""
+    sources: frozenset[str]
+
+
+def terms(connection: Connection, at: datetime) -> Terms:
+    """What names stand for now; `at` decides about locks and the last days."""
+    team, user, project, campaign = tables.teams.c, tables.users.c, tables.projects.c, tables.campaigns.c
+    owners = {f"team:{key}": number for key, number in connection.execute(select(team.key, team.id))}
+    owners |= {f"user:{login}": number for login, number in connection.execute(select(user.login, user.id))}
+    projects: dict[str, set[int]] = {code: set() for code in connection.scalars(select(project.code))}
+    placed = select(project.code, campaign.id).join(tables.campaigns, campaign.project_id == project.id)
+    for code, number in connection.execute(placed):
+        projects[code].add(number)
+    return Terms(
+        dialect=connection.dialect.name,
+        at=at,
+        book=statuses.read(connection),
+        owners=owners,
+        campaigns={
+            code: frozenset([number]) for code, number in connection.execute(select(campaign.code, campaign.id))
+        },
+        projects={code: frozenset(numbers) for code, numbers in projects.items()},
+        sources=frozenset(connection.scalars(select(tables.sources.c.name))),
+    )
+
+
+def condition(tree: Filter, names: Terms) -> ColumnElement[bool]:
+    """The filter as a condition on the table of leads; raises Invalid for a name that nothing has."""
+    if isinstance(tree, Comparison):
+        return _comparison(tree, names)
+    if isinstance(tree, Not):
+        # An empty field makes a comparison neither true nor false, and its opposite would be neither as well.
+        return not_(func.coalesce(condition(tree.part, names), false()))
+    if isinstance(tree, Every):
+        return and_(true(), *(condition(part, names) for part in tree.parts))
+    return or_(false(), *(condition(part, names) for part in tree.parts))
+
+
+def campaigns_of(tree: Filter, names: Terms) -> frozenset[int] | None:
+    """The campaigns to which a filter confines itself; None: any. So only their partitions are opened."""
+    if isinstance(tree, Comparison):
+        if tree.field.name not in ("campaign", "project") or tree.op not in ("is", "in"):
+            return None
+        return frozenset().union(*(_named_campaigns(tree.field, value, names) for value in _several(tree)))
+    if isinstance(tree, Every):
+        found = [each for part in tree.parts if (each := campaigns_of(part, names)) is not None]
+        return frozenset.intersection(*found) if found else None
+    return None
+
+
+def _comparison(one: Comparison, names: Terms) -> ColumnElement[bool]:
+    of_pool = {Kind.UPLOADER: _uploader, Kind.MOMENT: _uploaded_at if one.field.name == "uploaded_at" else _moment}
+    by_kind = {
+        Kind.TEXT: _text,
+        Kind.PHONE: _phone,
+        Kind.NUMBER: _number,
+        Kind.NUMBERED: _number,
+        Kind.DAY: _day,
+        Kind.FLAG: _flag,
+        Kind.OWNER: _owner,
+        Kind.NAMED: _named,
+    }
+    return (by_kind | of_pool)[one.field.kind](one, names)
+
+
+def _text(one: Comparison, names: Terms) -> ColumnElement[bool]:
+    column = _column(one.field, names)
+    lowered = func.lower(column.collate("C") if names.dialect == "postgresql" else column)
+    if one.op in RANGES:
+        return _ranged(one, lowered, ascii_lower)
+    if one.op in WITHIN:
+        return or_(*(_like(lowered, one.op, form) for form in forms(str(one.value))))
+    return _equal(one, column, lowered, [form for value in _several(one) for form in forms(value)])
+
+
+def _phone(one: Comparison, names: Terms) -> ColumnElement[bool]:
+    column = _column(one.field, names)
+    if one.op in WITHIN:
+        return _like(column, one.op, str(one.value))
+    return _equal(one, column, column, _several(one))
+
+
+def _number(one: Comparison, names: Terms) -> ColumnElement[bool]:
+    column = _column(one.field, names)
+    if one.field.name.startswith(EXTRA):
+        column = cast(column, BigInteger)
+    return _ranged(one, column) if one.op in RANGES else _equal(one, column, column, _several(one))
+
+
+def _day(one: Comparison, names: Terms) -> ColumnElement[bool]:
+    column = _column(one.field, names)
+    as_kept = date.isoformat if one.field.name.startswith(EXTRA) else _as_it_is
+    if one.op == "last_days":
+        return column >= as_kept(names.at.date() - timedelta(days=_days(one)))
+    if one.op in RANGES:
+        return _ranged(one, column, as_kept)
+    return _equal(one, column, column, [as_kept(value) for value in _several(one)])
+
+
+def _moment(one: Comparison, names: Terms) -> ColumnElement[bool]:
+    return _at(one, _column(one.field, names), names)
+
+
+def _uploaded_at(one: Comparison, names: Terms) -> ColumnElement[bool]:
+    pool = tables.pools.c
+    return table.c.pool_id.in_(select(pool.id).where(_at(one, pool.uploaded_at, names)))
+
+
+def _at(one: Comparison, column: ColumnElement[Any], names: Terms) -> ColumnElement[bool]:
+    """A day includes all of itself, by UTC: from its first moment, to the first one of the next."""
+    as_kept = _iso if one.field.name.startswith(EXTRA) else _as_it_is
+    if one.op == "last_days":
+        return column >= as_kept(names.at - timedelta(days=_days(one)))
+    if one.op not in RANGES:
+        return _equal(one, column, column, ())
+    first, last = _ends(one)
+    found = [] if first is None else [column >= as_kept(_begin(first))]
+    if last is not None:
+        found.append(column <= as_kept(last) if isinstance(last, datetime) else column < as_kept(_end(last)))
+    return and_(*found)
+
+
+def _flag(one: Comparison, names: Terms) -> ColumnElement[bool]:
+    free = access.unlocked(names.at) if one.field.name == "locked" else table.c.deactivated_at.is_(None)
+    return not_(free) if one.value else free
+
+
+def _owner(one: Comparison, names: Terms) -> ColumnElement[bool]:
+    own = table.c.owner_id
+    columns = {
+        "owner": own,
+        "original_owner": func.coalesce(table.c.original_owner_id, own),
+        "processed_by": table.c.processed_by_id,
+        "modified_by": table.c.modified_by_id,
+    }
+    column = columns[one.field.name]
+    numbers = [_named_in(names.owners, str(value), one.field) for value in _several(one)]
+    if one.op == "below":
+        teams = agents.teams_below(numbers[0])
+        users = select(tables.users.c.id).where(tables.users.c.team_id.in_(teams))
+        return or_(column.in_(teams), column.in_(users), column == numbers[0])
+    return _equal(one, column, column, numbers)
+
+
+def _named(one: Comparison, names: Terms) -> ColumnElement[bool]:
+    if one.field.name == "status":
+        wanted = [number for value in _several(one) for number in _statuses(one.field, value, names)]
+        return _equal(one, table.c.status_id, table.c.status_id, wanted)
+    campaigns = [number for value in _several(one) for number in sorted(_named_campaigns(one.field, value, names))]
+    return _equal(one, table.c.campaign_id, table.c.campaign_id, campaigns)
+
+
+def _uploader(one: Comparison, names: Terms) -> ColumnElement[bool]:
+    """Pools of what a user typed or uploaded, or of what a source sent."""
+    pool, delivery = tables.pools.c, tables.deliveries.c
+    made = select(pool.id).outerjoin(tables.deliveries, delivery.id == pool.delivery_id)
+    found: list[ColumnElement[bool]] = []
+    for value in _several(one):
+        kind, _, name = str(value).partition(":")
+        if kind == "source":
+            found.append(delivery.source == _known(names.sources, name, one.field))
+        else:
+            _named_in(names.owners, str(value), one.field)
+            typed = and_(pool.delivery_id.is_(None), pool.uploaded_by == name)
+            found.append(or_(typed, and_(delivery.protocol == "http", delivery.login == name)))
+    inside = table.c.pool_id.in_(made.where(or_(*found)))
+    return not_(inside) if one.op == "is_not" else inside
+
+
+def _column(field: Field, names: Terms) -> ColumnElement[Any]:
+    if not field.name.startswith(EXTRA):
+        return table.c[_COLUMNS.get(field.name, field.name)]
+    name = field.name.removeprefix(EXTRA)
+    if names.dialect == "postgresql":
+        return func.json_extract_path_text(cast(table.c.extra, JSON), name, type_=Text)
+    return cast(func.json_extract(table.c.extra, f'$."{name}"'), Text)
+
+
+_COLUMNS = {"pool": "pool_id", "segment": "segment_id"}
+"""Columns of the table that are called otherwise than their fields."""
+
+
+def _equal(
+    one: Comparison, column: ColumnElement[Any], compared: ColumnElement[Any], values: Iterable[Any]
+) -> ColumnElement[bool]:
+    """`compared` is one of the values, or none of them; `column` is what is empty or filled."""
+    if one.op == "empty":
+        return column.is_(None)
+    if one.op == "filled":
+        return column.is_not(None)
+    wanted = list(values)
+    same = compared == wanted[0] if len(wanted) == 1 else compared.in_(wanted)
+    # What is empty is not the value either.
+    return or_(column.is_(None), not_(same)) if one.op == "is_not" else same
+
+
+def _ranged(
+    one: Comparison, column: ColumnElement[Any], as_kept: Callable[[Any], Any] = lambda value: value
+) -> ColumnElement[bool]:
+    """Both ends belong to it."""
+    first, last = _ends(one)
+    found = [] if first is None else [column >= as_kept(first)]
+    return and_(*found, *([] if last is None else [column <= as_kept(last)]))
+
+
+def _ends(one: Comparison) -> tuple[Any, Any]:
+    if one.op == "between":
+        first, last = _several(one)
+        return first, last
+    return (one.value, None) if one.op == "from" else (None, one.value)
+
+
+def _several(one: Comparison) -> tuple[Any, ...]:
+    if one.value is None:
+        return ()
+    return one.value if isinstance(one.value, tuple) else (one.value,)
+
+
+def _days(one: Comparison) -> int:
+    assert isinstance(one.value, int), "the last days are a number"
+    return one.value
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+def _iso(value: datetime) -> str:
+    """As moments stand in a lead's `extra`."""
+    return value.astimezone(UTC).isoformat()
+
+
+def _begin(value: date) -> datetime:
+    return value if isinstance(value, datetime) else datetime.combine(value, time(), UTC)
+
+
+def _end(value: date) -> datetime:
+    return datetime.combine(value, time(), UTC) + timedelta(days=1)
+
+
+def ascii_lower(text: str) -> str:
+    """The text with its ASCII letters in small, as both databases lower it."""
+    return "".join(char.lower() if char.isascii() else char for char in text)
+
+
+def forms(text: str) -> list[str]:
+    """What `lower` may make of a text of the same letters: each letter beyond ASCII in small or in capitals.
+
+    >>> forms("Ærø")
+    ['ærø', 'ærØ', 'Ærø', 'ÆrØ']
+    """
+    left, letters = MOST_FORMS, []
+    for char in text:
+        both = (char.lower(), char.upper())
+        doubled = not char.isascii() and both[0] != both[1] and all(len(form) == 1 for form in both)
+        letters.append(both if doubled and left else (char.lower() if len(char.lower()) == 1 else char,))
+        left -= doubled and left > 0
+    return ["".join(found) for found in product(*letters)]
+
+
+def _like(column: ColumnElement[Any], op: str, text: str) -> ColumnElement[bool]:
+    meant = text.replace(ESCAPE, ESCAPE * 2).replace("%", f"{ESCAPE}%").replace("_", f"{ESCAPE}_")
+    return column.like(f"{'%' if op == 'contains' else ''}{meant}%", escape=ESCAPE)
+
+
+def _statuses(field: Field, value: str, names: Terms) -> tuple[int, ...]:
+    if value in ("open", "closed"):
+        return names.book.ids(kind=value)
+    known = {code: status.id for code, status in names.book.by_code.items()}
+    return (_named_in(known, value, field),)
+
+
+def _named_campaigns(field: Field, value: str, names: Terms) -> frozenset[int]:
+    return _named_in(names.campaigns if field.name == "campaign" else names.projects, value, field)
+
+
+def _named_in(known: Mapping[str, Named], name: str, field: Field) -> Named:
+    return known[_known(known, name, field)]
+
+
+def _known(known: Iterable[str], name: str, field: Field) -> str:
+    """The name itself when there is such a thing; raises Invalid, with the nearest one, when there is none."""
+    found = list(known)
+    if name in found:
+        return name
+    near = difflib.get_close_matches(name, found, n=1)
+    hint = f"; is {near[0]!r} meant?" if near else ""
+    raise Invalid("filter_unusable", f"{field.name} {name!r} is not known{hint}", field=f"filter.{field.name}")
