@@ -18,9 +18,7 @@ SCHEMAS = Path(__file__).parents[2] / "schemas"
 FIELDS = filter_fields.known([schemas.read(SCHEMAS, "energy"), schemas.read(SCHEMAS, "fibre")])
 
 VALUES: dict[Kind, st.SearchStrategy[Any]] = {
-    Kind.TEXT: st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1).filter(
-        str.strip
-    ),
+    Kind.TEXT: st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1).filter(str.strip),
     Kind.PHONE: st.from_regex(r"\A\+[1-9][0-9]{6,12}\Z"),
     Kind.NUMBER: st.integers(-(2**62), 2**62),
     Kind.NUMBERED: st.integers(1, 2**62),
