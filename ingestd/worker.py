@@ -16,7 +16,7 @@ from ingestd.errors import Unavailable
 from ingestd.handback import Publisher
 from ingestd.house import House
 from ingestd.ingest.road import Road
-from ingestd.leads import timed
+from ingestd.leads import pools, timed
 from ingestd.metrics import Metrics
 from ingestd.model import Delivery
 from ingestd.pipes import Bell, Pipes, on_stop, say_ready
@@ -107,6 +107,7 @@ class Clockwork:
             return
         try:
             ended = timed.apply(self.engine, now(), lambda: self.clock() - begun < TURN_SECONDS)
+            pools.settle(self.engine)
         except Unavailable as problem:
             log.warning("time_rules_failed", error=str(problem))
             self.due_at = begun + MINUTE_SECONDS

@@ -33,16 +33,25 @@ def list_pools(
     home: Home = HOME,
     limit: Limit = 50,
     campaign: Annotated[str | None, typer.Option("--campaign", help="Only of this campaign.")] = None,
+    kpi: Annotated[
+        list[str] | None,
+        typer.Option("--kpi", help="Adds a figure, such as success_rate, count:busy, share:success, first:success."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Lists the lead pools with their totals."""
     if context.invoked_subcommand is not None:
         return
+    from ingestd.leads import kpis
     from ingestd.store import pools as queries
     from ingestd.store.engine import reading
+    from ingestd.store.ledger import now
 
     with reading(opened(config, home).engine) as connection:
         found = queries.latest(connection, limit=limit, campaign=campaign)
+        figures = kpis.measured_all(connection, [pool["id"] for pool in found], kpi or (), now())
+        for pool in found:
+            pool["kpis"] = {each.name: figure for each, figure in figures[pool["id"]]}
         if as_json:
             for pool in found:
                 pool["owners"] = queries.owners(connection, pool["id"])
@@ -50,13 +59,14 @@ def list_pools(
         printing.print_json(found)
         return
     table = printing.table_of(
-        "id", "pool", "project", "campaign", "state", "ready", "open", "% closed", "total", "uploaded by"
-    )
+        "id", "pool", "project", "campaign", "state", "ready", "open", "% closed", "total", "uploaded by",
+        *(kpi or ()),
+    )  # fmt: skip
     for pool in found:
         table.add_row(
             str(pool["id"]), pool["name"], pool["project"], pool["campaign"], pool["state"],
             f"{pool['ready_to_dial']:,}", f"{pool['total_open']:,}", f"{pool['percent_closed']}", f"{pool['total']:,}",
-            pool["uploaded_by"],
+            pool["uploaded_by"], *("" if each is None else f"{each:,}" for each in pool["kpis"].values()),
         )  # fmt: skip
     printing.print_table(table)
 

@@ -1,21 +1,23 @@
 """The figures that an operator may add to a lead pool (LEADS.md, "Lead pools"), as data.
 
-`count:<status>` and `share:<status>` are there for every status; the others are in KPIS. All are answered from one walk
-over the leads of the pool, grouped by status, and the counts of its delivery.
+`count:<status>` and `share:<status>` are there for every status, and `first:<status>` for leads that ever came into it;
+the others are in KPIS. All but `first` are answered by the counts of pool and delivery, without reading a lead.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from functools import partial
 
-from sqlalchemy import Connection, case, func, select
+from sqlalchemy import Connection, exists, func, or_, select
 
 from ingestd.errors import Invalid, Missing
 from ingestd.leads import statuses
-from ingestd.leads.statuses import StatusBook
+from ingestd.leads.statuses import Status, StatusBook
+from ingestd.store import pool_counts
+from ingestd.store.lead_tables import lead_events
 from ingestd.store.tables import deliveries, pools
 from ingestd.store.tables import leads as table
 
@@ -51,6 +53,8 @@ class Facts:
     """the counts of the delivery; empty when the leads came otherwise"""
     days: float
     """since the upload"""
+    first: Mapping[str, int] = field(default_factory=dict)
+    """status code → leads that have it or had it once; of the statuses that were asked for"""
 
     def count(self, of: str, codes: Iterable[str] | None = None) -> int:
         """The sum of `leads`, `called` or `attempts` over these statuses; None: over all."""
@@ -103,6 +107,13 @@ KPIS = tuple(
 )  # fmt: skip
 
 
+def known(connection: Connection) -> list[Kpi]:
+    """Every figure that there is."""
+    book = statuses.read(connection)
+    kinds = ("count", "share", "first")
+    return [*KPIS, *(_known(f"{kind}:{code}", book) for kind in kinds for code in book.by_code)]
+
+
 def measured(
     connection: Connection, number: int, names: Iterable[str], at: datetime, *, source: str | None = None
 ) -> list[tuple[Kpi, Figure]]:
@@ -110,56 +121,96 @@ def measured(
 
     With `source` a pool of its deliveries only. Raises Missing, or Invalid for a name that is none.
     """
+    found = measured_all(connection, [number], list(names) or [kpi.name for kpi in KPIS], at, source=source)
+    if number not in found:
+        raise Missing("pool_unknown", f"there is no pool {number}")
+    return found[number]
+
+
+def measured_all(
+    connection: Connection, numbers: Iterable[int], names: Iterable[str], at: datetime, *, source: str | None = None
+) -> dict[int, list[tuple[Kpi, Figure]]]:
+    """The same figures of many pools, by their number; pools that are not there are left out."""
     book = statuses.read(connection)
-    wanted = [_known(name, book) for name in names] or list(KPIS)
-    facts = _facts(connection, number, book, at, source)
-    return [(kpi, kpi.figure(facts)) for kpi in wanted]
+    wanted = [_known(name, book) for name in names]
+    first = [kpi.name.removeprefix("first:") for kpi in wanted if kpi.name.startswith("first:")]
+    facts = _facts(connection, list(numbers), book, at, source)
+    for number, its in facts.items():
+        facts[number] = replace(its, first={code: _ever(connection, number, book.by_code[code]) for code in first})
+    return {number: [(kpi, kpi.figure(its)) for kpi in wanted] for number, its in facts.items()}
 
 
 def _known(name: str, book: StatusBook) -> Kpi:
     kind, _, code = name.partition(":")
-    if kind in ("count", "share") and code in book.by_code:
-        title = book.by_code[code].name
-        if kind == "count":
-            return Kpi(name=name, unit="leads", meaning=title, figure=lambda facts: facts.count("leads", [code]))
-        return Kpi(name=name, unit="percent", meaning=f"{title}, of all leads", figure=_share_of(code))
+    if kind in _OF_STATUS and code in book.by_code:
+        unit, said, figure = _OF_STATUS[kind]
+        return Kpi(name=name, unit=unit, meaning=f"{book.by_code[code].name}{said}", figure=partial(figure, code))
     for kpi in KPIS:
         if kpi.name == name:
             return kpi
-    told = f"{name!r} is no figure; use {', '.join(kpi.name for kpi in KPIS)}, count:<status> or share:<status>"
-    raise Invalid("kpi_unknown", told, field="kpi")
+    told = ", ".join([*(kpi.name for kpi in KPIS), *(f"{kind}:<status>" for kind in _OF_STATUS)])
+    raise Invalid("kpi_unknown", f"{name!r} is no figure; use one of {told}", field="kpi")
 
 
-def _share_of(code: str) -> Callable[[Facts], Figure]:
-    return lambda facts: _share(facts.count("leads", [code]), facts.count("leads"))
+def _share_of(code: str, facts: Facts) -> Figure:
+    return _share(facts.count("leads", [code]), facts.count("leads"))
+
+
+_OF_STATUS: Mapping[str, tuple[str, str, Callable[[str, Facts], Figure]]] = {
+    "count": ("leads", "", lambda code, facts: facts.count("leads", [code])),
+    "share": (
+        "percent",
+        ", of all leads",
+        lambda code, facts: _share(facts.count("leads", [code]), facts.count("leads")),
+    ),
+    "first": ("leads", ", now or once", lambda code, facts: facts.first[code]),
+}
 
 
 _COUNTS = ("records", "inserted", "updated", "unchanged", "rejected")
 
 
-def _facts(connection: Connection, number: int, book: StatusBook, at: datetime, source: str | None) -> Facts:
+def _facts(
+    connection: Connection, numbers: list[int], book: StatusBook, at: datetime, source: str | None
+) -> dict[int, Facts]:
     query = (
-        select(pools.c.campaign_id, pools.c.uploaded_at, deliveries.c.source, *(deliveries.c[name] for name in _COUNTS))
+        select(pools.c.id, pools.c.uploaded_at, *(deliveries.c[name] for name in _COUNTS))
         .outerjoin_from(pools, deliveries, deliveries.c.id == pools.c.delivery_id)
-        .where(pools.c.id == number)
+        .where(pools.c.id.in_(numbers))
     )
-    row = connection.execute(query).mappings().one_or_none()
-    if row is None or (source is not None and row["source"] != source):
-        raise Missing("pool_unknown", f"there is no pool {number}")
-    return Facts(
-        groups=_groups(connection, row["campaign_id"], number, book),
-        opened=frozenset(code for code, status in book.by_code.items() if status.open),
-        records={name: row[name] or 0 for name in _COUNTS},
-        days=(at - row["uploaded_at"]).total_seconds() / 86_400,
-    )
+    if source is not None:
+        query = query.where(deliveries.c.source == source)
+    groups = pool_counts.of_pools(connection, numbers)
+    return {
+        row["id"]: Facts(
+            groups=_by_status(groups[row["id"]], book),
+            opened=frozenset(code for code, status in book.by_code.items() if status.open),
+            records={name: row[name] or 0 for name in _COUNTS},
+            days=(at - row["uploaded_at"]).total_seconds() / 86_400,
+        )
+        for row in connection.execute(query).mappings()
+    }
 
 
-def _groups(connection: Connection, campaign_id: int, number: int, book: StatusBook) -> dict[str, Group]:
-    called = func.sum(case((table.c.attempts > 0, 1), else_=0))
-    query: Any = (
-        select(table.c.status_id, func.count(), called, func.sum(table.c.attempts))
-        .where(table.c.campaign_id == campaign_id, table.c.pool_id == number)
-        .group_by(table.c.status_id)
-    )
-    rows = connection.execute(query)
-    return {book.by_id[row[0]].code: Group(leads=row[1], called=row[2], attempts=row[3]) for row in rows}
+def _by_status(groups: Iterable[pool_counts.Group], book: StatusBook) -> dict[str, Group]:
+    found: dict[str, Group] = {}
+    for group in groups:
+        code = book.by_id[group.status_id].code
+        sofar = found.get(code, Group())
+        found[code] = Group(
+            leads=sofar.leads + group.leads,
+            called=sofar.called + (group.leads if group.called else 0),
+            attempts=sofar.attempts + group.attempts,
+        )
+    return found
+
+
+def _ever(connection: Connection, number: int, status: Status) -> int:
+    """Leads of a pool that have the status or had it once, each counted one time."""
+    its = (lead_events.c.campaign_id == table.c.campaign_id, lead_events.c.lead_id == table.c.id)
+    told = or_(lead_events.c.after == status.code, lead_events.c.before == status.code)
+    once = exists().where(*its, lead_events.c.field == "status", told)
+    campaign = select(pools.c.campaign_id).where(pools.c.id == number).scalar_subquery()
+    mine = (table.c.campaign_id == campaign, table.c.pool_id == number)
+    counted = select(func.count()).select_from(table).where(*mine, or_(table.c.status_id == status.id, once))
+    return connection.scalar(counted) or 0

@@ -11,13 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, case, delete, func, literal, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, and_, case, delete, func, literal, select, update
 
 from ingestd.errors import Conflict, Missing
 from ingestd.leads import access, dialling, selection, statuses
 from ingestd.model import PoolState
-from ingestd.store import audit
+from ingestd.store import audit, pool_counts
 from ingestd.store.audit import Deed
+from ingestd.store.engine import reading, writing
 from ingestd.store.lead_tables import lead_events
 from ingestd.store.tables import campaigns
 from ingestd.store.tables import leads as table
@@ -67,6 +68,16 @@ def _switch(connection: Connection, deed: Deed, number: int, before: PoolState, 
     dialling.reorder(connection, pool.campaign_id, number)
     verb = "activated" if after == PoolState.ACTIVE else "deactivated"
     audit.note(connection, deed, f"pool_{verb}", f"pool:{number}", before={"state": before}, after={"state": after})
+
+
+def settle(engine: Engine) -> int:
+    """Sums up what has been counted of pools that are worked with, a hundred at once; how many it were."""
+    with reading(engine) as connection:
+        crowded = pool_counts.crowded(connection, most=100)
+    for number in crowded:
+        with writing(engine, forgettable=True) as connection:
+            pool_counts.sum_up(connection, number)
+    return len(crowded)
 
 
 def shuffle(connection: Connection, deed: Deed, number: int, *, seed: int | None = None) -> int:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Column, ForeignKey, Integer, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Integer, String, Table, Text
 
 from ingestd.store.access_tables import metadata
 from ingestd.store.tables import Id, Instant
 
-__all__ = ["campaign_access", "dial_stages", "erasures", "lead_events", "metadata"]
+__all__ = ["campaign_access", "dial_stages", "erasures", "lead_events", "metadata", "pool_counts"]
 
 campaign_access = Table(
     "campaign_access",
@@ -63,3 +63,21 @@ erasures = Table(
     Column("size", BigInteger, nullable=False),
 )
 """Which records of a received file were blanked for an anonymised lead; hash and size of the file since then."""
+
+pool_counts = Table(
+    "pool_counts",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=True),
+    Column("pool_id", Id, nullable=False, index=True),
+    Column("status_id", Integer, nullable=False),
+    Column("called", Boolean, nullable=False),
+    Column("deactivated", Boolean, nullable=False),
+    Column("leads", BigInteger, nullable=False),
+    Column("attempts", BigInteger, nullable=False),
+)
+"""How many leads of each kind a pool has: the sum of its rows, some of which take away.
+
+Triggers of the database add rows for whatever changes or deletes leads, in its transaction; a load adds its own
+(`store/pool_counts.py`). Rows are only ever added, so that those who work with leads of one pool never wait for each
+other; now and then they are summed up.
+"""

@@ -33,7 +33,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
-from ingestd.store import partitions
+from ingestd.store import partitions, pool_counts
 from ingestd.store.engine import writing
 from ingestd.store.ledger import now
 from ingestd.store.tables import Instant, campaigns, do_not_call, do_not_call_sequence, lead_numbers, leads
@@ -119,6 +119,7 @@ def insert_leads(connection: Connection, frame: pl.DataFrame) -> None:
     `frame` has at least one row, and LEAD_COLUMNS, dates as polars dates, instants in UTC.
     """
     assert tuple(frame.columns) == LEAD_COLUMNS
+    pool_counts.add(connection, frame)
     if connection.dialect.name == "postgresql":
         _insert_into_partition(connection, frame, frame["campaign_id"][0])
     else:

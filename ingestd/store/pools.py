@@ -1,13 +1,15 @@
-"""Lead pools: each file is one (LEADS.md). Totals are counted from the leads, so that they always equal them."""
+"""Lead pools: each file is one (LEADS.md). Totals come from counts that always equal the leads (`pool_counts`)."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Select, case, func, insert, select, update
+from sqlalchemy import Connection, Select, func, insert, select, update
 
 from ingestd.model import Delivery, PoolState
-from ingestd.store import tables
+from ingestd.store import pool_counts, tables
+from ingestd.store.pool_counts import Group
 
 
 def create(connection: Connection, delivery: Delivery, campaign_id: int, state: PoolState) -> int:
@@ -48,13 +50,13 @@ def latest(
         query = query.where(tables.campaigns.c.code == campaign)
     if before is not None:
         query = query.where(tables.pools.c.id < before)
-    return [_with_totals(connection, dict(row)) for row in connection.execute(query).mappings().all()]
+    return _with_totals(connection, [dict(row) for row in connection.execute(query).mappings()])
 
 
 def one(connection: Connection, pool_id: int, *, source: str | None = None) -> dict[str, Any] | None:
     """One pool with the same columns; None when there is none, or with `source` none of its deliveries."""
     row = connection.execute(_shown(source).where(tables.pools.c.id == pool_id)).mappings().one_or_none()
-    return None if row is None else _with_totals(connection, dict(row))
+    return None if row is None else _with_totals(connection, [dict(row)])[0]
 
 
 def _shown(source: str | None) -> Select[Any]:
@@ -65,7 +67,6 @@ def _shown(source: str | None) -> Select[Any]:
             pool.name,
             project.name.label("project"),
             camp.code.label("campaign"),
-            camp.id.label("campaign_id"),
             pool.state,
             pool.uploaded_at,
             pool.uploaded_by,
@@ -101,19 +102,29 @@ def _campaign_of(connection: Connection, pool_id: int) -> int:
     return connection.scalar(select(tables.pools.c.campaign_id).where(tables.pools.c.id == pool_id)) or 0
 
 
-def _with_totals(connection: Connection, pool: dict[str, Any]) -> dict[str, Any]:
-    lead, status = tables.leads.c, tables.statuses.c
-    is_open = case((status.kind == "open", 1), else_=0)
-    unused = case((status.code == "unprocessed", 1), else_=0)
-    counted = (
-        select(func.count(), func.coalesce(func.sum(is_open), 0), func.coalesce(func.sum(unused), 0))
-        .join_from(tables.leads, tables.statuses, status.id == lead.status_id)
-        .where(lead.campaign_id == pool.pop("campaign_id"), lead.pool_id == pool["id"])
-    )
-    total, opened, unprocessed = connection.execute(counted).one()
-    shares = {
+def _with_totals(connection: Connection, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    counts = pool_counts.of_pools(connection, [pool["id"] for pool in found])
+    status = tables.statuses.c
+    rows = connection.execute(select(status.id, status.code, status.kind, status.outlives_pool))
+    book = {row.id: row for row in rows}
+    return [{**pool, **_totals(PoolState(pool["state"]), counts[pool["id"]], book)} for pool in found]
+
+
+def _totals(state: PoolState, groups: Iterable[Group], book: Mapping[int, Any]) -> dict[str, Any]:
+    """Ready to dial is what is open, in an active pool or with a status that outlives it, and not deactivated."""
+    total = opened = unprocessed = ready = 0
+    for group in groups:
+        status = book[group.status_id]
+        total += group.leads
+        unprocessed += group.leads if status.code == "unprocessed" else 0
+        if status.kind == "open":
+            opened += group.leads
+            given_out = state == PoolState.ACTIVE or (state == PoolState.INACTIVE and status.outlives_pool)
+            ready += group.leads if given_out and not group.deactivated else 0
+    return {
+        "total": total,
+        "total_open": opened,
+        "ready_to_dial": ready,
         "percent_closed": round(100 * (total - opened) / total, 1) if total else 0.0,
         "percent_used": round(100 * (total - unprocessed) / total, 1) if total else 0.0,
     }
-    ready = opened if pool["state"] == PoolState.ACTIVE else 0
-    return {**pool, "total": total, "total_open": opened, "ready_to_dial": ready, **shares}

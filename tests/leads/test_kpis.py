@@ -52,6 +52,32 @@ def test_figures_are_counted_from_leads_and_delivery(desk: Desk) -> None:
         figures(desk, pool, "total", source="fibreweb")
 
 
+def test_leads_that_ever_came_into_a_status_are_counted_once(desk: Desk) -> None:
+    first, second, third = desk.leads({}, {}, {})
+    for status in ("busy", "no_answer", "busy", "success"):
+        desk.change(first, status)
+    desk.change(second, "busy")
+    pool = desk.lead(first).pool_id
+    wanted = ("count:busy", *(f"first:{code}" for code in ("busy", "unprocessed", "success", "fax_machine")))
+    assert figures(desk, pool, *wanted) == {
+        "count:busy": 1, "first:busy": 2, "first:unprocessed": 3, "first:success": 1, "first:fax_machine": 0,
+    }  # fmt: skip
+    assert desk.lead(third).status == "unprocessed"
+
+
+def test_figures_of_many_pools_at_once(desk: Desk) -> None:
+    (first,) = desk.leads({})
+    (second, _) = desk.leads({}, {})
+    desk.change(second, "success")
+    pools = [desk.lead(number).pool_id for number in (first, second)]
+    with reading(desk.engine) as connection:
+        found = kpis.measured_all(connection, [*pools, 999], ["total", "share:success"], NOON)
+        names = [kpi.name for kpi in kpis.known(connection)]
+    assert [[figure for _, figure in found[pool]] for pool in pools] == [[1, 0.0], [2, 50.0]]
+    assert set(found) == set(pools)
+    assert len(names) == len(set(names)) == len(kpis.KPIS) + 3 * 36
+
+
 def test_what_cannot_be_counted_yet_is_nothing_and_not_zero(desk: Desk) -> None:
     found = figures(desk, desk.pool(), "total", "share:success", "reject_rate", "contact_rate", "average_attempts")
     assert list(found.values()) == [0, None, None, None, None]
@@ -59,7 +85,7 @@ def test_what_cannot_be_counted_yet_is_nothing_and_not_zero(desk: Desk) -> None:
 
 @pytest.mark.parametrize("name", ["", "x", "count:", "count:x", "share", "total:success"])
 def test_a_figure_that_is_none_is_refused(desk: Desk, name: str) -> None:
-    with pytest.raises(Invalid, match="is no figure; use total, open"):
+    with pytest.raises(Invalid, match="is no figure; use one of total, open"):
         figures(desk, desk.pool(), name)
     with pytest.raises(Missing):
         figures(desk, 99)

@@ -15,6 +15,7 @@ from ingestd.access.permissions import Permission
 from ingestd.errors import Missing
 from ingestd.leads import kpis
 from ingestd.leads import pools as deeds
+from ingestd.leads.kpis import Kpi
 from ingestd.model import PoolState
 from ingestd.store import pools
 from ingestd.store.audit import Deed
@@ -31,6 +32,10 @@ routes = Routes("pools")
 LOOKING = needs(Permission.LEAD_POOLS, bound_keys=True)
 CHANGING = needs(Permission.LEAD_POOLS)
 
+Kpis = Annotated[
+    list[str] | None,
+    Query(max_length=20, description="figures, such as `success_rate`, `count:busy`, `share:success`, `first:success`"),
+]
 Why = Annotated[str, Query(max_length=500, description="the reason, for the audit")]
 
 
@@ -44,7 +49,7 @@ class OwnerShare(BaseModel):
 
 
 class PoolOut(BaseModel):
-    """A lead pool. Totals are counted from the leads, so that they always equal them."""
+    """A lead pool. Totals always equal its leads."""
 
     id: int
     name: str
@@ -67,20 +72,31 @@ class PoolDetails(PoolOut):
     owners: list[OwnerShare]
 
 
-class Pools(BaseModel):
-    """A page of pools, the newest first."""
-
-    items: list[PoolOut]
-    next: str | None = Field(description="the `cursor` of the next page; null after the last")
-
-
-class Figure(BaseModel):
-    """One figure of a pool."""
+class KpiOut(BaseModel):
+    """A figure that can be asked for."""
 
     kpi: str
     unit: str = Field(description="`leads`, `percent`, `attempts` or `days`")
     meaning: str
+
+
+class Figure(KpiOut):
+    """One figure of a pool."""
+
     value: float | None = Field(description="null: there is nothing yet that it could be counted from")
+
+
+class PoolRow(PoolOut):
+    """A lead pool with the figures that were asked for."""
+
+    kpis: list[Figure]
+
+
+class Pools(BaseModel):
+    """A page of pools, the newest first."""
+
+    items: list[PoolRow]
+    next: str | None = Field(description="the `cursor` of the next page; null after the last")
 
 
 class Kept(BaseModel):
@@ -104,14 +120,16 @@ def list_pools(
     desk: AtDesk,
     caller: ByCaller,
     campaign: Annotated[str | None, Query(max_length=64, description="code of the campaign")] = None,
+    kpi: Kpis = None,
     limit: Limit = 50,
     cursor: Cursor = None,
 ) -> Pools:
-    """Lead pools with their totals, the newest first."""
+    """Lead pools with their totals, and figures when some are asked for, the newest first. 422 `kpi_unknown`."""
     before = paging.number_of(cursor)
     with reading(desk.engine) as connection:
         found = pools.latest(connection, limit=limit + 1, campaign=campaign, before=before, source=caller.source)
-    items = [PoolOut(**each) for each in found[:limit]]
+        figures = kpis.measured_all(connection, [each["id"] for each in found[:limit]], kpi or (), desk.clock())
+    items = [PoolRow(**each, kpis=_figures(figures[each["id"]])) for each in found[:limit]]
     return Pools(items=items, next=paging.following([each["id"] for each in found], limit))
 
 
@@ -130,14 +148,19 @@ def get_kpis(
     desk: AtDesk,
     caller: ByCaller,
     number: Number,
-    kpi: Annotated[
-        list[str] | None, Query(max_length=64, description="such as `success_rate`, `count:busy`, `share:success`")
-    ] = None,
+    kpi: Kpis = None,
 ) -> list[Figure]:
     """Figures of a pool, in the order asked for; all but those of single statuses when none is. 422 `kpi_unknown`."""
     with reading(desk.engine) as connection:
         found = kpis.measured(connection, number, kpi or (), desk.clock(), source=caller.source)
-    return [Figure(kpi=each.name, unit=each.unit, meaning=each.meaning, value=value) for each, value in found]
+    return _figures(found)
+
+
+@routes.get("/kpis", access=LOOKING)
+def list_kpis(desk: AtDesk) -> list[KpiOut]:
+    """Every figure that a pool can be asked for."""
+    with reading(desk.engine) as connection:
+        return [KpiOut(kpi=each.name, unit=each.unit, meaning=each.meaning) for each in kpis.known(connection)]
 
 
 @routes.post("/pools/{number}/activate", access=CHANGING, problems=(404, 409))
@@ -164,6 +187,10 @@ def delete_unprocessed(desk: AtDesk, caller: ByCaller, number: Number, why: Why 
     with writing(desk.engine) as connection:
         gone = deeds.delete_unprocessed(connection, caller.deed(desk.clock(), why), number)
         return DeletedOut(deleted=gone.deleted, kept=Kept(**gone.kept), pool=_shown(connection, number))
+
+
+def _figures(found: list[tuple[Kpi, float | None]]) -> list[Figure]:
+    return [Figure(kpi=each.name, unit=each.unit, meaning=each.meaning, value=value) for each, value in found]
 
 
 def _done(

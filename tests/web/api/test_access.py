@@ -72,6 +72,7 @@ WHO_MAY = {
     "GET /pools": POOLS,
     "GET /pools/{number}": POOLS,
     "GET /pools/{number}/kpis": POOLS,
+    "GET /kpis": POOLS,
     "POST /pools/{number}/activate": "leader admin key",
     "POST /pools/{number}/deactivate": "leader admin key",
     "POST /pools/{number}/shuffle": "leader admin key",

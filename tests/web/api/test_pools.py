@@ -66,6 +66,10 @@ def test_a_pool_that_is_not_there_and_a_key_of_its_source_are_refused(api: Api) 
 
 def test_figures_of_a_pool(api: Api) -> None:
     program, bound = api.key(Permission.LEAD_POOLS), api.key(Permission.LEAD_POOLS, source="nordlead")
+    (pool,) = program.get("pools?kpi=share:unprocessed&kpi=age")["items"]
+    assert [each["kpi"] for each in pool["kpis"]] == ["share:unprocessed", "age"]
+    assert program.refused("GET", "pools?kpi=x") == (422, "kpi_unknown")
+    assert {"success_rate", "first:busy"} <= {each["kpi"] for each in program.get("kpis")}
     (first, second) = bound.get("pools/1/kpis?kpi=count:unprocessed&kpi=accept_rate")
     assert (first["kpi"], first["unit"], first["value"]) == ("count:unprocessed", "leads", 40)
     assert (second["unit"], second["value"]) == ("percent", 100)
