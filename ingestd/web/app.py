@@ -1,4 +1,4 @@
-"""The HTTP application: health and metrics for machines, and the API."""
+"""The HTTP application: health and metrics for machines, the API for programs, and pages for people."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from ingestd.web.api.resources import open_api
 from ingestd.web.api.routes import unguarded
 from ingestd.web.guard import Guard
 from ingestd.web.observer import Observer
+from ingestd.web.pages.index import open_pages
+from ingestd.web.pages.problems import shown
 
 READING = ["GET", "HEAD"]
 
@@ -48,6 +50,7 @@ def build(observer: Observer, metrics: Path, desk: Desk) -> FastAPI:
 
     open_api(app)
     assert not unguarded(app), f"routes that do not say who may use them: {unguarded(app)}"
-    problems.install(app)
-    app.add_middleware(Guard)
+    open_pages(app)
+    problems.install(app, shown)
+    app.add_middleware(Guard, show=shown)
     return app

@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 from starlette.datastructures import MutableHeaders
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ingestd.web import problems
@@ -15,6 +16,8 @@ from ingestd.web import problems
 log = structlog.get_logger()
 
 API = "/api/"
+UNTOLD = ("/livez", "/readyz", "/metrics", "/static/")
+"""What machines ask every few seconds, and what pages bring along."""
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
@@ -30,8 +33,9 @@ STAY_SECURE = "max-age=31536000"
 class Guard:
     """The outermost layer of the application."""
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, show: problems.Show) -> None:
         self.app = app
+        self.show = show
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
@@ -51,8 +55,9 @@ class Guard:
             log.exception("web_fault", path=scope["path"])
             if status:
                 raise  # the answer has begun: only a broken connection tells that it is not whole
-            await problems.answer(HTTPStatus.INTERNAL_SERVER_ERROR)(scope, receive, sending)
-        if scope["path"].startswith(API):
+            told = problems.answer(HTTPStatus.INTERNAL_SERVER_ERROR)
+            await self.show(Request(scope), told)(scope, receive, sending)
+        if not scope["path"].startswith(UNTOLD):
             _tell(scope, status, time.monotonic() - begun)
 
 
@@ -66,8 +71,7 @@ def _dress(headers: MutableHeaders, scope: Scope) -> None:
 def _tell(scope: Scope, status: int, seconds: float) -> None:
     """Without the query, which may name people or their numbers."""
     caller: Any = scope["state"].get("caller")
-    log.info(
-        "api_request",
+    known = log.bind(
         method=scope["method"],
         path=scope["path"],
         status=int(status),
@@ -75,3 +79,7 @@ def _tell(scope: Scope, status: int, seconds: float) -> None:
         caller=caller.actor.name if caller else "",
         peer=scope["client"][0] if scope["client"] else "",
     )
+    if scope["path"].startswith(API):
+        known.info("api_request")
+    else:
+        known.info("page_request")

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from http import HTTPStatus
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
@@ -40,6 +40,20 @@ class Problem(BaseModel):
     facts: dict[str, Any] = Field({}, description="what the problem counts or names, such as `leads`")
 
 
+class Told(JSONResponse):
+    """A problem as programs are told it; `problem` is for whoever tells it otherwise."""
+
+    def __init__(self, problem: Problem, headers: Mapping[str, str] | None = None) -> None:
+        """What the problem has nothing to say about is left out."""
+        self.problem = problem
+        body = {"type": problem.type, **problem.model_dump(exclude_defaults=True)}
+        super().__init__(body, problem.status, headers, media_type="application/problem+json")
+
+
+Show = Callable[[Request, Told], Response]
+"""How a problem is shown to whoever asked."""
+
+
 class NotSignedIn(Refused):
     """Nobody knows who asks."""
 
@@ -59,23 +73,34 @@ _STATUS: Mapping[type[IngestdError], HTTPStatus] = {
 }
 
 
-def install(app: FastAPI) -> None:
-    """Has every failure of a request answered as a problem."""
-    app.add_exception_handler(HTTPException, _of_http)
-    app.add_exception_handler(RequestValidationError, _of_validation)
-    app.add_exception_handler(Refused, _of_refusal)
-    app.add_exception_handler(Rejected, _of_rejection)
-    app.add_exception_handler(Unavailable, _of_absence)
+def install(app: FastAPI, show: Show) -> None:
+    """Has every failure of a request answered as a problem, in the way of `show`."""
+    tellers: Mapping[type[Exception], Callable[[Request, Exception], Awaitable[Told]]] = {
+        HTTPException: _of_http,
+        RequestValidationError: _of_validation,
+        Refused: _of_refusal,
+        Rejected: _of_rejection,
+        Unavailable: _of_absence,
+    }
+    for kind, teller in tellers.items():
+        app.add_exception_handler(kind, _showing(teller, show))
 
 
-def answer(status: int, *, headers: Mapping[str, str] | None = None, **told: Any) -> JSONResponse:
-    """A problem as a response; what it has nothing to say about is left out."""
-    problem = Problem(title=HTTPStatus(status).phrase, status=status, **told)
-    body = {"type": problem.type, **problem.model_dump(exclude_defaults=True)}
-    return JSONResponse(body, status, headers, media_type="application/problem+json")
+def _showing(
+    teller: Callable[[Request, Exception], Awaitable[Told]], show: Show
+) -> Callable[[Request, Exception], Awaitable[Response]]:
+    async def shown(request: Request, problem: Exception) -> Response:
+        return show(request, await teller(request, problem))
+
+    return shown
 
 
-async def _of_http(request: Request, problem: Exception) -> JSONResponse:
+def answer(status: int, *, headers: Mapping[str, str] | None = None, **told: Any) -> Told:
+    """A problem as a response."""
+    return Told(Problem(title=HTTPStatus(status).phrase, status=status, **told), headers)
+
+
+async def _of_http(request: Request, problem: Exception) -> Told:
     assert isinstance(problem, HTTPException)
     if problem.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         return answer(problem.status_code, headers={"Allow": ", ".join(_methods(request))})
@@ -92,7 +117,7 @@ def _methods(request: Request) -> list[str]:
     )
 
 
-async def _of_validation(_request: Request, problem: Exception) -> JSONResponse:
+async def _of_validation(_request: Request, problem: Exception) -> Told:
     """Without the values: they may be passwords."""
     assert isinstance(problem, RequestValidationError)
     errors = [
@@ -102,7 +127,7 @@ async def _of_validation(_request: Request, problem: Exception) -> JSONResponse:
     return answer(HTTPStatus.UNPROCESSABLE_ENTITY, code="request_unusable", detail=errors[0].detail, errors=errors)
 
 
-async def _of_refusal(_request: Request, problem: Exception) -> JSONResponse:
+async def _of_refusal(_request: Request, problem: Exception) -> Told:
     assert isinstance(problem, Refused)
     status = _STATUS[type(problem)]
     facts = dict(problem.facts)
@@ -118,14 +143,14 @@ async def _of_refusal(_request: Request, problem: Exception) -> JSONResponse:
     return answer(status, headers=headers, facts=facts, **told)
 
 
-async def _of_rejection(_request: Request, problem: Exception) -> JSONResponse:
+async def _of_rejection(_request: Request, problem: Exception) -> Told:
     """The file itself does not allow what was asked for."""
     assert isinstance(problem, Rejected)
     told = problem.message + (f"; {problem.suggestion}" if problem.suggestion else "")
     return answer(HTTPStatus.CONFLICT, code=problem.code, detail=told)
 
 
-async def _of_absence(_request: Request, _problem: Exception) -> JSONResponse:
+async def _of_absence(_request: Request, _problem: Exception) -> Told:
     """Without its text: the address of a database is nobody's business."""
     told = "something of ours is away, such as the database; try again"
     again = {"Retry-After": str(AGAIN_SECONDS)}

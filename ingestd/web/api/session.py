@@ -60,8 +60,8 @@ class Me(BaseModel):
 async def sign_in(desk: AtDesk, request: Request, response: Response, body: SignIn) -> Me:
     """Signs a user in: the answer sets a cookie for browsers."""
     peer = gate.address(request)
-    person = await _proven(desk, peer, body.login, body.password.get_secret_value())
-    token = await run_in_threadpool(_start, desk, person)
+    person = await proven(desk, peer, body.login, body.password.get_secret_value())
+    token = await run_in_threadpool(start, desk, person)
     gate.give_cookie(request, response, token, int(desk.session_lasts.total_seconds()))
     log.info("api_login", peer=peer, login=body.login)
     return _me_of(person)
@@ -71,7 +71,7 @@ async def sign_in(desk: AtDesk, request: Request, response: Response, body: Sign
 async def sign_out(desk: AtDesk, request: Request, response: Response) -> None:
     """Ends the session of the cookie, if there is one."""
     if token := gate.token_of(request):
-        await run_in_threadpool(_end, desk, token)
+        await run_in_threadpool(end, desk, token)
     gate.give_cookie(request, response, "", 0)
 
 
@@ -88,7 +88,7 @@ async def change_my_password(desk: AtDesk, caller: ByCaller, request: Request, b
     """Changes one's own password, and ends all of one's sessions, this one too."""
     if caller.person is None or caller.key is not None:
         raise Denied("not_by_key", "a password is changed by its user, and not by a key")
-    await _proven(desk, gate.address(request), caller.person.login, body.old.get_secret_value())
+    await proven(desk, gate.address(request), caller.person.login, body.old.get_secret_value())
     encoded = await _hashed(desk, body.new.get_secret_value())
     await run_in_threadpool(_set, desk, caller, caller.person, encoded)
 
@@ -97,7 +97,7 @@ async def _hashed(desk: Desk, password: str) -> str:
     return await asyncio.get_running_loop().run_in_executor(desk.hashing, hash_password, password, desk.cost)
 
 
-async def _proven(desk: Desk, peer: str, login: str, password: str) -> Person:
+async def proven(desk: Desk, peer: str, login: str, password: str) -> Person:
     """The user whose password this is; raises NotSignedIn or TooMany."""
     _check_patience(desk, peer, login)
     encoded = await run_in_threadpool(_encoded, desk, login)
@@ -139,12 +139,14 @@ def _person(desk: Desk, login: str) -> Person | None:
         return people.by_login(connection, login)
 
 
-def _start(desk: Desk, person: Person) -> str:
+def start(desk: Desk, person: Person) -> str:
+    """A new session; its token."""
     with writing(desk.engine) as connection:
         return sessions.start(connection, person.id, at=desk.clock(), lasts=desk.session_lasts)
 
 
-def _end(desk: Desk, token: str) -> None:
+def end(desk: Desk, token: str) -> None:
+    """Ends the session of a token."""
     with writing(desk.engine) as connection:
         sessions.end(connection, token)
 

@@ -1,0 +1,21 @@
+"""Addresses that a form or link may send a browser on to: of this house only."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+_LONGEST = 2_000
+
+
+def local_path(wanted: str) -> str:
+    """The address, if it is a path of ours; else the start.
+
+    Browsers take `//host` and `/\\host` for another host, and drop tabs and line ends before they look.
+    """
+    plain = wanted.isprintable() and wanted.isascii() and "\\" not in wanted and len(wanted) <= _LONGEST
+    if not plain or not wanted.startswith("/") or wanted.startswith("//"):
+        return "/"
+    parts = urlsplit(wanted)
+    if parts.scheme or parts.netloc or parts.path in ("/login", "/logout", "/theme"):
+        return "/"
+    return wanted

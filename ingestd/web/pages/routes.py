@@ -1,0 +1,79 @@
+"""Routes of the pages: declared as those of the API are, with who may open each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import HTMLResponse
+
+from ingestd.web.api.access import Access
+from ingestd.web.api.routes import MAX_BODY_BYTES, Declared, Endpoint, Guarded
+from ingestd.web.problems import NotSignedIn
+
+OPEN = ("/livez", "/readyz", "/metrics", "/static/{digest}/{name:path}")
+"""Paths that are no pages: they say nothing of deliveries or leads, and everybody may ask for them."""
+
+
+class PageRoute(Guarded):
+    """A route for people: by a session, never by a key."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """A page that opens with a key would be a second, undocumented API."""
+        answer = super().get_route_handler()
+
+        async def for_people(request: Request) -> Response:
+            if "authorization" in request.headers and not self.access.anonymous:
+                raise NotSignedIn("session_needed", "pages are for people who have signed in; programs use /api/v1")
+            return await answer(request)
+
+        return for_people
+
+
+@dataclass(frozen=True)
+class Pages:
+    """The pages about one thing."""
+
+    declared: list[Declared] = field(default_factory=list)
+
+    def route(self, method: str, path: str, *, access: Access, **facts: Any) -> Callable[[Endpoint], Endpoint]:
+        """Declares a page; `facts` are those of FastAPI's routes, and `largest`, bytes of the body, as in the API."""
+
+        def declare(endpoint: Endpoint) -> Endpoint:
+            self.declared.append(Declared(method=method, path=path, endpoint=endpoint, access=access, facts=facts))
+            return endpoint
+
+        return declare
+
+    def get(self, path: str, *, access: Access, **facts: Any) -> Callable[[Endpoint], Endpoint]:
+        """Shows."""
+        return self.route("GET", path, access=access, **facts)
+
+    def post(self, path: str, *, access: Access, **facts: Any) -> Callable[[Endpoint], Endpoint]:
+        """Does what a form says, and sends the browser on to a page that shows it."""
+        return self.route("POST", path, access=access, **facts)
+
+
+def mount(app: FastAPI, every: Iterable[Pages]) -> None:
+    """Puts every declared page into the application."""
+    for pages in every:
+        for each in pages.declared:
+            facts = {"response_class": HTMLResponse, "response_model": None, "largest": MAX_BODY_BYTES, **each.facts}
+            app.router.routes.append(
+                PageRoute(
+                    each.path,
+                    each.endpoint,
+                    access=each.access,
+                    methods=[each.method],
+                    include_in_schema=False,
+                    **facts,
+                )
+            )
+
+
+def unguarded(app: FastAPI) -> list[str]:
+    """The paths outside of the API that do not say who may open them; there must be none."""
+    paths = ((str(getattr(route, "path", route)), route) for route in app.router.routes)
+    return [path for path, route in paths if path not in OPEN and not isinstance(route, Guarded)]

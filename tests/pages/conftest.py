@@ -1,0 +1,46 @@
+"""One home with real deliveries, its pages on a port, and a browser, for all tests of the pages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from ingestd.house import House
+from ingestd.webserver import desk_of
+from tests.pages.browsing import Site, furnish, launch
+from tests.running import prepared
+from tests.web.serving import serving_at
+
+
+@pytest.fixture(scope="session")
+def furnished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[House, dict[str, int]]]:
+    """The home, and the numbers of its deliveries by file name."""
+    with prepared(tmp_path_factory.mktemp("pages")) as house:
+        yield house, furnish(house)
+
+
+@pytest.fixture(scope="session")
+def house(furnished: tuple[House, dict[str, int]]) -> House:
+    return furnished[0]
+
+
+@pytest.fixture(scope="session")
+def numbers(furnished: tuple[House, dict[str, int]]) -> dict[str, int]:
+    return furnished[1]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        opened = launch(playwright)
+        yield opened
+        opened.close()
+
+
+@pytest.fixture(scope="session")
+def site(house: House, browser: Browser) -> Iterator[Site]:
+    """The pages; tests share it, so what one changes should be its own."""
+    with serving_at(desk_of(house), house.places.run) as api:
+        yield Site(api=api, house=house, browser=browser)

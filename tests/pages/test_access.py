@@ -1,0 +1,86 @@
+"""Every page with everybody: who is let in is written down here once more, by hand."""
+
+from __future__ import annotations
+
+import pytest
+from fastapi import FastAPI
+
+from ingestd.access.permissions import Permission
+from ingestd.web.pages.index import PAGES
+from ingestd.web.pages.navigation import PLACES, places
+from ingestd.web.pages.routes import mount, unguarded
+from tests.pages.browsing import Site
+from tests.web.serving import Client
+
+# anonymous, agent, team leader, admin; nobody comes in by a key
+ANYBODY = "anon agent leader admin"
+SIGNED = "agent leader admin"
+POOLS = "leader admin"
+ADMIN = "admin"
+
+WHO_MAY = {
+    "GET /": SIGNED,
+    "GET /login": ANYBODY,
+    "POST /login": ANYBODY,
+    "POST /logout": ANYBODY,
+    "POST /theme": ANYBODY,
+}
+
+
+@pytest.fixture(scope="module")
+def visitors(site: Site) -> dict[str, Client]:
+    key = site.api.key(*Permission)
+    return {
+        "anon": Client(port=site.api.port, headers={"Accept": "text/html"}),
+        "agent": site.client("berlin-1"),
+        "leader": site.client("lead-denmark"),
+        "admin": site.client("admin"),
+        "key": Client(port=key.port, headers={**key.headers, "Accept": "text/html"}),
+    }
+
+
+def declared() -> set[str]:
+    return {f"{each.method} {each.path}" for pages in PAGES for each in pages.declared}
+
+
+def test_every_page_is_written_down() -> None:
+    assert declared() == set(WHO_MAY)
+
+
+@pytest.mark.parametrize("route", WHO_MAY)
+def test_a_page_is_open_to_whom_it_says_and_to_nobody_else(visitors: dict[str, Client], route: str) -> None:
+    method, _, path = route.partition(" ")
+    path = path.replace("{number}", "7777").replace("{name}", "nothing").replace("{code}", "nothing")
+    let_in = set()
+    for who, client in visitors.items():
+        if path == "/logout" and who in ("agent", "leader", "admin"):
+            let_in.add(who)  # the others need their sessions; test_session.py signs out
+            continue
+        body = None if method == "GET" else b""
+        answer = client.ask(method, path, body, Content_Type="application/x-www-form-urlencoded")
+        assert answer.status != 500
+        to_login = answer.status == 303 and answer.headers["location"].startswith("/login?next=")
+        if answer.status == 403:
+            assert b"permission" in answer.body
+        if not to_login and answer.status != 403:
+            let_in.add(who)
+    assert let_in - {"key"} == set(WHO_MAY[route].split())
+    assert ("key" in let_in) == (WHO_MAY[route] == ANYBODY)
+
+
+def test_a_page_that_does_not_say_who_may_open_it_is_found() -> None:
+    app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+    mount(app, PAGES)
+    assert unguarded(app) == []
+    app.get("/secret")(lambda: "leaked")
+    assert unguarded(app) == ["/secret"]
+
+
+def test_only_what_one_may_open_is_linked(site: Site) -> None:
+    known = places(PAGES)
+    assert [place.path for place in known] == [path for path in PLACES if f"GET {path}" in WHO_MAY]
+    for login in ("berlin-1", "lead-denmark", "admin"):
+        client = site.client(login)
+        body = client.ask("GET", "/nowhere").body.decode()
+        linked = [place for place in known if f'href="{place.path}"' in body]
+        assert all(client.ask("GET", place.path).status == 200 for place in linked)
