@@ -18,20 +18,25 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from ingestd import samples, senders
+from ingestd import samples, senders, week
+from ingestd.accounts import hash_password
 from ingestd.commands.options import deed
 from ingestd.errors import Misconfigured, Unavailable
 from ingestd.house import House, open_house, prepare_store
 from ingestd.ingest.poollog import PoolLog
-from ingestd.leads import do_not_call
+from ingestd.leads import do_not_call, kpis
+from ingestd.organisation import sources, users
 from ingestd.printing import table_of
 from ingestd.receipts import receipt
 from ingestd.receive.companions import kind_of
 from ingestd.schemas import read as read_schema
 from ingestd.store import pools
-from ingestd.store.engine import reading
+from ingestd.store.engine import reading, writing
+from ingestd.store.ledger import now
 
 PATIENCE_SECONDS = 60.0
+VISITORS = ("admin", "lead-denmark", "copenhagen-1")
+"""An administrator, a team leader and an agent of the example."""
 
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 150)
 
@@ -46,14 +51,18 @@ def run(config: Path, home: Path | None, *, once: bool) -> None:
         _check_sources(config, house, sent)
         prepare_store(house)
         _import_do_not_call(house)
+        password = _let_in(house)
+        with console.status("a week passes …"):
+            week.live(house, now())
         console.print(f"[bold]ingestd demo[/bold] · home {place}")
         with _daemon(config, place) as process:
             doors = _doors(house, process)
             _show_doors(doors)
             _send_all(doors, house.places.keys, sent)
-            _wait_for_ends(house, sum(kind_of(sample.name) is None for sample in sent), process)
-            show(house)
-            _show_addresses(doors, place)
+            today = sum(kind_of(sample.name) is None for sample in sent)
+            _wait_for_ends(house, today, process)
+            show(house, today)
+            _show_addresses(doors, place, password)
             if not once:
                 _stay(process)
 
@@ -120,6 +129,16 @@ def _import_do_not_call(house: House) -> None:
     )
 
 
+def _let_in(house: House) -> str:
+    """Gives those who may look around a password, which only this demo has."""
+    password = sources.new_password()
+    encoded = hash_password(password)
+    with writing(house.engine) as connection:
+        for login in VISITORS:
+            users.set_password(connection, deed("to look around"), login, encoded)
+    return password
+
+
 def _send_all(doors: dict[str, Any], keys: Path, sent: list[samples.Sample]) -> None:
     for sample in sent:
         answer = _shortened(senders.send(doors, keys, sample), 60)
@@ -150,9 +169,9 @@ def _wait(ready: Callable[[], bool], process: subprocess.Popen[bytes], otherwise
         time.sleep(0.05)
 
 
-def show(house: House) -> None:
-    """Deliveries, pools with owners, and the rejects with reasons."""
-    ended = list(reversed(house.ledger.latest(limit=50)))
+def show(house: House, count: int) -> None:
+    """The latest deliveries, pools with owners, and the rejects with reasons."""
+    ended = list(reversed(house.ledger.latest(limit=count)))
     console.print()
     table = _table(
         "Deliveries", "id", "source", "file", "complete", "state", "records", "loaded", "rejected", "duplicate", "why"
@@ -168,21 +187,29 @@ def show(house: House) -> None:
     dirty = next(each for each in ended if each.name == "nordlead-corrections.csv")
     _show_rejects(PoolLog(storage=house.logs, key=dirty.log_key), dirty.name)
     console.print("What came back to nordlead in results/ :", style="bold")
+    today = {each.name for each in ended}
     for path in sorted((house.places.homes / "nordlead" / "results").glob("[!.]*")):
-        console.print(f"  {path.name}")
+        if any(path.name.startswith(name) for name in today):
+            console.print(f"  {path.name}")
     told = json.dumps(receipt(ended[0])["counts"])
     console.print(f"  (the receipt of the first file says {told})\n")
 
 
 def _show_pools(house: House) -> None:
-    table = _table("Lead pools", "id", "pool", "campaign", "state", "ready", "open", "% closed", "total", "owners")
+    table = _table(
+        "Lead pools", "id", "pool", "campaign", "state", "ready", "open", "% closed", "total", "success", "owners"
+    )
     with reading(house.engine) as connection:
-        for pool in reversed(pools.latest(connection, limit=50)):
+        latest = pools.latest(connection, limit=12)
+        figures = kpis.measured_all(connection, [pool["id"] for pool in latest], ["success_rate"], now())
+        for pool in reversed(latest):
             owners = pools.owners(connection, pool["id"])
             told = ", ".join(f"{each['ownership_code']} {each['leads']:,}" for each in owners[:4])
             more = f" and {len(owners) - 4} more" if len(owners) > 4 else ""
             numbers = (f"{pool[name]:,}" for name in ("ready_to_dial", "total_open", "percent_closed", "total"))
-            table.add_row(str(pool["id"]), pool["name"], pool["campaign"], pool["state"], *numbers, told + more)
+            ((_, success),) = figures[pool["id"]]
+            rate = "" if success is None else f"{success} %"
+            table.add_row(str(pool["id"]), pool["name"], pool["campaign"], pool["state"], *numbers, rate, told + more)
     console.print(table)
 
 
@@ -194,8 +221,11 @@ def _show_rejects(log: PoolLog, name: str) -> None:
     console.print(table)
 
 
-def _show_addresses(doors: dict[str, Any], home: Path) -> None:
+def _show_addresses(doors: dict[str, Any], home: Path, password: str) -> None:
     ftp = doors["ftp"]
+    if http := doors.get("http"):
+        console.print(f"Look around: [bold]http://{http['host']}:{http['port']}/[/bold]", soft_wrap=True)
+        console.print(f"  sign in as {', '.join(VISITORS)} with the password [bold]{password}[/bold]\n", soft_wrap=True)
     console.print("Try it yourself, from another terminal:", style="bold")
     target = f"ftp://nordlead:nordlead-demo@{ftp['host']}:{ftp['port']}/upload/"
     trusted = senders.certificate(home / "keys")

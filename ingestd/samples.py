@@ -110,12 +110,25 @@ def clean(rows: int, *, start: int = 0, seed: int = 7) -> bytes:
     return _csv([CLEAN_HEADER, *_danish(rows, start, random.Random(seed))])
 
 
-def german(rows: int, seed: int = 11) -> bytes:
+def mixed(rows: int, *, start: int, seed: int) -> bytes:
+    """A file as it comes from a web form: most rows are good, some have what people type."""
+    chance = random.Random(seed)
+    lines: list[tuple[str, ...]] = [CLEAN_HEADER]
+    for row in _danish(rows, start, chance):
+        cells = list(row)
+        if chance.random() < _TYPED_WRONG:
+            name, value = chance.choice(_TYPED)
+            cells[_COLUMN[name]] = value
+        lines.append(tuple(cells))
+    return _csv(lines)
+
+
+def german(rows: int, *, start: int = 0, seed: int = 11) -> bytes:
     """Semicolons, cp1252, German headers, dates and decimal habits; needs the source's saved mapping."""
     chance = random.Random(seed)
     header = ("Kd-Nr.", "Anrede", "Vorname", "Nachname", "Telefon", "E-Mail", "Straße", "PLZ", "Ort", "Geb.-Datum", "Versorger", "Bemerkung", "Kürzel")  # fmt: skip
     lines: list[tuple[str, ...]] = [header]
-    for number in range(rows):
+    for number in range(start, start + rows):
         first, last = chance.choice(_DE_FIRST_NAMES), chance.choice(_DE_LAST_NAMES)
         postcode, city = chance.choice(_DE_PLACES)
         phone = f"0{(_DE_FIRST + number * 7)}"
@@ -128,7 +141,7 @@ def german(rows: int, seed: int = 11) -> bytes:
     return _csv(lines, delimiter=";").decode().encode("cp1252")
 
 
-def workbook(rows: int, seed: int = 13) -> bytes:
+def workbook(rows: int, *, start: int = 1_500_000, seed: int = 13) -> bytes:
     """An .xlsx of fibre leads; the owner's code stands in the file's name."""
     from openpyxl import Workbook  # noqa: PLC0415 - only who makes samples needs it
 
@@ -139,7 +152,7 @@ def workbook(rows: int, seed: int = 13) -> bytes:
     for number in range(rows):
         postcode, city = chance.choice(_DK_PLACES)
         sheet.append([
-            f"{chance.choice(_FIRST)} {chance.choice(_LAST)}", _danish_phone(1_500_000 + number, number), f"hus{number}@example.com",
+            f"{chance.choice(_FIRST)} {chance.choice(_LAST)}", _danish_phone(start + number, number), f"hus{number}@example.com",
             f"Havnegade {chance.randint(1, 99)}", int(postcode), city, chance.choice(("house", "flat", "business")),
             chance.choice((20, 50, 100, 300)), "2026-12-01 10:30" if number % 50 == 0 else None,
         ])  # fmt: skip
@@ -173,6 +186,11 @@ def do_not_call() -> bytes:
 
 
 _LISTED = "+4528999999"
+_TYPED_WRONG = 0.12
+_TYPED = (
+    ("Phone", "12"), ("Phone", "twenty-one"), ("Phone", _LISTED), ("E-mail", "no at sign"), ("Postcode", "21000"),
+    ("Date of birth", "31-02-1980"), ("Owner code", "DK-CHP"), ("Priority", "high"),
+)  # fmt: skip
 _COLUMN = {name: index for index, name in enumerate(CLEAN_HEADER)}
 
 

@@ -44,6 +44,7 @@ FLOORS = (
         "checks",
         "samples",
         "senders",
+        "week",
         "demo",
         "reference",
         "openapi",
