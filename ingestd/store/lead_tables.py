@@ -22,12 +22,14 @@ dial_stages = Table(
     metadata,
     Column("campaign_id", Id, primary_key=True, autoincrement=False),
     Column("owner_id", Id, primary_key=True, autoincrement=False),
+    Column("segment_id", Id, primary_key=True, autoincrement=False),
     Column("load_sequence", BigInteger, nullable=False),
     Column("last_key", String(40)),
 )
 """How far the leads of an owner are in dial order, with a `dial_key`: up to `last_key`; None: all of them.
 
-Counts as long as nothing was loaded into the campaign since.
+Counts as long as nothing was loaded into the campaign since. Those of a segment are counted by themselves; `segment_id`
+0 is the whole campaign.
 """
 
 lead_events = Table(

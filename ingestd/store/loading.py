@@ -26,6 +26,7 @@ from sqlalchemy import (
     bindparam,
     delete,
     func,
+    insert,
     select,
     text,
     update,
@@ -36,6 +37,7 @@ from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from ingestd.store import partitions, pool_counts
 from ingestd.store.engine import writing
 from ingestd.store.ledger import now
+from ingestd.store.segment_tables import segment_arrivals
 from ingestd.store.tables import Instant, campaigns, do_not_call, do_not_call_sequence, lead_numbers, leads
 
 T = TypeVar("T")
@@ -69,6 +71,7 @@ _WALK_INDEX = select(*(func.set_config(name, "off", True) for name in ("enable_h
 _LISTS = select(do_not_call_sequence.c.value)
 _LISTS_LOCKED = _LISTS.with_for_update(read=True)
 _ANY_LEAD = select(leads.c.id).where(leads.c.campaign_id == bindparam("campaign")).limit(1)
+_ARRIVED = insert(segment_arrivals)
 _ANY_LISTED = (
     select(do_not_call.c.phone).where(do_not_call.c.campaign_id.in_((0, bindparam("campaign", type_=Integer)))).limit(1)
 )
@@ -120,10 +123,13 @@ def insert_leads(connection: Connection, frame: pl.DataFrame) -> None:
     """
     assert tuple(frame.columns) == LEAD_COLUMNS
     pool_counts.add(connection, frame)
+    campaign_id = frame["campaign_id"][0]
     if connection.dialect.name == "postgresql":
-        _insert_into_partition(connection, frame, frame["campaign_id"][0])
+        _insert_into_partition(connection, frame, campaign_id)
     else:
         _insert_into_table(connection, frame)
+    arrived = {"campaign_id": campaign_id, "first_lead": frame["id"].min(), "last_lead": frame["id"].max()}
+    connection.execute(_ARRIVED, arrived)
 
 
 def _insert_into_partition(connection: Connection, frame: pl.DataFrame, campaign_id: int) -> None:

@@ -26,6 +26,8 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     false,
+    func,
+    literal_column,
 )
 from sqlalchemy.engine import Dialect
 
@@ -397,6 +399,7 @@ leads = Table(
     Column("dial_rank", Integer),
     Column("dial_key", String(40)),
     Column("version", Integer, nullable=False, server_default="0"),
+    Column("placed_version", Integer),
     Index(None, "campaign_id", "phone"),
     Index(None, "campaign_id", "pool_id"),
     postgresql_partition_by="LIST (campaign_id)",
@@ -405,6 +408,7 @@ leads = Table(
 
 What an import leaves empty costs a load nothing, so the columns from `original_owner_id` on are empty until somebody
 works with the lead: no original owner is the owner, no `status_at` is the moment of the upload, no `dial_rank` the row.
+`placed_version` is the version for which `segment_id` was worked out; none is 0, that of a lead nobody has changed.
 """
 
 # Whatever an import leaves empty is in none of these, so loading does not pay for them.
@@ -413,10 +417,23 @@ for _name, _columns in {
     "scheduled_at": ("campaign_id", "scheduled_at"),
     "locked_until": ("campaign_id", "locked_until"),
     "status_at": ("campaign_id", "status_id", "status_at"),
+    "segment_id": ("campaign_id", "segment_id", "owner_id", "dial_key"),
 }.items():
     _given = leads.c[_name].is_not(None)
     _indexed = [leads.c[column] for column in _columns]
     Index(f"ix_leads_with_{_name}", *_indexed, sqlite_where=_given, postgresql_where=_given)
+
+CHANGED_SINCE_PLACED = leads.c.version != func.coalesce(leads.c.placed_version, literal_column("0"))
+"""Leads that somebody changed since their segment was worked out. Every change counts the version on, so whoever makes
+one need not think of segments; and none is lost, in whatever order transactions end."""
+
+Index(
+    "ix_leads_changed_since_placed",
+    leads.c.campaign_id,
+    leads.c.id,
+    sqlite_where=CHANGED_SINCE_PLACED,
+    postgresql_where=CHANGED_SINCE_PLACED,
+)
 
 lead_numbers = Table(
     "lead_numbers",
