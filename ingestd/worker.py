@@ -16,7 +16,7 @@ from ingestd.errors import Unavailable
 from ingestd.handback import Publisher
 from ingestd.house import House
 from ingestd.ingest.road import Road
-from ingestd.leads import pools, timed
+from ingestd.leads import placing, pools, timed
 from ingestd.metrics import Metrics
 from ingestd.model import Delivery
 from ingestd.pipes import Bell, Pipes, on_stop, say_ready
@@ -33,7 +33,11 @@ LIST_SECONDS = 0.5
 """Between two looks at what is to be handed back."""
 MINUTE_SECONDS = 60.0
 TURN_SECONDS = 0.25
-"""What the rules of time may take before the worker looks for files again."""
+"""What the rules of time, or segments, may take before the worker looks for files again."""
+PLACING_SECONDS = 1.0
+"""Between two looks for leads that are not in their segments."""
+BUSY_SECONDS = 5.0
+"""The same while files are waiting all the time."""
 
 
 def work(house: House, pipes: Pipes, metrics: Metrics) -> None:
@@ -59,12 +63,14 @@ def work(house: House, pipes: Pipes, metrics: Metrics) -> None:
             beat()
         finally:
             hands.put_down()
+        placer.sweep(busy=True)
 
-    clockwork = Clockwork(engine=house.engine)
+    clockwork, placer = Clockwork(engine=house.engine), Placer(engine=house.engine)
 
     def idle() -> None:
         publisher.sweep()
         clockwork.sweep()
+        placer.sweep()
 
     bell = Bell(doorbell=pipes.doorbell, idle=idle, beat=beat)
     on_stop(bell.stopped.set)
@@ -115,6 +121,34 @@ class Clockwork:
         self.due_at = begun + MINUTE_SECONDS if ended.finished else begun
         if ended.leads or ended.unlocked:
             log.info("time_rules_applied", **ended.leads, unlocked=ended.unlocked)
+
+
+@dataclass(kw_only=True)
+class Placer:
+    """Puts leads into their segments, a little at a time."""
+
+    engine: Engine
+    clock: Callable[[], float] = time.monotonic
+    due_at: float = field(default=float("-inf"))
+    """by the clock"""
+    busy_at: float = field(default=float("-inf"))
+    """by the clock, when files are waiting"""
+
+    def sweep(self, *, busy: bool = False) -> None:
+        """Does what is due, for TURN_SECONDS at most; `busy`: files are waiting, so only every BUSY_SECONDS."""
+        begun = self.clock()
+        if begun < (self.busy_at if busy else self.due_at):
+            return
+        self.busy_at = begun + BUSY_SECONDS
+        try:
+            placed = placing.work(self.engine, lambda: self.clock() - begun < TURN_SECONDS)
+        except Unavailable as problem:
+            log.warning("segments_not_placed", error=str(problem))
+            self.due_at = begun + MINUTE_SECONDS
+            return
+        self.due_at = begun + PLACING_SECONDS if placed.finished else begun
+        if placed.moved:
+            log.info("segments_placed", leads=placed.looked_at, moved=placed.moved)
 
 
 def road_of(house: House) -> Road:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, Select, literal, select
+from sqlalchemy import CompoundSelect, Connection, Select, literal, select
 
 from ingestd.access import people
 from ingestd.access.permissions import Permission, Role
 from ingestd.errors import Rejected
+from ingestd.store import tables
 from ingestd.store.tables import teams
 
 DEEPEST = 64
@@ -78,10 +80,20 @@ def below(connection: Connection, team_id: int) -> frozenset[int]:
 def teams_below(team_id: int) -> Select[tuple[int]]:
     """The same as a question, to be asked inside of others."""
     start = select(teams.c.id, literal(0).label("step")).where(teams.c.id == team_id)
-    way = start.cte("below", recursive=True)
+    way = start.cte(recursive=True)  # without a name: a condition may ask for several teams
     down = select(teams.c.id, way.c.step + 1).join(way, teams.c.parent_id == way.c.id)
     way = way.union_all(down.where(way.c.step < DEEPEST))
     return select(way.c.id)
+
+
+def reach_of(users: Collection[int]) -> CompoundSelect[tuple[int]]:
+    """The owners whose leads at least one of these users may call, as a question: users, teams, and teams above."""
+    user = tables.users.c
+    start = select(user.team_id.label("id"), literal(0).label("step")).where(user.id.in_(users))
+    way = start.cte(recursive=True)
+    up = select(teams.c.parent_id, way.c.step + 1).join(way, teams.c.id == way.c.id)
+    way = way.union_all(up.where(teams.c.parent_id.is_not(None), way.c.step < DEEPEST))
+    return select(way.c.id).union(select(user.id).where(user.id.in_(users)))
 
 
 def top_team(connection: Connection) -> int:

@@ -117,6 +117,7 @@ def _comparison(one: Comparison, names: Terms) -> ColumnElement[bool]:
         Kind.DAY: _day,
         Kind.FLAG: _flag,
         Kind.OWNER: _owner,
+        Kind.AGENT: _reach,
         Kind.NAMED: _named,
     }
     return (by_kind | of_pool)[one.field.kind](one, names)
@@ -199,6 +200,14 @@ def _owner(one: Comparison, names: Terms) -> ColumnElement[bool]:
         users = select(tables.users.c.id).where(tables.users.c.team_id.in_(teams))
         return or_(column.in_(teams), column.in_(users), column == numbers[0])
     return _equal(one, column, column, numbers)
+
+
+def _reach(one: Comparison, names: Terms) -> ColumnElement[bool]:
+    """Owned by one of these users, by their team, or by a team above it (LEADS.md, "Who may call a lead")."""
+    users = {name: number for name, number in names.owners.items() if name.startswith("user:")}
+    numbers = [_named_in(users, str(value), one.field) for value in _several(one)]
+    inside = table.c.owner_id.in_(agents.reach_of(numbers))
+    return not_(inside) if one.op == "is_not" else inside
 
 
 def _named(one: Comparison, names: Terms) -> ColumnElement[bool]:

@@ -13,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
+    BindParameter,
     ColumnElement,
     Connection,
     Engine,
@@ -36,7 +37,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from ingestd.access.permissions import Permission
 from ingestd.errors import Rejected
-from ingestd.leads import access, agents, editing, history, lead, order, statuses
+from ingestd.leads import access, agents, editing, history, lead, order, segment_plan, statuses
 from ingestd.leads.access import Campaign
 from ingestd.leads.agents import Agent
 from ingestd.leads.history import Stamp
@@ -71,22 +72,25 @@ class Shift:
     """takes the best lead; made once, because making it takes longer than running it"""
     last_key: str
     """up to it, all leads of the agent's reach have their place; whatever comes after may be beaten by one without"""
+    segment_id: int = 0
+    """the only segment whose leads are given; 0: the whole campaign"""
     segment: ColumnElement[bool] | None = None
-    """a condition on the table of leads; None: the whole campaign"""
+    """the same as a condition on the table of leads, as it was when the shift was read"""
 
 
-def start(
-    engine: Engine, login: str, campaign: str, at: datetime, *, segment: ColumnElement[bool] | None = None
-) -> Shift:
-    """Begins to dial; raises Rejected when the user or the campaign is unknown, or may not be dialled in."""
+def start(engine: Engine, login: str, campaign: str, at: datetime, *, segment_id: int = 0) -> Shift:
+    """Begins to dial, in one segment or in the whole campaign.
+
+    Raises Rejected when the user, the campaign or the segment is unknown or not active, or may not be dialled in.
+    """
     with writing(engine) as connection:
         number: int | None = connection.scalar(select(campaigns.c.id).where(campaigns.c.code == campaign))
         if number is None:
             raise Rejected("campaign_unknown", f"the campaign {campaign!r} does not exist")
-        return _read(connection, login, number, at, segment)
+        return _read(connection, login, number, at, segment_id)
 
 
-def _read(connection: Connection, login: str, number: int, at: datetime, segment: ColumnElement[bool] | None) -> Shift:
+def _read(connection: Connection, login: str, number: int, at: datetime, segment_id: int) -> Shift:
     who, campaign = agents.agent(connection, login), access.campaigns(connection)[number]
     told = "" if campaign.open_to(who) else f"{login} may not call in {campaign.code}"
     told = told if campaign.running(at) else f"{campaign.code} is not active, or has expired"
@@ -101,7 +105,8 @@ def _read(connection: Connection, login: str, number: int, at: datetime, segment
         read_at=at,
         statement=None,
         last_key="",
-        segment=segment,
+        segment_id=segment_id,
+        segment=segment_plan.of_campaign(connection, number).inside(segment_id) if segment_id else None,
     )
     _wake(connection, shift, at)
     stages = _stages(connection, shift)
@@ -116,7 +121,7 @@ def next_lead(
     """The best lead that the agent may call, held for him; None when there is none. And the shift to go on with."""
     if not timedelta(0) <= at - shift.read_at < FRESH:
         with writing(engine) as connection:
-            shift = _read(connection, shift.agent.login, shift.campaign.id, at, shift.segment)
+            shift = _read(connection, shift.agent.login, shift.campaign.id, at, shift.segment_id)
     while True:  # once, unless leads must be staged first, or other agents are quicker
         with writing(engine) as connection:
             taken = _take(connection, shift, at, at + lease)
@@ -163,10 +168,13 @@ def _ready(shift: Shift, at: datetime) -> ColumnElement[bool]:
     )
 
 
+def _inside(shift: Shift) -> ColumnElement[bool]:
+    return true() if shift.segment is None else shift.segment
+
+
 def _any_left(connection: Connection, shift: Shift, at: datetime) -> bool:
-    segment = true() if shift.segment is None else shift.segment
     placed = and_(table.c.dial_key <= shift.last_key, table.c.owner_id.in_(shift.agent.reach))
-    left = select(table.c.id).where(_ready(shift, at), placed, access.unlocked(at), segment).limit(1)
+    left = select(table.c.id).where(_ready(shift, at), placed, access.unlocked(at), _inside(shift)).limit(1)
     return connection.scalar(left) is not None
 
 
@@ -176,22 +184,27 @@ def _number(value: int) -> ColumnElement[int]:
     return number
 
 
+def _given(name: str, kind: Any) -> BindParameter[Any]:
+    """What is said for each call; not required, because lists in a segment's condition are written out before that."""
+    return bindparam(name, type_=kind, required=False)
+
+
 def _statement(connection: Connection, shift: Shift) -> Any:
     """Finds, locks and tells in one statement, where the database can; with what is said for each call as parameters.
 
     That a key is there says that the lead is active, open, due and in an order of dialling (`lead.write`).
     """
-    campaign, moment = _number(shift.campaign.id), bindparam("moment", type_=Instant)
+    campaign, moment = _number(shift.campaign.id), _given("moment", Instant)
     shut = select(pools.c.id).where(pools.c.campaign_id == shift.campaign.id, pools.c.state != PoolState.ACTIVE)
     closed = [_number(number) for number in connection.scalars(shut)]
     outlives = [_number(number) for number in shift.book.ids(outlives_pool=True)]
     fits = and_(
         table.c.campaign_id == campaign,
-        table.c.dial_key <= bindparam("last_key", type_=String),
+        table.c.dial_key <= _given("last_key", String),
         or_(table.c.locked_until.is_(None), table.c.locked_until <= moment),
         table.c.attempts < _number(shift.campaign.max_attempts),
         true() if not closed else or_(table.c.pool_id.not_in(closed), table.c.status_id.in_(outlives)),
-        true() if shift.segment is None else shift.segment,
+        _inside(shift),
     )
     # Each owner by its own walk down the index; a few of each, should other agents take the first at this moment.
     each = [
@@ -212,10 +225,10 @@ def _statement(connection: Connection, shift: Shift) -> Any:
         .limit(_number(1))
         .with_for_update(of=table, skip_locked=True)
     )
-    agent = bindparam("agent", type_=Id)
+    agent = _given("agent", Id)
     held = {
         "locked_by_id": agent,
-        "locked_until": bindparam("until", type_=Instant),
+        "locked_until": _given("until", Instant),
         "modified_by_id": agent,
         "modified_at": moment,
         "version": table.c.version + 1,
@@ -234,7 +247,7 @@ def _telling(taken: Any) -> Any:
         "version": here.c.version,
         "field": literal_column("'lock'"),
         "kind": literal_column("'dialled'"),
-        "at": bindparam("moment", type_=Instant),
+        "at": _given("moment", Instant),
         "by_id": here.c.locked_by_id,
         "after": cast(here.c.locked_by_id, Text),
     }
@@ -269,7 +282,8 @@ def _stages(connection: Connection, shift: Shift) -> dict[int, str]:
     """How far each owner's leads have their place, as far as that still counts."""
     stage = dial_stages.c
     loaded = select(campaigns.c.load_sequence).where(campaigns.c.id == shift.campaign.id).scalar_subquery()
-    mine = (stage.campaign_id == shift.campaign.id, stage.owner_id.in_(shift.agent.reach))
+    owned = (stage.owner_id.in_(shift.agent.reach), stage.segment_id == shift.segment_id)
+    mine = (stage.campaign_id == shift.campaign.id, *owned)
     rows = connection.execute(select(stage.owner_id, stage.last_key).where(*mine, stage.load_sequence == loaded))
     return {owner: LAST if last is None else last for owner, last in rows}
 
@@ -277,7 +291,7 @@ def _stages(connection: Connection, shift: Shift) -> dict[int, str]:
 def _stage(connection: Connection, shift: Shift, owner: int, at: datetime) -> str:
     """Gives the next leads of an owner their place, and notes how far that went: the last key."""
     number = shift.campaign.id
-    stage = (dial_stages.c.campaign_id == number, dial_stages.c.owner_id == owner)
+    values = {"campaign_id": number, "owner_id": owner, "segment_id": shift.segment_id}
     # One at a time: the campaign's row is also what a load that ends meanwhile has to pass.
     query = select(campaigns.c.load_sequence).where(campaigns.c.id == number).with_for_update()
     loaded = connection.scalar(query) or 0
@@ -286,16 +300,15 @@ def _stage(connection: Connection, shift: Shift, owner: int, at: datetime) -> st
     following = (place, table.c.priority.desc().nulls_last(), table.c.scheduled_at.nulls_last(), table.c.pool_id, _RANK)
     rows = connection.execute(
         select(table.c.id, place.label("place"), table.c.priority, table.c.scheduled_at, table.c.pool_id, _RANK)
-        .where(_ready(shift, at), table.c.owner_id == owner, table.c.dial_key.is_(None))
+        .where(_ready(shift, at), table.c.owner_id == owner, table.c.dial_key.is_(None), _inside(shift))
         .order_by(*following)
         .limit(STAGED)
     ).all()
     keys = [order.key(*row[1:]) for row in rows]
     _set_keys(connection, number, [row.id for row in rows], keys)
-    connection.execute(delete(dial_stages).where(*stage))
+    connection.execute(delete(dial_stages).where(*(dial_stages.c[name] == value for name, value in values.items())))
     last = keys[-1] if len(rows) == STAGED else None
-    values = {"campaign_id": number, "owner_id": owner, "load_sequence": loaded, "last_key": last}
-    connection.execute(insert(dial_stages).values(values))
+    connection.execute(insert(dial_stages).values(load_sequence=loaded, last_key=last, **values))
     return last or LAST
 
 

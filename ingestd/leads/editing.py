@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 
 from ingestd import schemas
 from ingestd.errors import Rejected, Unavailable
-from ingestd.leads import checking, lead
+from ingestd.leads import checking, lead, placing
 from ingestd.leads.history import Stamp
 from ingestd.leads.lead import Lead
 from ingestd.model import CampaignRules
@@ -53,7 +53,9 @@ def edit(connection: Connection, schema_folder: Path, lead_id: int, wish: Edit) 
         values["extra"] = {**here.extra, **extra}
     if not _differs(here, values):
         return here
-    return lead.write(connection, here, values, Stamp(kind="edited", by=wish.by, at=wish.at, why=wish.why))
+    lead.write(connection, here, values, Stamp(kind="edited", by=wish.by, at=wish.at, why=wish.why))
+    placing.place(connection, here.campaign_id, [lead_id])
+    return lead.find(connection, lead_id)
 
 
 def _refuse_owner(wish: Edit) -> None:

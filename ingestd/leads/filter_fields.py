@@ -25,6 +25,8 @@ class Kind(StrEnum):
     """a code, such as that of a campaign"""
     NUMBERED = "numbered"
     """a number that names something, such as a pool"""
+    AGENT = "agent"
+    """`user:<login>`, for whom something can be reached"""
     UPLOADER = "uploader"
     """`user:<login>` for what somebody typed or uploaded, `source:<name>` for what a source sent"""
 
@@ -48,6 +50,7 @@ OPERATORS: dict[Kind, tuple[str, ...]] = {
     Kind.OWNER: (*_EQUAL, "below", *_THERE),
     Kind.NAMED: _EQUAL,
     Kind.NUMBERED: (*_EQUAL, *_THERE),
+    Kind.AGENT: _EQUAL,
     Kind.UPLOADER: _EQUAL,
 }
 """`below` asks for a team with everything below it: teams and their users."""
@@ -86,6 +89,7 @@ _OF_THE_LEAD = (
     ("segment", "Segment", Kind.NUMBERED),
     ("status", "Status", Kind.NAMED),
     ("owner", "Lead owner", Kind.OWNER),
+    ("callable_by", "Owner in reach of", Kind.AGENT),
     ("original_owner", "Original lead owner", Kind.OWNER),
     ("uploaded_by", "Uploaded by", Kind.UPLOADER),
     ("processed_by", "User processed by", Kind.OWNER),

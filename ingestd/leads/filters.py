@@ -209,6 +209,7 @@ _READ: Mapping[Kind, Callable[[Any], Value]] = {
     Kind.MOMENT: _moment,
     Kind.FLAG: _flag,
     Kind.OWNER: _text,
+    Kind.AGENT: _text,
     Kind.NAMED: _text,
     Kind.NUMBERED: _number,
     Kind.UPLOADER: _text,

@@ -153,11 +153,11 @@ def take_turn(connection: Connection, what: str, *, beside: bool = False) -> Non
         connection.exec_driver_sql(f"SELECT {function}(hashtextextended(%s, 0))", (f"ingestd {what}",))
 
 
-def try_turn(connection: Connection, what: str) -> bool:
+def try_turn(connection: Connection, what: str, *, beside: bool = False) -> bool:
     """As `take_turn`, but does not wait: False when another process holds it."""
     if connection.dialect.name != "postgresql":
         return True
-    query = "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))"
+    query = f"SELECT pg_try_advisory_xact_lock{'_shared' if beside else ''}(hashtextextended(%s, 0))"
     return bool(connection.exec_driver_sql(query, (f"ingestd {what}",)).scalar())
 
 

@@ -172,6 +172,21 @@ def test_owners_are_asked_for_by_name_and_with_all_below(desk: Desk) -> None:
     assert matching(desk, one("processed_by", "empty")) == {mine, team, above}
 
 
+def test_leads_in_reach_of_an_agent(desk: Desk) -> None:
+    (own,) = desk.leads({}, owner="user:copenhagen-1")
+    (team,) = desk.leads({}, owner="team:copenhagen")
+    (above,) = desk.leads({}, owner="team:denmark")
+    (beside,) = desk.leads({}, owner="team:aarhus")
+    (other,) = desk.leads({}, owner="user:copenhagen-2")
+    assert matching(desk, one("callable_by", "is", "user:copenhagen-1")) == {own, team, above}
+    assert matching(desk, one("callable_by", "is_not", "user:copenhagen-1")) == {beside, other}
+    assert matching(desk, one("callable_by", "in", ["user:copenhagen-2", "user:aarhus-1"])) == {
+        team, above, beside, other
+    }  # fmt: skip
+    with pytest.raises(Invalid, match="is 'user:copenhagen-1' meant"):
+        matching(desk, one("callable_by", "is", "user:copenhagen-11"))
+
+
 def test_status_campaign_pool_and_project(desk: Desk) -> None:
     first, second = desk.leads({}, {})
     (other,) = desk.leads({}, campaign="DE-ENERGY", owner="team:germany")

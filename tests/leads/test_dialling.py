@@ -12,7 +12,7 @@ import pytest
 from ingestd.access import people
 from ingestd.access.permissions import Permission
 from ingestd.errors import Rejected
-from ingestd.leads import dialling, editing, owner_change
+from ingestd.leads import dialling, editing, owner_change, placing, segments
 from ingestd.leads.dialling import Shift
 from ingestd.leads.lead import Lead
 from ingestd.leads.statuses import Change
@@ -20,6 +20,7 @@ from ingestd.model import PoolState
 from ingestd.store import rules, tables
 from ingestd.store.audit import COMMAND_LINE, Deed
 from ingestd.store.engine import reading, writing
+from tests.conftest import ROOT
 from tests.leads.conftest import MINUTE, NOON, Desk
 
 AGENT = "copenhagen-1"
@@ -119,14 +120,65 @@ def test_a_deactivated_pool_is_not_dialled_but_its_private_leads(desk: Desk) -> 
     assert given(desk, 2) == [plain, None]
 
 
-def test_a_segment_narrows_what_is_given(desk: Desk) -> None:
-    here, there = desk.leads({"city": "Lund"}, {"city": "Kiel"})
-    mine = dialling.start(desk.engine, AGENT, "DK-ENERGY", NOON, segment=tables.leads.c.city == "Kiel")
-    taken, mine = dialling.next_lead(desk.engine, mine, NOON)
-    assert taken is not None
-    assert taken.id == there
-    assert dialling.next_lead(desk.engine, mine, NOON)[0] is None
-    assert given(desk, 1) == [here]
+def segment(desk: Desk, name: str, tree: Any, *, active: bool = True) -> int:
+    """A segment in a group of its own, with the leads that belong to it."""
+    deed = Deed(actor=COMMAND_LINE, at=NOON)
+    with writing(desk.engine) as connection:
+        its = segments.add_group(connection, deed, "ENERGY", name)
+        made = segments.add(connection, deed, ROOT / "schemas", its.id, name, tree, active=active)
+    assert placing.work(desk.engine).finished
+    return made.id
+
+
+def in_segment(desk: Desk, number: int, times: int, at: datetime = NOON) -> list[int | None]:
+    """The numbers of the leads that an agent is given in a segment."""
+    mine, found = dialling.start(desk.engine, AGENT, "DK-ENERGY", at, segment_id=number), []
+    for _ in range(times):
+        taken, mine = dialling.next_lead(desk.engine, mine, at)
+        found.append(taken.id if taken else None)
+    return found
+
+
+def test_a_segment_narrows_what_is_given(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dialling, "STAGED", 2)
+    numbers = desk.leads(*({"city": city} for city in ["Lund"] * 7 + ["Kiel", "Kiel", "50% Kiel"]))
+    asked = [{"field": "city", "op": "in", "value": ["Kiel", "Ærø"]}, {"field": "city", "op": "contains", "value": "%"}]
+    kiel = segment(desk, "Kiel", {"all": [{"any": asked}, {"field": "owner", "op": "below", "value": "team:company"}]})
+    segment(desk, "everything", {})
+    assert in_segment(desk, kiel, 2) == numbers[7:9]
+    assert in_segment(desk, kiel, 2) == [numbers[9], None]
+    assert given(desk, 3) == numbers[:3]
+
+
+def test_a_lead_that_no_longer_belongs_to_the_segment_is_not_given(desk: Desk) -> None:
+    first, second, third = desk.leads({"city": "Kiel"}, {"city": "Kiel"}, {"city": "Kiel", "priority": -1})
+    segment(desk, "best", {"field": "priority", "op": "from", "value": 9})
+    kiel = segment(desk, "Kiel", {"field": "city", "op": "is", "value": "Kiel"})
+    with writing(desk.engine) as connection:  # nothing is put into another segment meanwhile
+        for number, values in ((first, {"city": "Lund"}), (second, {"priority": 9})):
+            connection.execute(tables.leads.update().where(tables.leads.c.id == number).values(version=1, **values))
+    assert in_segment(desk, kiel, 2) == [third, None]
+
+
+def test_leads_that_come_into_a_segment_are_given_soon(desk: Desk) -> None:
+    kiel = segment(desk, "Kiel", {"field": "city", "op": "is", "value": "Kiel"})
+    assert in_segment(desk, kiel, 1) == [None]
+    first, second = desk.leads({"city": "Kiel"}, {})
+    assert placing.work(desk.engine).moved == 1
+    assert in_segment(desk, kiel, 2) == [first, None]
+    with writing(desk.engine) as connection:
+        wish = editing.Edit(values={"city": "Kiel"}, by=desk.owner("user:admin"), at=NOON)
+        editing.edit(connection, ROOT / "schemas", second, wish)
+    assert in_segment(desk, kiel, 2) == [second, None]
+
+
+def test_a_segment_that_is_not_there_or_not_active_is_refused(desk: Desk) -> None:
+    off = segment(desk, "off", {}, active=False)
+    with writing(desk.engine) as connection:
+        elsewhere = segments.add_group(connection, Deed(actor=COMMAND_LINE, at=NOON), "FIBRE", "x").id
+    for number in (off, elsewhere + 50):
+        with pytest.raises(Rejected, match="no active segment"):
+            in_segment(desk, number, 1)
 
 
 def test_who_may_not_dial_is_told_why(desk: Desk) -> None:

@@ -27,6 +27,7 @@ VALUES: dict[Kind, st.SearchStrategy[Any]] = {
     Kind.FLAG: st.booleans(),
     Kind.OWNER: st.sampled_from(["team:berlin", "user:ada"]),
     Kind.NAMED: st.sampled_from(["open", "success"]),
+    Kind.AGENT: st.sampled_from(["user:ada", "user:bo"]),
     Kind.UPLOADER: st.sampled_from(["user:ada", "source:acme"]),
 }
 
