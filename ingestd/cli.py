@@ -19,6 +19,7 @@ from ingestd.commands.leads import lead
 from ingestd.commands.options import CONFIG, HOME, AsJson, Config, Home, Limit, deed, opened
 from ingestd.commands.organisation import org
 from ingestd.commands.pools import pools
+from ingestd.commands.segments import segments
 from ingestd.commands.sources import source
 from ingestd.commands.storage import storage
 from ingestd.commands.users import user
@@ -43,6 +44,7 @@ app.add_typer(source, name="source")
 app.add_typer(user, name="user")
 app.add_typer(key, name="key")
 app.add_typer(pools, name="pools")
+app.add_typer(segments, name="segments")
 app.add_typer(storage, name="storage")
 app.add_typer(lead, name="lead")
 app.add_typer(lead, name="leads", hidden=True)  # who thinks of many

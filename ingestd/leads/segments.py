@@ -26,7 +26,7 @@ from ingestd.store import audit
 from ingestd.store.audit import Deed
 from ingestd.store.engine import take_turn
 from ingestd.store.segment_tables import segment_groups, segments
-from ingestd.store.tables import campaigns, projects
+from ingestd.store.tables import campaigns, leads, projects
 
 MOST = 200
 """Segments of one project; each lead is held against all of them."""
@@ -277,6 +277,12 @@ def copy(
         there.insert(there.index(number) + 1, made.id)
         order(connection, deed, before.group_id, there)
     return segment(connection, made.id)
+
+
+def size(connection: Connection, project: str, number: int) -> int:
+    """How many leads a segment of a project has, as far as that is worked out."""
+    mine = (leads.c.campaign_id.in_(campaigns_in(connection, project)), leads.c.segment_id == number)
+    return connection.scalar(select(func.count()).select_from(leads).where(*mine)) or 0
 
 
 def recompute(connection: Connection, deed: Deed, project: str) -> None:

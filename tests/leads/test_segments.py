@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -25,11 +28,12 @@ from ingestd.leads.segments import Group, Segment
 from ingestd.organisation import changes
 from ingestd.store import rules, tables
 from ingestd.store.audit import COMMAND_LINE, Deed
-from ingestd.store.engine import reading, writing
+from ingestd.store.engine import reading, take_turn, writing
 from ingestd.store.segment_tables import segment_arrivals, segment_groups, segment_progress
 from ingestd.store.segment_tables import segments as segments_table
 from tests.conftest import ROOT
 from tests.leads.conftest import NOON, Desk
+from tests.running import until
 
 SCHEMAS = ROOT / "schemas"
 DEED = Deed(actor=COMMAND_LINE, at=NOON)
@@ -267,6 +271,52 @@ def test_a_segment_whose_names_are_gone_matches_nothing_and_says_so(desk: Desk) 
     assert kept(desk) == {number: whole.id}
     with reading(desk.engine) as connection:
         assert "is not known" in segments.segment(connection, gone.id).problem
+
+
+_WORKING = """
+import sys
+from ingestd.leads import placing
+from ingestd.store.engine import open_engine
+placing.work(open_engine(sys.argv[1]), batch=5)
+"""
+
+
+def test_whoever_is_killed_in_the_middle_loses_nothing(desk: Desk) -> None:
+    desk.leads(*({"city": "Lund" if number % 3 else "Kiel"} for number in range(2000)))
+    its = group(desk)
+    segment(desk, its, "Lund", LUND)
+    placed(desk, batch=50, go_on=iter([True] * 5 + [False]).__next__)
+    segment(desk, its, "others", {})  # begins again
+    url = desk.engine.url.render_as_string(hide_password=False)
+
+    def looked_at() -> int:
+        with reading(desk.engine) as connection:
+            return connection.scalar(select(func.sum(segment_progress.c.placed))) or 0
+
+    for _ in range(2):
+        before = looked_at()
+        worker = subprocess.Popen([sys.executable, "-c", _WORKING, url], cwd=ROOT)
+        until(lambda before=before: looked_at() > before + 20, "some batches")
+        worker.send_signal(signal.SIGKILL)
+        worker.wait()
+    assert 40 < looked_at() < 2000
+    own(desk, "team:berlin")
+    settled(desk)
+
+
+def test_nobody_waits_for_a_load_and_others_leave_it_to_the_one_who_is_at_it(desk: Desk) -> None:
+    if desk.engine.dialect.name == "sqlite":  # whose writers take turns
+        return
+    desk.leads({})
+    segment(desk, group(desk), "all", {})
+    for held in ("", "placing of leads", segment_plan.TURN):
+        with writing(desk.engine) as connection:
+            if held:
+                take_turn(connection, held)
+            else:
+                connection.execute(update(tables.campaigns).values(load_sequence=9))
+            assert placed(desk) == Placed(finished=False)
+    settled(desk)
 
 
 CITIES = ["Lund", "Kiel", "Malmö", None]

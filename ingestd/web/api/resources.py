@@ -18,6 +18,8 @@ from ingestd.web.api import (
     logs,
     pools,
     queue,
+    segment_groups,
+    segments,
     session,
     sources,
     teams,
@@ -60,6 +62,8 @@ RESOURCES = (
     deliveries.routes,
     pools.routes,
     leads.routes,
+    segment_groups.routes,
+    segments.routes,
     logs.routes,
     queue.routes,
 )
