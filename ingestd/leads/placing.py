@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, and_, case, delete, func, insert, null, or_, select, update
 
 from ingestd.leads import conditions, segment_plan, selection
 from ingestd.leads.segment_plan import NEVER, TURN, Plan
@@ -84,8 +84,8 @@ def place(connection: Connection, campaign_id: int, numbers: Sequence[int]) -> N
         return
     plan = segment_plan.of_campaign(connection, campaign_id)
     if plan.settled:
-        rows = _look(connection, campaign_id, plan, selection.among(connection, table.c.id, numbers), len(numbers))
-        _store(connection, campaign_id, plan, rows)
+        these = selection.among(connection, table.c.id, numbers)
+        _store(connection, campaign_id, plan, _look(connection, campaign_id, these, len(numbers)))
 
 
 def work(engine: Engine, go_on: Callable[[], bool] = lambda: True, *, batch: int = BATCH) -> Placed:
@@ -94,6 +94,7 @@ def work(engine: Engine, go_on: Callable[[], bool] = lambda: True, *, batch: int
     Of several processes one does it at a time; the others leave it to that one.
     """
     looked_at = moved = 0
+    plans: dict[int, Plan] = {}
     _notice_changes(engine)
     while due := _due(engine):
         advanced = False
@@ -101,7 +102,7 @@ def work(engine: Engine, go_on: Callable[[], bool] = lambda: True, *, batch: int
             if not go_on():
                 return Placed(looked_at=looked_at, moved=moved, finished=False)
             with writing(engine, forgettable=True) as connection:  # undone by a power cut, it is found to be due again
-                counts = _turn(connection, number, batch)
+                counts = _turn(connection, number, plans, batch)
             if counts is not None:
                 looked_at, moved, advanced = looked_at + counts[0], moved + counts[1], True
         if not advanced:  # others are at it, or load into these campaigns
@@ -154,8 +155,11 @@ def _due(engine: Engine) -> Sequence[int]:
     return due
 
 
-def _turn(connection: Connection, campaign_id: int, batch: int) -> tuple[int, int] | None:
-    """One batch of each kind in a campaign: how many were looked at, and moved. None: others are at it."""
+def _turn(connection: Connection, campaign_id: int, plans: dict[int, Plan], batch: int) -> tuple[int, int] | None:
+    """One batch of each kind in a campaign: how many were looked at, and moved. None: others are at it.
+
+    `plans` are those of the batches before, which count as long as segments mean the same.
+    """
     # A load holds its campaign, and leads in no order: whoever waited for it here could wait for each other.
     mine = select(campaigns.c.id).where(campaigns.c.id == campaign_id)
     held = mine.with_for_update(skip_locked=True, key_share=True)
@@ -166,7 +170,9 @@ def _turn(connection: Connection, campaign_id: int, batch: int) -> tuple[int, in
     walk = connection.execute(select(segment_progress).where(_WALK.campaign_id == campaign_id)).one_or_none()
     if walk is None:
         return 0, 0
-    plan = segment_plan.of_campaign(connection, campaign_id)
+    plan = plans.get(campaign_id)
+    if plan is None or plan.meaning != walk.meaning:
+        plan = plans[campaign_id] = segment_plan.of_campaign(connection, campaign_id)
     if walk.last_lead == 0:  # it comes by whatever is there by now
         connection.execute(delete(segment_arrivals).where(_CAME.campaign_id == campaign_id))
     counts = [_changed(connection, campaign_id, plan, batch), _arrived(connection, campaign_id, plan, batch)]
@@ -176,8 +182,8 @@ def _turn(connection: Connection, campaign_id: int, batch: int) -> tuple[int, in
 
 
 def _changed(connection: Connection, campaign_id: int, plan: Plan, batch: int) -> tuple[int, int]:
-    rows = _look(connection, campaign_id, plan, CHANGED_SINCE_PLACED, batch)
-    return len(rows), _store(connection, campaign_id, plan, rows)
+    step = _look(connection, campaign_id, CHANGED_SINCE_PLACED, batch)
+    return step.leads, _store(connection, campaign_id, plan, step)
 
 
 def _arrived(connection: Connection, campaign_id: int, plan: Plan, batch: int) -> tuple[int, int]:
@@ -186,63 +192,72 @@ def _arrived(connection: Connection, campaign_id: int, plan: Plan, batch: int) -
     load = connection.execute(oldest).one_or_none()
     if load is None:
         return 0, 0
-    rows = _look(connection, campaign_id, plan, table.c.id.between(load.first_lead, load.last_lead), batch)
-    moved = _store(connection, campaign_id, plan, rows)
+    step = _look(connection, campaign_id, table.c.id.between(load.first_lead, load.last_lead), batch)
+    moved = _store(connection, campaign_id, plan, step)
     this = _CAME.id == load.id
-    if len(rows) < batch:
+    if step.leads < batch:
         connection.execute(delete(segment_arrivals).where(this))
     else:
-        connection.execute(update(segment_arrivals).where(this).values(first_lead=rows[-1].id + 1))
-    return len(rows), moved
+        connection.execute(update(segment_arrivals).where(this).values(first_lead=step.last + 1))
+    return step.leads, moved
 
 
 def _walked(connection: Connection, walk: Any, plan: Plan, batch: int) -> tuple[int, int]:
     """The next leads of the walk through the campaign."""
     number = walk.campaign_id
-    rows = _look(connection, number, plan, table.c.id > walk.last_lead, batch)
-    moved = _store(connection, number, plan, rows)
-    this = _WALK.campaign_id == number
-    total = walk.total
-    if total is None:
-        total = connection.scalar(select(func.count()).select_from(table).where(table.c.campaign_id == number))
-    values = {"placed": walk.placed + len(rows), "total": total, "last_lead": rows[-1].id if rows else None}
-    if len(rows) == batch:
+    step = _look(connection, number, table.c.id > walk.last_lead, batch)
+    moved = _store(connection, number, plan, step)
+    this, placed = _WALK.campaign_id == number, walk.placed + step.leads
+    if step.leads == batch:
+        total = walk.total
+        if total is None:
+            total = connection.scalar(select(func.count()).select_from(table).where(table.c.campaign_id == number))
+        values = {"placed": placed, "total": total, "last_lead": step.last}
         connection.execute(update(segment_progress).where(this).values(values))
     elif plan.parts:
-        values |= {"last_lead": None, "total": values["placed"]}
-        connection.execute(update(segment_progress).where(this).values(values))
+        ended = {"placed": placed, "total": placed, "last_lead": None}
+        connection.execute(update(segment_progress).where(this).values(ended))
     else:  # no lead has a segment any more
         connection.execute(delete(segment_progress).where(this))
-    return len(rows), moved
+    return step.leads, moved
 
 
-def _look(connection: Connection, campaign_id: int, plan: Plan, some: ColumnElement[bool], batch: int) -> Sequence[Any]:
-    """The first leads of a condition by number, each with the segment it is in and the one it belongs to."""
-    columns = (
-        table.c.id,
-        table.c.segment_id,
-        plan.winner().label("belongs"),
-        CHANGED_SINCE_PLACED.label("changed"),
-    )
-    query = select(*columns).where(table.c.campaign_id == campaign_id, some).order_by(table.c.id).limit(batch)
-    return connection.execute(query).all()
+@dataclass(frozen=True, kw_only=True)
+class _Step:
+    leads: int
+    last: int
+    """the highest number; 0 when there is none"""
+    where: ColumnElement[bool]
 
 
-def _store(connection: Connection, campaign_id: int, plan: Plan, rows: Sequence[Any]) -> int:
-    """Writes the segments of those that are not where they belong; how many came to another."""
-    moved = [row for row in rows if row.segment_id != row.belongs]
-    numbers = [row.id for row in rows if row.changed or row.segment_id != row.belongs]
-    if not numbers:
+def _look(connection: Connection, campaign_id: int, some: ColumnElement[bool], batch: int) -> _Step:
+    """The first leads of a condition, by number."""
+    first = select(table.c.id).where(table.c.campaign_id == campaign_id, some).order_by(table.c.id).limit(batch)
+    these = first.subquery().c.id
+    leads, last = connection.execute(select(func.count(these), func.max(these))).one()
+    return _Step(leads=leads, last=last or 0, where=and_(some, table.c.id <= (last or 0)))
+
+
+def _store(connection: Connection, campaign_id: int, plan: Plan, step: _Step) -> int:
+    """Puts those that are not where they belong into their segments; how many came to another."""
+    if not step.leads:
         return 0
-    these = selection.among(connection, table.c.id, numbers)
+    belongs = plan.winner()
+    elsewhere = table.c.segment_id.is_distinct_from(belongs)
+    wrong = select(table.c.id, case((elsewhere, belongs), else_=null()), elsewhere)
+    wrong = wrong.where(table.c.campaign_id == campaign_id, step.where, or_(elsewhere, CHANGED_SINCE_PLACED))
+    rows = [tuple(row) for row in connection.execute(wrong)]
+    if not rows:
+        return 0
+    these = (table.c.campaign_id == campaign_id, selection.among(connection, table.c.id, [row[0] for row in rows]))
     # By number, as everybody who takes several leads; what was changed since it was looked at is judged anew.
-    hold = select(table.c.id).where(table.c.campaign_id == campaign_id, these).order_by(table.c.id).with_for_update()
-    connection.execute(hold)
-    values = {"segment_id": plan.winner(), "placed_version": table.c.version}
-    connection.execute(update(table).where(table.c.campaign_id == campaign_id, these).values(values))
-    joined = {row.belongs for row in moved} - {None}
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(table.c.id).where(*these).order_by(table.c.id).with_for_update())
+    values = {"segment_id": belongs, "placed_version": table.c.version}
+    connection.execute(update(table).where(*these).values(values))
+    joined = {row[1] for row in rows} - {None}
     if joined:  # whoever dials in these segments has to look for what comes next once more
         stages = dial_stages.c
         gone = (stages.campaign_id == campaign_id, stages.segment_id.in_(joined))
         connection.execute(delete(dial_stages).where(*gone))
-    return len(moved)
+    return sum(bool(row[2]) for row in rows)
