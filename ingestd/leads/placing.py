@@ -199,6 +199,9 @@ def _arrived(connection: Connection, campaign_id: int, plan: Plan, batch: int) -
         connection.execute(delete(segment_arrivals).where(this))
     else:
         connection.execute(update(segment_arrivals).where(this).values(first_lead=step.last + 1))
+    ended = (_WALK.campaign_id == campaign_id, _WALK.last_lead.is_(None))  # a walk under way counts them itself
+    more = {"placed": _WALK.placed + step.leads, "total": _WALK.total + step.leads}
+    connection.execute(update(segment_progress).where(*ended).values(more))
     return step.leads, moved
 
 

@@ -206,6 +206,8 @@ def test_progress_is_told(desk: Desk) -> None:
     desk.leads({}, {})
     desk.change(desk.leads({})[0], "busy")
     assert progress().pending == 4
+    placed(desk)
+    assert progress() == Progress(computed=13, pending=0)
 
 
 @pytest.mark.parametrize(
