@@ -71,10 +71,15 @@ def _source(connection: Connection, wish: Wish) -> Source:
             told = "name a source; or a campaign, for an upload without one"
             raise Invalid("value_unusable", told, field=f"{wish.place}.source")
         return orders.upload(_active(connection, wish))
-    found = organisation.source(connection, wish.source)
+    found = _known(connection, wish.source)
     if found is None:
         raise Missing("source_unknown", f"there is no source {wish.source}")
     return found
+
+
+def _known(connection: Connection, name: str) -> Source | None:
+    """A database may not even be asked for what is no text."""
+    return organisation.source(connection, name) if name.isprintable() else None
 
 
 def _campaign(connection: Connection, wish: Wish, source: Source) -> str:
@@ -120,7 +125,7 @@ def _owner(owners: Owners, wish: Wish) -> str:
 def _mapping(connection: Connection, wish: Wish, campaign: str, folder: Path) -> str:
     """As JSON, its fields being those of the campaign; one that was saved counts as it is at this moment."""
     if wish.mapping.startswith(SAVED):
-        saved = organisation.source(connection, wish.mapping.removeprefix(SAVED))
+        saved = _known(connection, wish.mapping.removeprefix(SAVED))
         if saved is None:
             raise _unusable(f"there is no source {wish.mapping.removeprefix(SAVED)!r}", wish)
         given: Mapping[str, str] = saved.mapping

@@ -108,7 +108,8 @@ def push_lead(
 
 
 def _push(request: Request, desk: Desk, caller: Caller, wish: Wish, body: Record) -> Push:
-    if not any(tables.cell(value).strip() for value in body.values()):
+    values = tables.texts_of(body)
+    if not any(text.strip() for text in values.values()):
         raise Invalid("value_unusable", "the lead has no value", field="body")
     wanted = arrivals.granted(desk, caller, wish)
     arrival = Arrival(
@@ -120,7 +121,6 @@ def _push(request: Request, desk: Desk, caller: Caller, wish: Wish, body: Record
         folder=wanted.folder,
         default_owner=wanted.default_owner,
     )
-    values = {name: tables.cell(value) for name, value in body.items()}
     size = len(json.dumps(body, ensure_ascii=False).encode())
     return Push(arrival=arrival, values=values, at=desk.clock(), size=size)
 

@@ -37,6 +37,19 @@ def csv_of(records: Sequence[Record]) -> bytes:
         raise Invalid("value_unusable", f"a value is no text: {problem.reason}", field="body.leads") from problem
 
 
+def texts_of(record: Record) -> dict[str, str]:
+    """One record as texts; raises Invalid for what no store can keep, which in a file the reader rejects."""
+    texts = {name: cell(value) for name, value in record.items()}
+    for name, text in texts.items():
+        if "\0" in text or "\0" in name or not _is_text(name + text):
+            raise Invalid("value_unusable", "a value has a NUL, or half a character", field=f"body.{name!a}")
+    return texts
+
+
+def _is_text(text: str) -> bool:
+    return not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def cell(value: Value) -> str:
     """A value as it would stand in a file."""
     if isinstance(value, bool):

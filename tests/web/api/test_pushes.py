@@ -76,6 +76,11 @@ def test_who_may_not_and_what_is_none(api: Api) -> None:
     assert program.refused("POST", f"{PATH}?owner=team:arhus", lead) == (422, "owner_unknown")
     assert program.refused("POST", PATH, {}) == (422, "value_unusable")
     assert program.refused("POST", PATH, {"phone": " "}) == (422, "value_unusable")
+    assert program.refused("POST", PATH, {"phone": "+4526123401", "first_name": "a\0b"}) == (422, "value_unusable")
+    assert program.refused("POST", PATH, b'{"phone": "\\ud800"}')[0] == 422
+    assert program.refused("POST", "sources/a%00b/leads", lead) == (404, "source_unknown")
+    assert program.refused("POST", "imports?source=a%00b&name=a.csv", b"x") == (404, "source_unknown")
+    assert program.refused("POST", f"{PATH}?owner=%00", lead) == (422, "owner_unknown")
     assert program.refused("POST", PATH, {"phone": ["x"]}) == (422, "request_unusable")
     assert program.refused("POST", PATH, {"phone": "+4526123401", "Telefon": "1"}) == (422, "value_unusable")
     assert program.get("deliveries")["items"] == []
