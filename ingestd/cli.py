@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ingestd import printing
+from ingestd.commands.deliveries import deliveries
 from ingestd.commands.keys import key
 from ingestd.commands.leads import lead
-from ingestd.commands.options import CONFIG, HOME, AsJson, Config, Home, Limit, deed, opened
+from ingestd.commands.options import CONFIG, HOME, AsJson, Config, Home, deed, opened
 from ingestd.commands.organisation import org
 from ingestd.commands.pools import pools
 from ingestd.commands.segments import segments
@@ -41,6 +42,7 @@ dnc = typer.Typer(help="Do-not-call lists.", no_args_is_help=True)
 app.add_typer(org, name="org")
 app.add_typer(dnc, name="dnc")
 app.add_typer(source, name="source")
+app.add_typer(deliveries, name="deliveries")
 app.add_typer(user, name="user")
 app.add_typer(key, name="key")
 app.add_typer(pools, name="pools")
@@ -136,46 +138,6 @@ def import_file(
 
 
 @app.command()
-def deliveries(
-    config: Config = CONFIG,
-    home: Home = HOME,
-    limit: Limit = 50,
-    source_name: Annotated[str | None, typer.Option("--source", help="Only of this source.")] = None,
-    as_json: AsJson = False,
-) -> None:
-    """Lists what was received, and what became of it."""
-    from ingestd.receipts import receipt
-
-    found = opened(config, home).ledger.latest(limit=limit, source=source_name or None)
-    if as_json:
-        ours = ({"source": each.source, "stage": each.stage, "detail": each.reason} for each in found)
-        printing.print_json([{**receipt(each), **facts} for each, facts in zip(found, ours, strict=True)])
-        return
-    table = printing.table_of(
-        "id",
-        "received (UTC)",
-        "source",
-        "file",
-        "complete",
-        "state",
-        "records",
-        "loaded",
-        "rejected",
-        "duplicate",
-        "why",
-    )
-    for each in found:
-        counts = each.counts
-        table.add_row(
-            str(each.id), f"{each.received_at:%Y-%m-%d %H:%M:%S}", each.source, each.name,
-            each.completeness, each.state,
-            f"{counts.records:,}", f"{counts.loaded:,}", f"{counts.rejected:,}", f"{counts.duplicate:,}",
-            f"duplicate of {each.duplicate_of}" if each.duplicate_of else each.reason,
-        )  # fmt: skip
-    printing.print_table(table)
-
-
-@app.command()
 def log(
     pool: Annotated[int, typer.Argument(help="The pool's number; with --delivery, the delivery's.", metavar="POOL")],
     kind: Annotated[Kind, typer.Option("--kind", help="Which download.")] = Kind.FULL,
@@ -194,7 +156,7 @@ def log(
         raise typer.BadParameter(f"there is no {'delivery' if by_delivery else 'pool'} {pool}")
     if as_json and kind in (Kind.REJECTED, Kind.ORIGINAL):
         raise typer.BadParameter(f"{kind} is the bytes as they came; --json is for full, errors and summary")
-    pieces = downloads.pieces(delivery, kind, logs=house.logs, spool=house.spool, as_json=as_json)
+    pieces = downloads.pieces(delivery, kind, logs=house.logs, spool=house.spool, as_json=as_json, engine=house.engine)
     if output is None:
         for piece in pieces:
             sys.stdout.buffer.write(piece)
@@ -218,7 +180,7 @@ def retry(
     house = opened(config, home)
     if house.ledger.get(delivery) is None:
         raise typer.BadParameter(f"there is no delivery {delivery}")
-    house.ledger.retry(delivery)
+    house.ledger.retry(delivery, deed())
     typer.echo(f"delivery {delivery} is queued")
 
 

@@ -24,7 +24,7 @@ import structlog
 
 from ingestd.errors import Unavailable
 from ingestd.ingest.poollog import PoolLog
-from ingestd.model import Delivery, State
+from ingestd.model import UPLOAD, Delivery, State
 from ingestd.receipts import receipt
 from ingestd.receive import parked, results
 from ingestd.spool import Spool
@@ -145,6 +145,8 @@ class Publisher:
         return True
 
     def _write(self, delivery: Delivery) -> None:
+        if delivery.source == UPLOAD:
+            return  # no partner waits for it in a folder
         try:
             parts = dict(self._parts(delivery))
             results.publish(self.homes / delivery.source / results.RESULTS, delivery.name, delivery.id, parts)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, values
@@ -34,7 +34,7 @@ EVENTS: Mapping[str, tuple[str, ...]] = {
     "ftp": _CLIENT_EVENTS,
     "sftp": _CLIENT_EVENTS,
     "folder": _FOLDER_EVENTS,
-    "http": ("landed", "broken"),
+    "http": ("landed", "broken", "stalled"),
 }
 """The events of each door that are counted by name, from zero on; any other one counts as `other`."""
 
@@ -82,7 +82,15 @@ class Metrics:
                 self.received.labels(door).inc(float(event.get("received") or 0))
             if word == "landed" and "found_by" in event:
                 self.found.labels(str(event["found_by"])).inc()
+        if event["event"] == "lead_pushed":
+            self.count_push(str(event["source"]), Outcome(event["outcome"]), datetime.now(UTC))
         return event
+
+    def count_push(self, source: str, outcome: Outcome, at: datetime) -> None:
+        """Counts a lead that came by itself; its gathering is no delivery that ends."""
+        self.rows.labels(source, outcome).inc()
+        if outcome is not Outcome.REJECTED:
+            self.succeeded({source: at})
 
     def count_delivery(self, delivery: Delivery) -> None:
         """Counts a delivery that has ended, and its records."""

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+UPLOAD = "upload"
+"""The source of what an operator uploads into a campaign without naming a source; no partner's may be called so."""
+
 
 class State(StrEnum):
     """Where a delivery stands, from the door to its end."""
@@ -152,6 +155,10 @@ class Arrival:
     completeness: Completeness = Completeness.ASSUMED
     evidence: str = ""
     """By what the completeness is known: `tcp fin`, `tls close_notify`, `quiet 2 s`, `companion sha256` …"""
+    default_owner: str | None = None
+    """`team:<key>` or `user:<login>` for this delivery alone; None: the source's."""
+    mapping: str | None = None
+    """Header → field for this delivery alone, as a JSON object, laid over the source's; None: the source's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -218,4 +225,7 @@ class Delivery:
     """Where the pool log lies under the home's log folder: `<id>/<epoch>`."""
     timings: str = ""
     """Seconds spent in each stage, as a JSON object."""
+    default_owner: str | None = None
+    """As in the arrival: what the sender wanted for this delivery alone."""
+    mapping: str | None = None
     counts: Counts = Counts()

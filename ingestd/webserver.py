@@ -62,6 +62,8 @@ def desk_of(house: House, ring: Callable[[], None] = lambda: None) -> Desk:
         ring=ring,
         throttle=Throttle(ThrottleRules(**settings.throttle.model_dump())),
         session_lasts=timedelta(hours=settings.http.session_hours),
+        body_seconds=settings.http.body_seconds,
+        answers_last=timedelta(hours=settings.http.idempotency_hours),
     )
 
 

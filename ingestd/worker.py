@@ -22,6 +22,8 @@ from ingestd.model import Delivery
 from ingestd.pipes import Bell, Pipes, on_stop, say_ready
 from ingestd.presence import AtWork
 from ingestd.pulse import Pulse
+from ingestd.store import idempotency
+from ingestd.store.engine import writing
 from ingestd.store.ledger import now
 from ingestd.store.nodes import ResultsDue
 
@@ -114,6 +116,8 @@ class Clockwork:
         try:
             ended = timed.apply(self.engine, now(), lambda: self.clock() - begun < TURN_SECONDS)
             pools.settle(self.engine)
+            with writing(self.engine, forgettable=True) as connection:  # what comes back is forgotten in a minute
+                idempotency.sweep(connection, now())
         except Unavailable as problem:
             log.warning("time_rules_failed", error=str(problem))
             self.due_at = begun + MINUTE_SECONDS

@@ -161,3 +161,15 @@ def test_the_command_line_does_not_load_it() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_a_lead_that_came_by_itself_is_counted_as_a_row_of_its_source(
+    registry: CollectorRegistry, metrics: Metrics
+) -> None:
+    happens(metrics, "lead_pushed", source="nordlead", outcome="rejected")
+    success = "ingestd_last_success_timestamp_seconds"
+    assert registry.get_sample_value(success, {"source": "nordlead"}) is None
+    happens(metrics, "lead_pushed", source="nordlead", outcome="inserted")
+    for outcome in ("rejected", "inserted"):
+        assert registry.get_sample_value("ingestd_rows_total", {"source": "nordlead", "outcome": outcome}) == 1
+    assert registry.get_sample_value(success, {"source": "nordlead"})

@@ -5,18 +5,37 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
+from sqlalchemy import Engine
+
 from ingestd.errors import Rejected
+from ingestd.ingest import pushlog
 from ingestd.ingest.poollog import PoolLog
 from ingestd.model import Delivery
 from ingestd.spool import Spool
 from ingestd.storage import Storage
+from ingestd.store import pushes
+from ingestd.store.engine import reading
+from ingestd.store.orders import PUSH
 
 
-def pieces(delivery: Delivery, kind: str, *, logs: Storage, spool: Spool, as_json: bool = False) -> Iterator[bytes]:
+def pieces(
+    delivery: Delivery,
+    kind: str,
+    *,
+    logs: Storage,
+    spool: Spool,
+    as_json: bool = False,
+    engine: Engine | None = None,
+) -> Iterator[bytes]:
     """One download in pieces; raises Rejected when the delivery has none yet. `kind` is one of poollog.KINDS.
 
-    `as_json` gives the full log and the errors as JSON lines instead of CSV.
+    `as_json` gives the full log and the errors as JSON lines instead of CSV. `engine` is that of the store, for the log
+    of leads that came one by one.
     """
+    if delivery.protocol == PUSH and engine is not None:
+        with reading(engine) as connection:
+            rows = pushes.rows(connection, delivery.id)
+        return pushlog.pieces(delivery, rows, kind, as_json=as_json)
     state = f"delivery {delivery.id} is {delivery.state}"
     if kind == "original":
         if not delivery.spool_key:

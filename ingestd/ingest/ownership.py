@@ -16,7 +16,7 @@ import polars as pl
 from ingestd.errors import Rejected
 from ingestd.ingest import problems
 from ingestd.model import Owner, Owners, Severity, Stage
-from ingestd.settings import code_key
+from ingestd.settings import Source, code_key
 
 SUGGESTED = 200
 """Unknown codes of one file that get a suggestion of their own: with 3,000 known codes each costs 6 ms."""
@@ -30,6 +30,23 @@ class Policy:
 
     default: Owner | None
     unknown_to_default: bool
+
+
+def policy(source: Source, owners: Owners) -> Policy:
+    """What holds for a delivery of a source, the owner of which may be one that its sender named.
+
+    Raises Rejected when that one is not active any more: nobody is guessed in its place.
+    """
+    default = None
+    if source.default_owner is not None:
+        default = owners.by_name.get(source.default_owner)
+        if default is None:
+            raise Rejected(
+                "owner_unknown",
+                f"the owner {source.default_owner} of this delivery is no active team or user",
+                suggestion="send it once more with another owner",
+            )
+    return Policy(default=default, unknown_to_default=source.unknown_code == "default_owner")
 
 
 def from_name(pattern: str | None, path: str, owners: Owners, policy: Policy) -> Owner | None:

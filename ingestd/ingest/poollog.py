@@ -110,12 +110,12 @@ class PoolLog:
             told = joined.with_columns(pl.col("errors").fill_null("")).select(ROW_COLUMNS)
         else:
             told = rows.with_columns(pl.lit("").alias("errors")).select(ROW_COLUMNS)
-        return _json_lines(told) if as_json else _csv(told)
+        return json_lines(told) if as_json else csv_pieces(told)
 
     def errors(self, *, as_json: bool = False) -> Iterator[bytes]:
         """Every problem, one a line, in pieces of CSV or of JSON lines."""
         told = self.problems().select(ERROR_COLUMNS)
-        return _json_lines(told) if as_json else _csv(told)
+        return json_lines(told) if as_json else csv_pieces(told)
 
     def rejected(self) -> Iterator[bytes]:
         """The original header and the original bytes of every rejected record: ready to mend and send again."""
@@ -253,7 +253,7 @@ def _original_bytes(origin: Origin, rows: pl.Series) -> bytes:
     return head + b"".join(origin.original[offset : offset + length] for offset, length in places.iter_rows())
 
 
-def _csv(frame: pl.DataFrame) -> Iterator[bytes]:
+def csv_pieces(frame: pl.DataFrame) -> Iterator[bytes]:
     """RFC 4180 in UTF-8, safe to open in a spreadsheet, in pieces of CHUNK rows; the first waits for no other."""
     line = io.StringIO()
     csv.writer(line).writerow(frame.columns)
@@ -263,7 +263,7 @@ def _csv(frame: pl.DataFrame) -> Iterator[bytes]:
         yield safe.write_csv(include_header=False, line_terminator="\r\n").encode()
 
 
-def _json_lines(frame: pl.DataFrame) -> Iterator[bytes]:
+def json_lines(frame: pl.DataFrame) -> Iterator[bytes]:
     for piece in frame.iter_slices(CHUNK):
         yield piece.write_ndjson().encode()
 

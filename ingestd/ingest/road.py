@@ -26,7 +26,7 @@ from ingestd.settings import Source
 from ingestd.spool import Spool
 from ingestd.storage import Storage
 from ingestd.store import engine as store
-from ingestd.store import erasures, loading, organisation, pools, rules
+from ingestd.store import erasures, loading, orders, organisation, pools, rules
 from ingestd.store.ledger import Fenced, Ledger, reasons
 
 NOTE_AFTER_SECONDS = 0.5
@@ -150,13 +150,13 @@ class Trip:
 
     def _plan(self) -> Plan:
         with store.reading(self.road.engine) as connection:
-            source = organisation.source(connection, self.delivery.source)
+            source = orders.source(connection, self.delivery)
             if source is None:
                 raise Rejected("source_unknown", f"the source {self.delivery.source!r} is not active any more")
             same_content_as = self.road.ledger.same_content(connection, self.delivery)
             if same_content_as is not None and source.same_content == "refuse":
                 raise _same_content(same_content_as)
-            code = _campaign_code(source, self.delivery.folder)
+            code = campaign_code(source, self.delivery.folder)
             campaign = rules.campaign(connection, code)
             return Plan(
                 source=source,
@@ -213,7 +213,7 @@ class Trip:
         unreadable: pl.DataFrame,
     ) -> Judged:
         path = f"{self.delivery.folder}/{self.delivery.name}".lstrip("/")
-        policy = _policy(plan)
+        policy = ownership.policy(plan.source, plan.owners)
         named = ownership.from_name(plan.source.code_in_name, path, plan.owners, policy)
         column = mapped.columns.get("ownership_code", "")
         owned, unowned = ownership.resolve(checked.frame, column, plan.owners, policy, named)
@@ -291,6 +291,7 @@ class Trip:
             "text": dataclasses.asdict(judged.origin.facts),
             "mapping": judged.mapped.columns,
             "mapping_version": plan.source.mapping_version,
+            "default_owner": plan.source.default_owner,
             "ignored_columns": judged.mapped.ignored,
             "trimmed_cells": judged.mapped.trimmed,
             "schema_version": plan.schema.version,
@@ -322,7 +323,7 @@ class Trip:
             yield
 
 
-def _campaign_code(source: Source, folder: str) -> str:
+def campaign_code(source: Source, folder: str) -> str:
     """The folder names the campaign, when the source may use it; without a folder it is the source's own."""
     if not folder:
         return source.campaign
@@ -343,11 +344,6 @@ def _same_content(delivery_id: int) -> Rejected:
         f"the file has the same bytes as delivery {delivery_id}, which came under another name",
         suggestion="send every list once; ask the operator if the same bytes are to be loaded again",
     )
-
-
-def _policy(plan: Plan) -> ownership.Policy:
-    default = plan.owners.by_name[plan.source.default_owner] if plan.source.default_owner else None
-    return ownership.Policy(default=default, unknown_to_default=plan.source.unknown_code == "default_owner")
 
 
 def _told(why: Rejected) -> dict[str, Any]:

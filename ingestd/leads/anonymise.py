@@ -25,7 +25,7 @@ from ingestd.model import Delivery, DialectHints
 from ingestd.schemas import SYSTEM_FIELDS, Schema
 from ingestd.spool import Spool
 from ingestd.storage import Storage
-from ingestd.store import lead_tables, organisation, tables
+from ingestd.store import lead_tables, orders, pushes, tables
 from ingestd.store.engine import reading, settle, writing
 from ingestd.store.ledger import Ledger
 
@@ -78,6 +78,7 @@ def anonymise(places: Places, lead_id: int, *, by: int, at: datetime) -> Anonymi
             erased.append(erasure.erase(log, _original(places, delivery), found, moment=at.isoformat()))
     with writing(places.engine) as connection:
         _blank(connection, schema, lead_id, Stamp(kind="anonymised", by=by, at=at))
+        pushes.blank(connection, lead_id, phones, erasure.TOLD)
         for each in erased:
             connection.execute(insert(lead_tables.erasures).values(_noted(each, lead_id, by, at)))
     emptied = settle(places.engine)
@@ -128,7 +129,7 @@ def _original(places: Places, delivery: Delivery) -> Original:
 
 def _hints(places: Places, delivery: Delivery) -> DialectHints:
     with reading(places.engine) as connection:
-        source = organisation.source(connection, delivery.source)
+        source = orders.source(connection, delivery)
     return source.hints() if source is not None else DialectHints()
 
 

@@ -25,6 +25,8 @@ from ingestd.model import DialectHints
 from ingestd.spool import Spool
 
 GONE = "anonymised"
+TOLD = {"value": "", "message": GONE, "suggestion": ""}
+"""What a problem says of a person who was anonymised."""
 
 
 class Unerasable(IngestdError):
@@ -142,9 +144,8 @@ def _erase_log(log: PoolLog, sheet: Sheet, places: pl.DataFrame, note: dict[str,
     mine = pl.col("row").is_in(places["row"].implode())
     texts = ("phone_as_read", "phone", "ownership_code")
     rows = log.rows().with_columns(pl.when(~mine).then(name).alias(name) for name in texts)
-    told = {"value": "", "message": GONE, "suggestion": ""}
     found = log.problems().with_columns(
-        pl.when(mine).then(pl.lit(text)).otherwise(name).alias(name) for name, text in told.items()
+        pl.when(mine).then(pl.lit(text)).otherwise(name).alias(name) for name, text in TOLD.items()
     )
     rejected = b"".join(log.rejected())
     for offset, length in places.select("offset", "length").iter_rows():

@@ -9,18 +9,32 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from sqlalchemy import Connection
+
 from ingestd.errors import Unavailable
 from ingestd.model import Arrival
 from ingestd.receive.companions import LARGEST, Kind, kind_of, parse
 from ingestd.receive.prover import Prover
 from ingestd.spool import Incoming, Kept, Landed, Recorded, Spool
 
+Also = Callable[[Connection, int], None]
+"""What is written in the transaction of a delivery, whose number it is told; raises to have all of it taken back."""
+
+
+def _nothing(_connection: Connection, _delivery_id: int) -> None:
+    """Nothing else belongs to the delivery."""
+
 
 class Ledger(Protocol):
     """What the doors need from the store."""
 
-    def record(self, arrival: Arrival, landed: Landed, *, hold: bool = False, heed: bool = False) -> Recorded:
-        """One transaction {delivery row, job}; no job with `hold`, or for a heeded companion. Raises Unavailable."""
+    def record(
+        self, arrival: Arrival, landed: Landed, *, hold: bool = False, heed: bool = False, also: Also = ...
+    ) -> Recorded:
+        """One transaction {delivery row, job, `also`}; no job with `hold`, or for a heeded companion.
+
+        Raises Unavailable.
+        """
 
     def known_spool_key(self, key: str) -> bool:
         """True when a delivery that needs its bytes names this key. Raises Unavailable."""
@@ -91,7 +105,7 @@ class Landing:
         """Raise ENOSPC when so many bytes would not fit."""
         self._spool.check_room(size)
 
-    def accept(self, incoming: Incoming, arrival: Arrival) -> Receipt:
+    def accept(self, incoming: Incoming, arrival: Arrival, also: Also = _nothing) -> Receipt:
         """Keep the file. When this returns it survives a power cut; when it raises, nothing was kept.
 
         But for Rejected: then the file was kept and refused, because it is not what its companion says. Companions
@@ -102,7 +116,7 @@ class Landing:
             return self._accept_companion(incoming, arrival, *companion)
         try:
             landed = incoming.commit()
-            recorded = self._record(arrival, landed)
+            recorded = self._record(arrival, landed, also)
         finally:
             incoming.close()
         if recorded.duplicate_of is not None:
@@ -141,11 +155,11 @@ class Landing:
         except Unavailable:
             return "its companions are looked at later"
 
-    def _record(self, arrival: Arrival, landed: Landed) -> Recorded:
+    def _record(self, arrival: Arrival, landed: Landed, also: Also) -> Recorded:
         try:
             if self._prover is None:
-                return self._ledger.record(arrival, landed)
-            return self._ledger.record(arrival, landed, hold=self._prover.holds(arrival), heed=True)
+                return self._ledger.record(arrival, landed, also=also)
+            return self._ledger.record(arrival, landed, hold=self._prover.holds(arrival), heed=True, also=also)
         except BaseException:
             self._take_back(landed.key)
             raise

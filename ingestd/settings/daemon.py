@@ -174,6 +174,12 @@ class HttpSettings(Frozen):
         (), description="addresses of proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed"
     )
     session_hours: float = Field(12.0, gt=0, description="hours after which who has logged in does so again")
+    body_seconds: float = Field(
+        60.0, gt=0, description="seconds of silence after which a body that is still coming is broken off with 408"
+    )
+    idempotency_hours: float = Field(
+        24.0, gt=0, description="hours for which a request with the same `Idempotency-Key` gets the same answer"
+    )
 
 
 class FolderSettings(Frozen):

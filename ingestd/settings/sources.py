@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
 
-from ingestd.model import DialectHints
+from ingestd.model import UPLOAD, DialectHints
 from ingestd.settings.frozen import Frozen, Name, Share, unique
 
 DEFAULT_LIMIT = 35 * 1024 * 1024
@@ -148,5 +148,7 @@ class Sources(Frozen):
     @model_validator(mode="after")
     def _consistent(self) -> Sources:
         unique("source name", (s.name for s in self.source))
+        if any(s.name == UPLOAD for s in self.source):
+            raise ValueError(f"no source may be called {UPLOAD}: that is what operators upload without a source")
         unique("login", (login.login for s in self.source for login in s.login))
         return self

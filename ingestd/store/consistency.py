@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 
+from ingestd.model import UPLOAD
 from ingestd.settings import code_key
 from ingestd.store.facts import Facts, World
 
@@ -83,6 +84,8 @@ def _sources(world: World) -> Iterator[str]:
     yield from (f"the login {login} is used twice" for login, count in sorted(logins.items()) if count > 1)
     for name, source in sorted(world["source"].items()):
         if source["active"]:
+            if name == UPLOAD:
+                yield f"no source may be called {UPLOAD}: that is what operators upload without a source"
             yield from _source(world, name, source)
 
 

@@ -15,9 +15,11 @@ from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, bindparam,
 from sqlalchemy.sql import Select
 
 from ingestd.errors import Rejected, Unavailable
-from ingestd.model import Arrival, Completeness, Counts, Delivery, Outcome, State
+from ingestd.model import UPLOAD, Arrival, Completeness, Counts, Delivery, Outcome, State
 from ingestd.spool import Kept, Landed, Recorded
-from ingestd.store.engine import reading, writing
+from ingestd.store import audit
+from ingestd.store.audit import Deed
+from ingestd.store.engine import reading, take_turn, writing
 from ingestd.store.tables import companions, deliveries, pools, receipts, sources
 
 Clock = Callable[[], datetime]
@@ -66,20 +68,33 @@ class Ledger:
     node: int | None = None
     """the node that records what it receives"""
 
-    def record(self, arrival: Arrival, landed: Landed, *, hold: bool = False, heed: bool = False) -> Recorded:
+    def record(
+        self,
+        arrival: Arrival,
+        landed: Landed,
+        *,
+        hold: bool = False,
+        heed: bool = False,
+        also: Submit = lambda _connection, _delivery: None,
+    ) -> Recorded:
         """One transaction {delivery, job} for a file that is durable in the spool; raises Unavailable.
 
         The same name with the same bytes is a duplicate of the delivery that was or will be loaded, and gets no job.
         With `hold` it gets none either until it is proven whole; so with `heed`, when a companion has come before it.
+        `also` is written in the same transaction, and what it raises takes all of it back.
         """
         with writing(self.engine) as connection:
-            # Two receivers that hold the same file look one after the other, so only one finds nothing.
-            connection.execute(select(sources.c.id).where(sources.c.name == arrival.source).with_for_update())
-            duplicate_of = _same_file(connection, arrival, landed.sha256)
-            if duplicate_of is not None:
-                return self._record_again(connection, arrival, landed, duplicate_of)
-            hold = hold or (heed and _spoken_of(connection, arrival))
-            return self._record_new(connection, arrival, landed, hold=hold)
+            recorded = self._record(connection, arrival, landed, hold=hold, heed=heed)
+            also(connection, recorded.delivery_id)
+        return recorded
+
+    def _record(self, connection: Connection, arrival: Arrival, landed: Landed, *, hold: bool, heed: bool) -> Recorded:
+        hold_source(connection, arrival.source)
+        duplicate_of = _same_file(connection, arrival, landed.sha256)
+        if duplicate_of is not None:
+            return self._record_again(connection, arrival, landed, duplicate_of)
+        hold = hold or (heed and _spoken_of(connection, arrival))
+        return self._record_new(connection, arrival, landed, hold=hold)
 
     def _record_new(self, connection: Connection, arrival: Arrival, landed: Landed, *, hold: bool) -> Recorded:
         previous = _earlier_version(connection, arrival)
@@ -257,8 +272,11 @@ class Ledger:
                 then(connection, delivery.id)
         return noted
 
-    def retry(self, delivery_id: int) -> Delivery:
-        """Queues a refused or failed delivery once more; raises Rejected when it ended in any other way."""
+    def retry(self, delivery_id: int, deed: Deed | None = None) -> Delivery:
+        """Queues a refused, failed or cancelled delivery once more; raises Rejected when it ended in any other way.
+
+        `deed` is for the audit; None: nobody asked for it.
+        """
         with writing(self.engine) as connection:
             delivery = _one(connection, delivery_id)
             if delivery.state not in (State.REFUSED, State.FAILED, State.CANCELLED):
@@ -271,9 +289,10 @@ class Ledger:
             again = {**fresh, "published_at": None, "finished_at": None, "queued_at": self.clock()}
             connection.execute(update(deliveries).where(deliveries.c.id == delivery_id).values(again))
             self.submit(connection, delivery_id)
+            _note(connection, deed, "delivery_retried", delivery, State.QUEUED)
         return dataclasses.replace(delivery, state=State.QUEUED, attempts=0)
 
-    def cancel(self, delivery_id: int) -> None:
+    def cancel(self, delivery_id: int, deed: Deed | None = None) -> None:
         """Ends a delivery that no worker has begun; raises Rejected for any other. Its job finds it ended.
 
         The bytes stay, so it can be queued again; the same file may also come once more, and is no duplicate of it.
@@ -286,6 +305,7 @@ class Ledger:
             why = Rejected("cancelled", "cancelled before it was loaded", suggestion="send the file again")
             this = update(deliveries).where(deliveries.c.id == delivery_id)
             connection.execute(this.values({**ended, **reasons(why)}))
+            _note(connection, deed, "delivery_cancelled", delivery, State.CANCELLED)
 
     def latest_named(self, source: str, folder: str, name: str) -> Kept | None:
         """What a source has sent last under a name; a duplicate's bytes are those of the delivery that it repeats."""
@@ -314,6 +334,19 @@ class Ledger:
         with reading(self.engine) as connection:
             rows: Sequence[RowMapping] = connection.execute(query).mappings().all()
         return [delivery_of(row) for row in rows]
+
+
+def hold_source(connection: Connection, name: str) -> None:
+    """Until the transaction ends: two receivers that hold the same file look one after the other."""
+    connection.execute(select(sources.c.id).where(sources.c.name == name).with_for_update())
+    if name == UPLOAD:  # which is no row
+        take_turn(connection, name)
+
+
+def _note(connection: Connection, deed: Deed | None, action: str, delivery: Delivery, state: State) -> None:
+    if deed is not None:
+        states = {"before": {"state": delivery.state}, "after": {"state": state}}
+        audit.note(connection, deed, action, f"delivery:{delivery.id}", **states)
 
 
 def put_back(connection: Connection, delivery_id: int, why: str) -> None:

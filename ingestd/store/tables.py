@@ -219,6 +219,8 @@ deliveries = Table(
     Column("previous_version", Id),
     Column("log_key", Text, nullable=False, server_default=""),
     Column("timings", Text, nullable=False, server_default=""),
+    Column("default_owner", String(80)),
+    Column("mapping", Text),
     Column("records", Integer, nullable=False, server_default="0"),
     Column("inserted", Integer, nullable=False, server_default="0"),
     Column("updated", Integer, nullable=False, server_default="0"),

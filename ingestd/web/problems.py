@@ -73,6 +73,13 @@ _STATUS: Mapping[type[IngestdError], HTTPStatus] = {
 }
 
 
+_CODES: Mapping[int, str] = {
+    HTTPStatus.REQUEST_ENTITY_TOO_LARGE: "too_large",
+    HTTPStatus.REQUEST_TIMEOUT: "body_stalled",
+}
+"""Of what is raised while a body comes."""
+
+
 def install(app: FastAPI, show: Show) -> None:
     """Has every failure of a request answered as a problem, in the way of `show`."""
     tellers: Mapping[type[Exception], Callable[[Request, Exception], Awaitable[Told]]] = {
@@ -105,7 +112,7 @@ async def _of_http(request: Request, problem: Exception) -> Told:
     if problem.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         return answer(problem.status_code, headers={"Allow": ", ".join(_methods(request))})
     plain = problem.detail == HTTPStatus(problem.status_code).phrase
-    code = "too_large" if problem.status_code == HTTPStatus.REQUEST_ENTITY_TOO_LARGE else ""
+    code = _CODES.get(problem.status_code, "")
     return answer(problem.status_code, headers=problem.headers, code=code, detail="" if plain else str(problem.detail))
 
 
@@ -136,7 +143,7 @@ async def _of_refusal(_request: Request, problem: Exception) -> Told:
     if field := facts.pop("field", ""):
         told["errors"] = [FieldProblem(field=field, detail=problem.message)]
     headers = {}
-    if isinstance(problem, TooMany):
+    if "seconds" in facts:
         headers["Retry-After"] = str(math.ceil(facts.pop("seconds")))
     if isinstance(problem, NotSignedIn):
         headers["WWW-Authenticate"] = 'Bearer realm="ingestd"'

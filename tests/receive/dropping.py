@@ -16,7 +16,7 @@ from ingestd.errors import Rejected
 from ingestd.model import Arrival
 from ingestd.receive.companions import kind_of
 from ingestd.receive.folder import DropFolder
-from ingestd.receive.landing import Landing, Receipt
+from ingestd.receive.landing import Also, Landing, Receipt
 from ingestd.spool import Incoming, Spool
 from tests.receive.receiving import MemoryLedger, files_below
 
@@ -106,10 +106,10 @@ class Judge(Landing):
         self.refused: dict[str, str] = {}
         """name → why"""
 
-    def accept(self, incoming: Incoming, arrival: Arrival) -> Receipt:
+    def accept(self, incoming: Incoming, arrival: Arrival, also: Also = lambda _connection, _delivery: None) -> Receipt:
         self.names.append(arrival.name)
         if kind_of(arrival.name) is None:
-            receipt = super().accept(incoming, arrival)
+            receipt = super().accept(incoming, arrival, also)
         else:
             self.said[arrival.name] = Path(incoming.name).read_bytes()
             incoming.close()

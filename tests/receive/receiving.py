@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from ingestd.accounts import Argon2Cost, hash_password
 from ingestd.errors import Unavailable
@@ -32,7 +33,15 @@ class MemoryLedger:
     after: Callable[[], None] = lambda: None
     lock: threading.RLock = field(default_factory=threading.RLock)
 
-    def record(self, arrival: Arrival, landed: Landed, *, hold: bool = False, heed: bool = False) -> Recorded:
+    def record(
+        self,
+        arrival: Arrival,
+        landed: Landed,
+        *,
+        hold: bool = False,
+        heed: bool = False,
+        **_also: Any,
+    ) -> Recorded:
         assert (hold, heed) == (False, False), "nothing is demanded without a prover"
         self.before()
         with self.lock:

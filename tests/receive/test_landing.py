@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -110,9 +111,9 @@ def test_bytes_that_nobody_knew_are_looked_at_again_when_the_store_is_back(spool
 
         broken = True
 
-        def record(self, arrival: Arrival, landed: Landed, *, hold: bool = False, heed: bool = False) -> Recorded:
+        def record(self, arrival: Arrival, landed: Landed, **facts: Any) -> Recorded:
             if arrival.name == "written.csv":
-                super().record(arrival, landed, hold=hold, heed=heed)
+                super().record(arrival, landed, **facts)
             raise Unavailable("away")
 
         def known_spool_key(self, key: str) -> bool:

@@ -11,9 +11,9 @@ from procrastinate.schema import SchemaManager
 from sqlalchemy import Engine
 
 from ingestd.store import tables
+from ingestd.store.all_tables import metadata
 from ingestd.store.engine import open_engine, reading, writing
 from ingestd.store.migrations import configured, upgrade
-from ingestd.store.segment_tables import metadata
 from tests.conftest import Postgres
 
 

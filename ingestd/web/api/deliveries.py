@@ -13,11 +13,13 @@ from ingestd.access.permissions import Permission
 from ingestd.errors import Missing
 from ingestd.model import Completeness, Delivery, State
 from ingestd.receipts import receipt
+from ingestd.store import orders
 from ingestd.web.api import paging
 from ingestd.web.api.access import needs
 from ingestd.web.api.desk import AtDesk, ByCaller, Desk
 from ingestd.web.api.paging import Cursor, Limit
 from ingestd.web.api.routes import Routes
+from ingestd.web.api.teams import Why
 
 routes = Routes("deliveries")
 
@@ -56,6 +58,8 @@ class DeliveryOut(BaseModel):
     bytes: int
     sha256: str
     protocol: str
+    owner: str | None = Field(description="`team:<key>` or `user:<login>` that was asked for as default owner")
+    mapping: dict[str, str] | None = Field(description="header → field that was asked for, over the source's own")
     state: State
     stage: str = Field(description="the room of the road, while it is running")
     completeness: Completeness
@@ -107,18 +111,18 @@ def get_delivery(desk: AtDesk, caller: ByCaller, number: Number) -> DeliveryOut:
 
 
 @routes.post("/deliveries/{number}/retry", access=LOOKING, status_code=202, problems=(404, 409))
-def retry_delivery(desk: AtDesk, caller: ByCaller, number: Number) -> DeliveryOut:
-    """Queues a refused or failed delivery once more, for example after its mapping was mended."""
+def retry_delivery(desk: AtDesk, caller: ByCaller, number: Number, why: Why = "") -> DeliveryOut:
+    """Queues a refused, failed or cancelled delivery once more, for example after its mapping was mended."""
     known(desk, caller, number)
-    desk.ledger.retry(number)
+    desk.ledger.retry(number, caller.deed(desk.clock(), why))
     return out(known(desk, caller, number))
 
 
 @routes.post("/deliveries/{number}/cancel", access=LOOKING, problems=(404, 409))
-def cancel_delivery(desk: AtDesk, caller: ByCaller, number: Number) -> DeliveryOut:
+def cancel_delivery(desk: AtDesk, caller: ByCaller, number: Number, why: Why = "") -> DeliveryOut:
     """Ends a delivery that waits and that no worker has begun."""
     known(desk, caller, number)
-    desk.ledger.cancel(number)
+    desk.ledger.cancel(number, caller.deed(desk.clock(), why))
     return out(known(desk, caller, number))
 
 
@@ -140,6 +144,8 @@ def out(delivery: Delivery) -> DeliveryOut:
         file=delivery.name,
         bytes=delivery.size,
         completeness_evidence=delivery.evidence,
+        owner=delivery.default_owner,
+        mapping=None if delivery.mapping is None else dict(orders.mapping(delivery.mapping)),
         lead_pool=delivery.pool_id,
         counts=told["counts"],
         reason=told.get("reason"),

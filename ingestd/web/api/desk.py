@@ -46,6 +46,10 @@ class Desk:
     """the folder of the schemas"""
     throttle: Throttle
     session_lasts: timedelta
+    body_seconds: float = 60.0
+    """of silence after which a body that is still coming is broken off"""
+    answers_last: timedelta = timedelta(hours=24)
+    """how long the answer to a request with an `Idempotency-Key` is kept"""
     ring: Callable[[], None] = lambda: None
     """wakes the workers of this daemon; without it they look by themselves after a moment"""
     cost: Argon2Cost = field(default_factory=Argon2Cost)
@@ -55,6 +59,8 @@ class Desk:
     writing_uses: Executor = field(default_factory=lambda: ThreadPoolExecutor(1, "key-uses"))
     noted: dict[str, datetime] = field(default_factory=dict)
     """key → the last use that was written down or will be"""
+    in_flight: dict[tuple[str, str], object] = field(default_factory=dict)
+    """caller and `Idempotency-Key` of the requests that are being dealt with; gone with the process, if that dies"""
 
     def __post_init__(self) -> None:
         """A hash for logins that nobody has is made once.

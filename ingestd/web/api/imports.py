@@ -1,93 +1,80 @@
-"""Import by HTTP: the body of a request is a file, and lands as the files of every other door do."""
+"""Import by HTTP: a file as the body of a request or in a form, and leads as JSON."""
 
 from __future__ import annotations
 
-import errno
-from collections.abc import AsyncIterator
-from contextlib import closing
+import hashlib
+import json
+import re
 from http import HTTPStatus
-from typing import Annotated
+from typing import Annotated, Any
 
-import structlog
 from fastapi import Depends, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
-from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
+from pydantic import Field
 
 from ingestd.access.callers import Caller
 from ingestd.access.permissions import Permission
-from ingestd.errors import Denied, Invalid, Missing, Unavailable
-from ingestd.model import Arrival, Completeness
-from ingestd.receive import names
-from ingestd.receive.companions import kind_of
-from ingestd.receive.landing import Receipt
-from ingestd.spool import Incoming
-from ingestd.store import organisation
-from ingestd.store.engine import reading
+from ingestd.errors import Invalid
+from ingestd.organisation.uploads import Wish
+from ingestd.store.orders import BATCH
+from ingestd.web.api import arrivals, forms, repeating, tables
 from ingestd.web.api.access import needs
+from ingestd.web.api.arrivals import Asked
+from ingestd.web.api.bodies import Given
 from ingestd.web.api.deliveries import DeliveryOut, known, out
 from ingestd.web.api.desk import AtDesk, ByCaller, Desk
-from ingestd.web.api.gate import address
-from ingestd.web.api.routes import PREFIX, Routes, announced, too_large
+from ingestd.web.api.forms import Form
+from ingestd.web.api.repeating import IdempotencyKey, Turn, target
+from ingestd.web.api.routes import Routes, announced, too_large
+from ingestd.web.api.tables import Record
 
-log = structlog.get_logger()
 routes = Routes("imports")
 
-PIECE = 256 * 1024
-"""bytes that are gathered before a thread writes them: a thread for each packet would cost more than the writing"""
-LOOK_AGAIN_SECONDS = 1
-"""When a small file is likely loaded; larger ones are asked for once more."""
+IMPORTING = needs(Permission.LEAD_POOLS, bound_keys=True)
 
 _FILE = {"schema": {"type": "string", "format": "binary"}}
 _BODY = {"required": True, "content": dict.fromkeys(("application/octet-stream", "text/csv"), _FILE)}
+
+Source = Annotated[
+    str, Query(max_length=64, description="the source whose mapping and rules the file has; empty: an upload")
+]
+Campaign = Annotated[str, Query(max_length=64, description="one of the source's; empty: its own. An upload needs one")]
+Owner = Annotated[
+    str,
+    Query(
+        max_length=80,
+        description="`team:<key>`, `user:<login>` or `code:<Lead Ownership Code>`: the default owner of this delivery",
+    ),
+]
+Mapping = Annotated[
+    str,
+    Query(
+        max_length=16_384,
+        description="for this delivery alone: a JSON object of header and field, or `source:<name>` for a saved one",
+    ),
+]
+
+
+def _wish(source: Source = "", campaign: Campaign = "", owner: Owner = "", mapping: Mapping = "") -> Wish:
+    return Wish(source=source, campaign=campaign, owner=owner, mapping=mapping)
 
 
 def _asked(
     desk: AtDesk,
     caller: ByCaller,
     request: Request,
-    source: Annotated[str, Query(max_length=64, description="the source whose mapping and rules the file has")],
     name: Annotated[str, Query(description="the file's name, without folders")],
-    campaign: Annotated[str, Query(max_length=64, description="one of the source's; empty: its own")] = "",
-) -> tuple[Arrival, int]:
-    """How the file comes in, and the most bytes that its source takes; looked at before a byte of it is read."""
-    limit = _limit(desk, caller, source)
-    if reason := names.problem(name):
-        raise Invalid("name_unusable", f"the name {reason}", field="query.name")
-    if kind_of(name):
-        told = "that is the name of a companion, which no file needs here: HTTP itself says that the body is whole"
-        raise Invalid("name_unusable", told, field="query.name")
-    if campaign and not names.is_folder(campaign):
-        raise Invalid("value_unusable", "that is no campaign's code", field="query.campaign")
-    arrival = Arrival(
-        source=source,
-        login=caller.actor.name,
-        peer=address(request),
-        protocol="http",
-        name=name,
-        folder=campaign,
-        completeness=Completeness.PROVEN,
-        evidence="content-length" if "content-length" in request.headers else "last chunk",
-    )
-    return arrival, limit
-
-
-def _limit(desk: Desk, caller: Caller, name: str) -> int:
-    """The most bytes that a source takes; raises Denied for one that is not the key's, Missing for an unknown one."""
-    if not caller.may_act_for(name):
-        raise Denied("key_bound", f"this key is for the source {caller.source}", source=caller.source)
-    with reading(desk.engine) as connection:
-        source = organisation.source(connection, name)
-    if source is None:
-        raise Missing("source_unknown", f"there is no source {name}")
-    return source.limits.max_file_bytes
+    wish: Annotated[Wish, Depends(_wish)],
+) -> Asked:
+    """Looked at before a byte of the file is read."""
+    return arrivals.asked(request, caller, arrivals.granted(desk, caller, wish), name)
 
 
 @routes.post(
     "/imports",
-    access=needs(Permission.LEAD_POOLS, bound_keys=True),
+    access=IMPORTING,
     status_code=HTTPStatus.ACCEPTED,
-    problems=(400, 404, 413, 503),
+    problems=(400, 404, 408, 409, 413, 503),
     largest=None,
     body=_BODY,
 )
@@ -96,65 +83,113 @@ async def import_file(
     response: Response,
     desk: AtDesk,
     caller: ByCaller,
-    asked: Annotated[tuple[Arrival, int], Depends(_asked)],
+    asked: Annotated[Asked, Depends(_asked)],
+    idempotency_key: IdempotencyKey = None,
 ) -> DeliveryOut:
     """Receives a file as it is, packed or not, and queues it. The same file again ends as a duplicate.
 
-    When this answers 202 the bytes survive a power cut. `Location` is where its state is seen.
+    When this answers 202 the bytes survive a power cut. `Location` is where its state is seen. Without a source it is
+    an upload: the campaign is named, and the owner who gets what names no Lead Ownership Code.
     """
-    arrival, limit = asked
-    incoming = await run_in_threadpool(_open, desk, announced(request), limit)
-    with closing(incoming):
-        await _fill(incoming, request, limit)
-        receipt = await run_in_threadpool(_accept, desk, incoming, arrival)
-    assert receipt.delivery_id is not None, "without a prover every file is a delivery"
-    response.headers["Location"] = f"{PREFIX}/deliveries/{receipt.delivery_id}"
-    response.headers["Retry-After"] = str(LOOK_AGAIN_SECONDS)
-    return out(await run_in_threadpool(known, desk, caller, receipt.delivery_id))
+    with Turn(desk=desk, caller=caller, key=idempotency_key, target=target(request)) as turn:
+        if announced(request) > asked.limit:
+            raise too_large(asked.limit)
+        landed = await arrivals.receive(desk, request, request.stream(), asked, turn)
+    landed.mark(response)
+    return out(await run_in_threadpool(known, desk, caller, landed.number))
 
 
-def _open(desk: Desk, size: int, limit: int) -> Incoming:
-    """A file to write into, when what is announced is not too much for the source or the disk."""
-    if size > limit:
-        raise too_large(limit)
-    try:
-        desk.landing.settle_doubts()
-        desk.landing.check_room(size)
-        return desk.landing.open(limit)
-    except OSError as problem:
-        raise Unavailable(f"nothing can be received: {problem}") from problem
+_TEXT = {"type": "string"}
+_FORM: dict[str, Any] = {
+    "required": True,
+    "content": {
+        "multipart/form-data": {
+            "schema": {
+                "type": "object",
+                "required": ["file"],
+                "properties": {
+                    **dict.fromkeys(("source", "campaign", "owner", "mapping", "name", "idempotency_key"), _TEXT),
+                    "file": {"type": "string", "format": "binary", "description": "after all the fields"},
+                },
+            }
+        }
+    },
+}
+_FIELDS = {"source", "campaign", "owner", "mapping", "name", "idempotency_key"}
 
 
-async def _fill(incoming: Incoming, request: Request, limit: int) -> None:
-    """Writes the body as it arrives, by a thread: disks are slow, and the loop is everybody's."""
-    try:
-        async for piece in _pieces(request):
-            await run_in_threadpool(incoming.write, piece)
-    except OSError as problem:
-        if problem.errno == errno.EFBIG:
-            raise too_large(limit) from problem
-        raise Unavailable(f"the file cannot be kept: {problem}") from problem
-    except ClientDisconnect as gone:
-        log.info("http_broken", peer=address(request), received=incoming.size)
-        raise HTTPException(HTTPStatus.BAD_REQUEST, "the body did not come to its end") from gone
+@routes.post(
+    "/imports/form",
+    access=IMPORTING,
+    status_code=HTTPStatus.ACCEPTED,
+    problems=(400, 404, 408, 409, 413, 503),
+    largest=None,
+    body=_FORM,
+)
+async def import_form(
+    request: Request, response: Response, desk: AtDesk, caller: ByCaller, idempotency_key: IdempotencyKey = None
+) -> DeliveryOut:
+    """The same for a form of a page (multipart/form-data): the fields are those of the query, the file comes last.
+
+    Without a field `name` the file is called what the browser calls it; `idempotency_key` may be a field, too.
+    """
+    form, stream = Form(), request.stream()
+    content = await form.head(stream, forms.boundary_of(request))
+    asked = await run_in_threadpool(_asked_by_form, desk, caller, request, form)
+    if announced(request) > asked.limit + forms.OVERHEAD:
+        raise too_large(asked.limit)
+    said = {name: text for name, text in form.fields.items() if name != "idempotency_key"}
+    key = idempotency_key or repeating.key_of(form.fields.get("idempotency_key", ""))
+    with Turn(desk=desk, caller=caller, key=key, target=target(request, **said)) as turn:
+        landed = await arrivals.receive(desk, request, content, asked, turn)
+    landed.mark(response)
+    return out(await run_in_threadpool(known, desk, caller, landed.number))
 
 
-async def _pieces(request: Request) -> AsyncIterator[bytes]:
-    gathered = bytearray()
-    async for chunk in request.stream():
-        gathered += chunk
-        if len(gathered) >= PIECE:
-            yield bytes(gathered)
-            gathered.clear()
-    if gathered:
-        yield bytes(gathered)
+def _asked_by_form(desk: Desk, caller: Caller, request: Request, form: Form) -> Asked:
+    if unknown := sorted(form.fields.keys() - _FIELDS):
+        raise Invalid(
+            "form_unusable", f"the form has a field {unknown[0]!r}, which is none", field=f"body.{unknown[0]}"
+        )
+    said = {name: form.fields.get(name, "") for name in ("source", "campaign", "owner", "mapping")}
+    wanted = arrivals.granted(desk, caller, Wish(**said, place="body"))
+    name = form.fields.get("name") or re.split(r"[/\\]", form.filename)[-1]
+    return arrivals.asked(request, caller, wanted, name, place="body")
 
 
-def _accept(desk: Desk, incoming: Incoming, arrival: Arrival) -> Receipt:
-    try:
-        receipt = desk.landing.accept(incoming, arrival)
-    except OSError as problem:
-        raise Unavailable(f"the file cannot be kept: {problem}") from problem
-    facts = {"source": arrival.source, "login": arrival.login, "peer": arrival.peer, "name": arrival.name}
-    log.info("http_landed", **facts, folder=arrival.folder, receipt=str(receipt), received=receipt.size)
-    return receipt
+class Batch(Given):
+    """Leads that are sent together, and become one delivery."""
+
+    source: str = Field("", max_length=64, description="as in the query of `/imports`")
+    campaign: str = Field("", max_length=64, description="the same")
+    owner: str = Field("", max_length=80, description="the same")
+    mapping: dict[str, str] | Annotated[str, Field(pattern="^source:")] = Field({}, description="the same")
+    name: str = Field("", description="what to call the delivery; else after its content, so the same leads are known")
+    leads: list[Record] = Field(min_length=1, description="field (or header of the source) and value")
+
+
+@routes.post(
+    "/imports/leads", access=IMPORTING, status_code=HTTPStatus.ACCEPTED, problems=(400, 404, 408, 409, 413, 503)
+)
+def import_leads(
+    request: Request,
+    response: Response,
+    desk: AtDesk,
+    caller: ByCaller,
+    body: Batch,
+    idempotency_key: IdempotencyKey = None,
+) -> DeliveryOut:
+    """Receives leads as JSON and queues them, as a file of CSV that `original` gives back.
+
+    Each becomes a row, in the order in which they stand; values are judged as those of files.
+    """
+    content = tables.csv_of(body.leads)
+    mapping = body.mapping if isinstance(body.mapping, str) else json.dumps(body.mapping) if body.mapping else ""
+    said = {"source": body.source, "campaign": body.campaign, "owner": body.owner, "mapping": mapping}
+    wanted = arrivals.granted(desk, caller, Wish(**said, place="body"))
+    name = body.name or f"leads-{hashlib.sha256(content).hexdigest()[:16]}.csv"
+    asked = arrivals.asked(request, caller, wanted, name, place="body", protocol=BATCH)
+    with Turn(desk=desk, caller=caller, key=idempotency_key, target=target(request, name=name, **said)) as turn:
+        landed = arrivals.keep(desk, content, asked, turn)
+    landed.mark(response)
+    return out(known(desk, caller, landed.number))

@@ -121,7 +121,8 @@ def _answer(desk: Desk, delivery: Delivery, kind: str, wish: Wish) -> Response:
     headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
     if wish.have is not None and tag in (each.strip().removeprefix("W/") for each in wish.have.split(",")):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
-    pieces = downloads.pieces(delivery, _KINDS.get(kind, kind), logs=desk.logs, spool=desk.spool)
+    wanted = _KINDS.get(kind, kind)
+    pieces = downloads.pieces(delivery, wanted, logs=desk.logs, spool=desk.spool, engine=desk.engine)
     media = f"{CSV}; charset=utf-8" if _TYPES[kind] == CSV else _TYPES[kind]
     if kind != "original":
         headers["Content-Disposition"] = f'attachment; filename="delivery-{delivery.id}-{kind}"'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine, Iterable
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -36,8 +37,9 @@ class Guarded(APIRoute):
         answer = super().get_route_handler()
 
         async def guarded(request: Request) -> Response:
-            await gate.admit(request.app.state.desk, request, self.access)
-            return await answer(request if self.largest is None else limited(request, self.largest))
+            desk = request.app.state.desk
+            await gate.admit(desk, request, self.access)
+            return await answer(bounded(request, self.largest, desk.body_seconds))
 
         return guarded
 
@@ -111,17 +113,25 @@ def unguarded(app: FastAPI) -> list[str]:
     ]
 
 
-def limited(request: Request, largest: int) -> Request:
-    """The same request, whose body is refused with 413 as soon as it is larger: by its own word, or while it comes."""
-    if announced(request) > largest:
+def bounded(request: Request, largest: int | None, patience: float) -> Request:
+    """The same request, whose body is refused with 413 as soon as it is larger: by its own word, or while it comes.
+
+    With 408 when nothing of it comes for so many seconds: a sender who went away without a word holds a connection.
+    """
+    if largest is not None and announced(request) > largest:
         raise too_large(largest)
     seen = 0
 
     async def receive() -> Message:
         nonlocal seen
-        message = await request.receive()
+        try:
+            async with asyncio.timeout(patience):
+                message = await request.receive()
+        except TimeoutError as problem:
+            told = f"nothing of the body came for {patience:g} seconds"
+            raise HTTPException(HTTPStatus.REQUEST_TIMEOUT, told, {"Connection": "close"}) from problem
         seen += len(message.get("body", b""))
-        if seen > largest:
+        if largest is not None and seen > largest:
             raise too_large(largest)
         return message
 

@@ -25,7 +25,7 @@ KINDS = {"Missing", "Invalid", "Conflict", "Stale", "Denied", "NotSignedIn", "To
 
 def codes() -> set[str]:
     """Every code with which a request is refused."""
-    found = {f"{kind}_unknown" for kind in RECORDS} | {"request_unusable", "unavailable", "too_large"}
+    found = {f"{kind}_unknown" for kind in RECORDS} | {"request_unusable", "unavailable", "too_large", "body_stalled"}
     for path in (ROOT / "ingestd").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in KINDS:

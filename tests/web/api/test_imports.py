@@ -3,65 +3,27 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Engine
 
 from ingestd import samples
+from ingestd import settings as configuration
 from ingestd.access import keys
 from ingestd.access.permissions import Permission
 from ingestd.house import House
+from ingestd.store import organisation
 from ingestd.store.audit import COMMAND_LINE, Deed
-from ingestd.store.engine import writing
+from ingestd.store.engine import open_engine, writing
 from ingestd.store.ledger import now
-from ingestd.webserver import desk_of
 from ingestd.worker import publisher_of, road_of
-from tests.running import Daemon, prepared, until
-from tests.web.serving import Api, Client, serving, serving_at
+from tests.conftest import ROOT, Postgres
+from tests.running import Daemon, until
+from tests.web.api.importing import left_files, sending
+from tests.web.serving import Api, Client, serving
 
 CLEAN = samples.clean(40)
-
-
-@pytest.fixture
-def home(tmp_path: Path) -> Iterator[House]:
-    with prepared(tmp_path) as house:
-        yield house
-
-
-@pytest.fixture
-def rung() -> list[str]:
-    return []
-
-
-@pytest.fixture
-def api(home: House, rung: list[str]) -> Iterator[Api]:
-    with serving_at(desk_of(home, lambda: rung.append("!")), home.places.run) as running:
-        yield running
-
-
-@pytest.fixture
-def program(api: Api) -> Client:
-    return api.key(Permission.LEAD_POOLS)
-
-
-@contextmanager
-def sending(
-    api: Api, client: Client, length: str, query: str = "source=nordlead&name=a.csv"
-) -> Iterator[socket.socket]:
-    """An import whose head has been sent."""
-    head = [f"POST /api/v1/imports?{query} HTTP/1.1", "Host: x", length]
-    head += [f"{name}: {value}" for name, value in client.headers.items()]
-    with socket.create_connection(("127.0.0.1", api.port), timeout=10) as sender:
-        sender.sendall("\r\n".join([*head, "", ""]).encode())
-        yield sender
-
-
-def left_files(home: House) -> list[Path]:
-    """Every file in the spool, whole or not."""
-    return [path for path in (home.places.home / "spool").rglob("*") if path.is_file()]
 
 
 def test_a_file_is_received_queued_and_loaded(home: House, program: Client, rung: list[str]) -> None:
@@ -82,11 +44,11 @@ def test_a_file_is_received_queued_and_loaded(home: House, program: Client, rung
 def test_the_campaign_is_the_folder_of_the_delivery(program: Client) -> None:
     path = "imports?source=nordlead&name=a.csv"
     assert program.do("POST", f"{path}&campaign=DK-ENERGY", CLEAN)["folder"] == "DK-ENERGY"
-    assert program.refused("POST", f"{path}&campaign=../x", CLEAN) == (422, "value_unusable")
+    assert program.refused("POST", f"{path}&campaign=../x", CLEAN) == (422, "campaign_unknown")
 
 
-def test_a_body_may_come_in_chunks(program: Client, api: Api) -> None:
-    with sending(api, program, "Transfer-Encoding: chunked") as sender:
+def test_a_body_may_come_in_chunks(program: Client, door: Api) -> None:
+    with sending(door, program, "Transfer-Encoding: chunked") as sender:
         sender.sendall(b"%x\r\n%b\r\n0\r\n\r\n" % (len(CLEAN), CLEAN))
         assert sender.recv(200).startswith(b"HTTP/1.1 202")
     assert program.get("deliveries/1")["completeness_evidence"] == "last chunk"
@@ -98,16 +60,16 @@ def test_the_same_file_again_is_a_duplicate_and_its_bytes_are_not_kept(home: Hou
     assert len(left_files(home)) == 1
 
 
-def test_who_may_not_is_told_before_a_byte_is_read(api: Api) -> None:
+def test_who_may_not_is_told_before_a_byte_is_read(door: Api) -> None:
     length = "Content-Length: 500000"
-    bound = api.key(Permission.LEAD_POOLS, source="stadtwerk")
-    for client, status in ((api.anybody(), b"401"), (api.user("berlin-1"), b"403"), (bound, b"403")):
-        with sending(api, client, length) as sender:
+    bound = door.key(Permission.LEAD_POOLS, source="stadtwerk")
+    for client, status in ((door.anybody(), b"401"), (door.user("berlin-1"), b"403"), (bound, b"403")):
+        with sending(door, client, length) as sender:
             assert sender.recv(200).startswith(b"HTTP/1.1 " + status)
 
 
-def test_a_bound_key_imports_into_its_source_and_no_other(api: Api) -> None:
-    bound = api.key(Permission.LEAD_POOLS, source="nordlead")
+def test_a_bound_key_imports_into_its_source_and_no_other(door: Api) -> None:
+    bound = door.key(Permission.LEAD_POOLS, source="nordlead")
     assert bound.do("POST", "imports?source=nordlead&name=a.csv", CLEAN)["source"] == "nordlead"
     assert bound.refused("POST", "imports?source=stadtwerk&name=a.csv", CLEAN) == (403, "key_bound")
     assert bound.refused("POST", "imports?source=nothing&name=a.csv", CLEAN) == (403, "key_bound")
@@ -121,18 +83,18 @@ def test_what_cannot_be_imported_is_refused_before_it_comes(home: House, program
     assert left_files(home) == []
 
 
-def test_a_file_that_is_too_large_is_refused_while_it_arrives(api: Api, home: House, program: Client) -> None:
-    with sending(api, program, f"Content-Length: {2**40}") as sender:
+def test_a_file_that_is_too_large_is_refused_while_it_arrives(door: Api, home: House, program: Client) -> None:
+    with sending(door, program, f"Content-Length: {2**40}") as sender:
         assert sender.recv(200).startswith(b"HTTP/1.1 413")
     piece = b"100000\r\n" + b"x" * 0x100000 + b"\r\n"
-    with sending(api, program, "Transfer-Encoding: chunked") as sender:  # of no told length, and without an end
+    with sending(door, program, "Transfer-Encoding: chunked") as sender:  # of no told length, and without an end
         sender.sendall(piece * 36)
         assert sender.recv(200).startswith(b"HTTP/1.1 413")
     until(lambda: left_files(home) == [], "the partial file to be removed")
 
 
-def test_a_sender_who_goes_away_leaves_nothing(api: Api, home: House, program: Client) -> None:
-    with sending(api, program, "Content-Length: 3000000") as sender:
+def test_a_sender_who_goes_away_leaves_nothing(door: Api, home: House, program: Client) -> None:
+    with sending(door, program, "Content-Length: 3000000") as sender:
         sender.sendall(b"x" * 1_000_000)
         until(lambda: left_files(home) != [], "the file to be opened")
     until(lambda: left_files(home) == [], "the partial file to be removed")
@@ -140,9 +102,9 @@ def test_a_sender_who_goes_away_leaves_nothing(api: Api, home: House, program: C
 
 
 def test_a_full_disk_is_ours_and_tried_again(
-    api: Api, home: House, program: Client, monkeypatch: pytest.MonkeyPatch
+    door: Api, home: House, program: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(api.desk.spool, "_reserve", 2**62)
+    monkeypatch.setattr(door.desk.spool, "_reserve", 2**62)
     answer = program.ask("POST", "imports?source=nordlead&name=a.csv", CLEAN)
     assert (answer.status, answer.json()["code"]) == (503, "unavailable")
     assert answer.headers["retry-after"] == "5"
@@ -172,9 +134,9 @@ def test_a_cancelled_file_can_be_queued_again(home: House, program: Client) -> N
     assert program.get("deliveries/1")["counts"]["inserted"] == 40
 
 
-def test_a_partner_cancels_nothing_of_another_source(api: Api, program: Client) -> None:
+def test_a_partner_cancels_nothing_of_another_source(door: Api, program: Client) -> None:
     program.do("POST", "imports?source=nordlead&name=a.csv", CLEAN)
-    bound = api.key(Permission.LEAD_POOLS, source="stadtwerk")
+    bound = door.key(Permission.LEAD_POOLS, source="stadtwerk")
     assert bound.refused("POST", "deliveries/1/cancel") == (404, "delivery_unknown")
 
 
@@ -199,3 +161,71 @@ def test_a_job_that_was_left_by_a_cancelled_delivery_serves_its_retry(organised:
         program.do("POST", f"deliveries/{number}/cancel")
         assert program.do("POST", f"deliveries/{number}/retry")["state"] == "queued"
         assert program.get("queue")["ready"] == 1
+
+
+def test_a_body_that_stalls_is_broken_off_and_leaves_nothing(door: Api, home: House, program: Client) -> None:
+    door.desk.body_seconds = 0.3
+    with sending(door, program, "Content-Length: 3000000") as sender:
+        sender.sendall(b"x" * 1_000_000)
+        answer = sender.recv(2000)
+        assert answer.startswith(b"HTTP/1.1 408")
+        assert b"body_stalled" in answer or b"body_stalled" in sender.recv(2000)
+    until(lambda: left_files(home) == [], "the partial file to be removed")
+    assert program.get("deliveries")["items"] == []
+
+
+def test_json_that_stalls_is_broken_off_too(door: Api, program: Client) -> None:
+    door.desk.body_seconds = 0.3
+    head = ["POST /api/v1/imports/leads HTTP/1.1", "Host: x", "Content-Length: 99", "Content-Type: application/json"]
+    head += [f"{name}: {value}" for name, value in program.headers.items()]
+    with socket.create_connection(("127.0.0.1", door.port), timeout=10) as sender:
+        sender.sendall("\r\n".join([*head, "", "{"]).encode())
+        assert sender.recv(200).startswith(b"HTTP/1.1 408")
+
+
+def test_cancelling_and_retrying_are_in_the_audit(home: House, door: Api, program: Client) -> None:
+    program.do("POST", "imports?source=nordlead&name=a.csv", CLEAN)
+    program.do("POST", "deliveries/1/cancel?why=wrong+list")
+    program.do("POST", "deliveries/1/retry")
+    retried, cancelled = door.user("admin").get("audit?subject=delivery:1")["items"]
+    assert (cancelled["action"], cancelled["why"]) == ("delivery_cancelled", "wrong list")
+    assert (cancelled["before"], cancelled["after"]) == ({"state": "queued"}, {"state": "cancelled"})
+    assert (retried["action"], retried["after"]) == ("delivery_retried", {"state": "queued"})
+    assert cancelled["actor"].startswith("key:")
+
+
+def test_a_dead_letter_can_be_retried(home: House, program: Client) -> None:
+    program.do("POST", "imports?source=nordlead&name=a.csv", CLEAN)
+    for _ in range(2):
+        home.ledger.begin(1, max_attempts=1)  # a worker that dies without a word, and the next one
+    told = program.get("deliveries/1")
+    assert (told["state"], told["reason"]["code"]) == ("failed", "gave_up")
+    assert program.do("POST", "deliveries/1/retry")["state"] == "queued"
+    road_of(home).travel(1)
+    assert program.get("deliveries/1")["state"] == "completed"
+
+
+def test_a_store_that_is_away_is_503_and_nothing_is_kept(postgres: Postgres, migrated: str, tmp_path: Path) -> None:
+    engine = open_engine(postgres.new_database(migrated))
+    with writing(engine) as connection:
+        organisation.apply(connection, configuration.read(ROOT / "config"), now())
+    with serving(engine, tmp_path) as api:
+        program = api.key(Permission.LEAD_POOLS)
+        path = "imports?source=nordlead&name=a.csv"
+        with sending(api, program, f"Content-Length: {len(CLEAN)}") as sender:
+            sender.sendall(CLEAN[:100])
+            until(lambda: any((tmp_path / "spool" / "tmp").iterdir()), "the file to be opened")
+            postgres.stop()
+            try:
+                sender.sendall(CLEAN[100:])
+                answer = sender.recv(2000)
+                assert answer.startswith(b"HTTP/1.1 503")
+                assert b"retry-after: 5" in answer.lower()
+                refused = program.ask("POST", path, CLEAN)
+                assert (refused.status, refused.headers["retry-after"]) == (503, "5")
+            finally:
+                postgres.resume()
+        again = until(lambda: (sent := program.ask("POST", path, CLEAN)).status == 202 and sent, "the store to be back")
+        assert again.json()["id"] == 1
+        assert len(program.get("deliveries")["items"]) == 1
+    engine.dispose()

@@ -1,0 +1,80 @@
+"""`ingestd deliveries`: lists what was received, and ends or repeats a delivery.
+
+Heavy modules are imported inside the commands, as in `cli`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ingestd import printing
+from ingestd.commands.options import CONFIG, HOME, AsJson, Config, Home, Limit, Why, deed, opened
+
+deliveries = typer.Typer(help="What was received, and what became of it.")
+
+Number = Annotated[int, typer.Argument(help="The delivery's number.", metavar="DELIVERY")]
+
+
+@deliveries.callback(invoke_without_command=True)
+def list_deliveries(
+    context: typer.Context,
+    config: Config = CONFIG,
+    home: Home = HOME,
+    limit: Limit = 50,
+    source_name: Annotated[str | None, typer.Option("--source", help="Only of this source.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Lists what was received, and what became of it."""
+    if context.invoked_subcommand is not None:
+        return
+    from ingestd.receipts import receipt
+
+    found = opened(config, home).ledger.latest(limit=limit, source=source_name or None)
+    if as_json:
+        ours = ({"source": each.source, "stage": each.stage, "detail": each.reason} for each in found)
+        printing.print_json([{**receipt(each), **facts} for each, facts in zip(found, ours, strict=True)])
+        return
+    table = printing.table_of(
+        "id",
+        "received (UTC)",
+        "source",
+        "file",
+        "complete",
+        "state",
+        "records",
+        "loaded",
+        "rejected",
+        "duplicate",
+        "why",
+    )
+    for each in found:
+        counts = each.counts
+        table.add_row(
+            str(each.id), f"{each.received_at:%Y-%m-%d %H:%M:%S}", each.source, each.name,
+            each.completeness, each.state,
+            f"{counts.records:,}", f"{counts.loaded:,}", f"{counts.rejected:,}", f"{counts.duplicate:,}",
+            f"duplicate of {each.duplicate_of}" if each.duplicate_of else each.reason,
+        )  # fmt: skip
+    printing.print_table(table)
+
+
+@deliveries.command()
+def retry(number: Number, why: Why = "", config: Config = CONFIG, home: Home = HOME) -> None:
+    """Queues a refused, failed or cancelled delivery once more; the running daemon takes it up, else the next one."""
+    house = opened(config, home)
+    if house.ledger.get(number) is None:
+        raise typer.BadParameter(f"there is no delivery {number}")
+    house.ledger.retry(number, deed(why))
+    typer.echo(f"delivery {number} is queued")
+
+
+@deliveries.command()
+def cancel(number: Number, why: Why = "", config: Config = CONFIG, home: Home = HOME) -> None:
+    """Ends a delivery that waits and that no worker has begun; its file is kept, and it can be queued again."""
+    house = opened(config, home)
+    if house.ledger.get(number) is None:
+        raise typer.BadParameter(f"there is no delivery {number}")
+    house.ledger.cancel(number, deed(why))
+    typer.echo(f"delivery {number} is cancelled")

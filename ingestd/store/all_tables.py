@@ -1,0 +1,9 @@
+"""Every table, whichever module describes it: what migrations are held against."""
+
+from __future__ import annotations
+
+from ingestd.store import access_tables, import_tables, lead_tables, segment_tables, tables
+
+DESCRIBED_IN = (tables, access_tables, lead_tables, import_tables, segment_tables)
+
+metadata = tables.metadata

@@ -1,0 +1,38 @@
+"""`ingestd deliveries …` as a shell sees it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ingestd import samples
+from ingestd.house import open_house
+from ingestd.model import Arrival
+from ingestd.receive.landing import Landing
+from tests.test_cli import Shell
+
+
+def waiting(shell: Shell) -> None:
+    """A delivery that no daemon has begun."""
+    house = open_house(shell.config, shell.home)
+    landing = Landing(house.spool, house.ledger, lambda: None)
+    incoming = landing.open(1_000_000)
+    incoming.write(samples.clean(5))
+    landing.accept(incoming, Arrival(source="nordlead", login="x", peer="local", protocol="test", name="a.csv"))
+    house.engine.dispose()
+
+
+def test_a_delivery_is_cancelled_and_queued_again(tmp_path: Path) -> None:
+    shell = Shell(tmp_path)
+    assert shell.json("deliveries") == []
+    waiting(shell)
+    assert shell.run("deliveries", "cancel", "1", "--why", "wrong list").stdout == "delivery 1 is cancelled\n"
+    assert [each["state"] for each in shell.json("deliveries", "--source", "nordlead")] == ["cancelled"]
+    assert "is cancelled; nothing to cancel" in shell.run("deliveries", "cancel", "1", code=4).stderr
+    assert shell.run("deliveries", "retry", "1").stdout == "delivery 1 is queued\n"
+    assert "is queued; nothing to retry" in shell.run("deliveries", "retry", "1", code=4).stderr
+    assert "there is no delivery 9" in shell.run("deliveries", "cancel", "9", code=2).stderr
+    told = shell.json("org", "audit", "--subject", "delivery:1")
+    assert [(each["action"], each["why"]) for each in told] == [
+        ("delivery_retried", ""),
+        ("delivery_cancelled", "wrong list"),
+    ]
