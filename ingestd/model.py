@@ -75,6 +75,7 @@ class PoolState(StrEnum):
     ACTIVE = "Active"
     INACTIVE = "Inactive"
     UPLOAD_FAILED = "Upload Failed"
+    UNDONE = "Undone"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,6 +215,14 @@ class Delivery:
     duplicate_of: int | None = None
     previous_version: int | None = None
     published_at: datetime | None = None
+    mapping: Mapping[str, str] | None = None
+    """Its own, header → field; None: that of its source."""
+    mapping_version: int | None = None
+    """Which version of its source's mapping it was read with; None with its own, and before it was read."""
+    confirmed_at: datetime | None = None
+    """When somebody said that columns which match no field are to be ignored; None when nobody was asked."""
+    rerun_of: int | None = None
+    """The delivery whose bytes are read once more by this one."""
     log_key: str = ""
     """Where the pool log lies under the home's log folder: `<id>/<epoch>`."""
     timings: str = ""

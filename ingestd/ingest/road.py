@@ -15,18 +15,18 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError
 
 from ingestd import control_total, schemas
-from ingestd.errors import Misconfigured, Rejected, Unavailable
+from ingestd.errors import Misconfigured, Rejected, Unavailable, Unconfirmed
 from ingestd.ingest import fates, load, mapping, ownership, poollog, problems, reading, screening, validation
 from ingestd.ingest.reading import Sheet
 from ingestd.ingest.screening import Screened
 from ingestd.ingest.stopwatch import Stopwatch
 from ingestd.model import CampaignRules, Completeness, Counts, Delivery, Owners, PoolState, State
 from ingestd.schemas import Schema
-from ingestd.settings import Source
+from ingestd.settings import Source, mapping_digest
 from ingestd.spool import Spool
 from ingestd.storage import Storage
 from ingestd.store import engine as store
-from ingestd.store import erasures, loading, organisation, pools, rules
+from ingestd.store import erasures, loading, mappings, organisation, pools, rules
 from ingestd.store.ledger import Fenced, Ledger, reasons
 
 NOTE_AFTER_SECONDS = 0.5
@@ -77,6 +77,12 @@ class Plan:
     source: Source
     campaign: CampaignRules
     schema: Schema
+    mapping: Mapping[str, str]
+    """header → field: the delivery's own, or that of its source"""
+    mapping_version: int | None
+    """which one of its source's that is; None for the delivery's own"""
+    asks: bool
+    """True when columns that match no field are to be confirmed before they are ignored"""
     owners: Owners
     statuses: Mapping[str, int]
     organisation_version: int
@@ -115,30 +121,39 @@ class Trip:
 
     def go(self) -> None:
         """The table of contents of ingestd."""
-        plan = self._plan()
-        with self._stage("read"):
-            sheet = reading.read(self._bytes(), name=self.delivery.name, hints=plan.source.hints())
-            self._count(sheet)
-        with self._stage("map"):
-            mapped = mapping.apply(sheet, plan.schema, plan.source.mapping)
-            origin, unreadable = poollog.Origin.of(sheet), sheet.problems
-            del sheet
-        with self._stage("validate"):
-            checked = validation.check(mapped.frame, mapped.columns, self._rules(plan))
-            mapped = dataclasses.replace(mapped, frame=mapped.frame.select("row", "phone"))
-        with self._stage("resolve"):
-            judged = self._resolve(plan, origin, mapped, checked, unreadable)
-        del checked
+        plan = self.plan()
+        try:
+            judged = self.judge(plan, self._bytes)
+        except Unconfirmed as question:
+            self.ask(plan, question)
+            return
         loaded = False
         while not loaded:  # once, unless another load into the campaign came between screening and loading
             with self._stage("screen"):
-                screened = self._screen(plan, judged)
+                screened = self.screen(plan, judged)
             too_many = fates.over_limit(plan.source.limits, judged.origin.records.height, judged.rejected, screened)
             with self._stage("load"), self._fence():
                 if too_many is None:
                     loaded = self._load(plan, judged, screened)
                 else:
                     loaded = self._roll_back(plan, judged, screened, too_many)
+
+    def judge(self, plan: Plan, received: Callable[[], bytes]) -> Judged:
+        """Everything that is known of the records by themselves; writes nothing. Raises Rejected and Unconfirmed."""
+        with self._stage("read"):
+            sheet = reading.read(received(), name=self.delivery.name, hints=plan.source.hints())
+            self._count(sheet)
+        with self._stage("map"):
+            if plan.asks and (strange := mapping.unmatched(sheet.header, plan.schema, plan.mapping)):
+                raise Unconfirmed(strange)
+            mapped = mapping.apply(sheet, plan.schema, plan.mapping)
+            origin, unreadable = poollog.Origin.of(sheet), sheet.problems
+            del sheet
+        with self._stage("validate"):
+            checked = validation.check(mapped.frame, mapped.columns, self._rules(plan))
+            mapped = dataclasses.replace(mapped, frame=mapped.frame.select("row", "phone"))
+        with self._stage("resolve"):
+            return self._resolve(plan, origin, mapped, checked, unreadable)
 
     def refuse(self, why: Rejected) -> None:
         """Ends the delivery without loading anything, with a log that says why."""
@@ -148,7 +163,23 @@ class Trip:
         poollog.write_refusal(self.road.logs, self._log_key(), header=header)
         self.road.ledger.refuse(self.delivery, why, log_key=self._log_key(), state=state)
 
-    def _plan(self) -> Plan:
+    def ask(self, plan: Plan, question: Unconfirmed) -> None:
+        """Holds the delivery until somebody has confirmed that its strange columns are ignored, or mapped them."""
+        why = Rejected(
+            "columns_unmapped",
+            f"{question}; this source wants to be asked before they are ignored",
+            suggestion="confirm the delivery, with a mapping of them or without",
+        )
+        header = {**poollog.delivery_header(self.delivery), "state": State.AWAITING_CONFIRMATION, "refused": _told(why)}
+        log = {**header, "unmatched_columns": question.columns}
+        poollog.write_refusal(self.road.logs, self._log_key(), header=log)
+        with self._fence(), store.writing(self.road.engine) as connection:
+            pool_id = pools.create(connection, self.delivery, plan.campaign.id, PoolState.AWAITING_CONFIRMATION)
+            self._finish(connection, State.AWAITING_CONFIRMATION, pool_id, Counts(), **reasons(why))
+
+    def plan(self) -> Plan:
+        """What holds for the delivery now; raises Rejected when it cannot be loaded, whatever is in it."""
+        own = self.delivery.mapping
         with store.reading(self.road.engine) as connection:
             source = organisation.source(connection, self.delivery.source)
             if source is None:
@@ -162,6 +193,9 @@ class Trip:
                 source=source,
                 campaign=campaign,
                 schema=schemas.read(self.road.schemas, campaign.template),
+                mapping=source.mapping if own is None else own,
+                mapping_version=mappings.latest(connection, source.name) if own is None else None,
+                asks=source.on_unmapped == "ask" and self.delivery.confirmed_at is None,
                 owners=rules.owners(connection),
                 statuses=rules.statuses(connection),
                 organisation_version=organisation.version(connection, "organisation"),
@@ -224,7 +258,8 @@ class Trip:
             origin=origin, mapped=mapped, frame=load.pack_extra(owned, extra), problems=found, rejected=rejected
         )
 
-    def _screen(self, plan: Plan, judged: Judged) -> Screened:
+    def screen(self, plan: Plan, judged: Judged) -> Screened:
+        """What the campaign and the do-not-call lists make of the records that passed; writes nothing."""
         with store.reading(self.road.engine) as connection:
             return screening.screen(connection, judged.passed, plan.campaign, judged.mapped.columns["phone"])
 
@@ -242,8 +277,7 @@ class Trip:
             pool_id = self._store(connection, plan, new, screened.updates, counts)
             log.result()
             self.road.ledger.receipt(connection, self.delivery)
-            clean = counts.rejected == 0 and counts.duplicate == 0
-            self._finish(connection, State.COMPLETED if clean else State.COMPLETED_WITH_REJECTS, pool_id, counts)
+            self._finish(connection, fates.state(counts), pool_id, counts, mapping_version=plan.mapping_version)
         return True
 
     def _roll_back(self, plan: Plan, judged: Judged, screened: Screened, why: Rejected) -> bool:
@@ -256,7 +290,8 @@ class Trip:
         self._write_log(plan, judged, rows, found, header)
         with store.writing(self.road.engine) as connection:
             pool_id = pools.create(connection, self.delivery, plan.campaign.id, PoolState.UPLOAD_FAILED)
-            self._finish(connection, State.REFUSED, pool_id, counts, **reasons(why))
+            known = {**reasons(why), "mapping_version": plan.mapping_version}
+            self._finish(connection, State.REFUSED, pool_id, counts, **known)
         return True
 
     def _write_log(
@@ -277,7 +312,7 @@ class Trip:
             loading.update_leads(connection, screening.changes(updates), plan.campaign.id)
         return pool_id
 
-    def _finish(self, connection: Connection, state: State, pool_id: int, counts: Counts, **facts: str) -> None:
+    def _finish(self, connection: Connection, state: State, pool_id: int, counts: Counts, **facts: Any) -> None:
         timings = json.dumps(self.watch.seconds())
         where = {"pool_id": pool_id, "log_key": self._log_key(), "timings": timings}
         known = {**where, **self.proof, **dataclasses.asdict(counts), **facts}
@@ -290,7 +325,8 @@ class Trip:
             "campaign": plan.campaign.code,
             "text": dataclasses.asdict(judged.origin.facts),
             "mapping": judged.mapped.columns,
-            "mapping_version": plan.source.mapping_version,
+            "mapping_version": mapping_digest(plan.mapping),
+            "mapping_number": plan.mapping_version,
             "ignored_columns": judged.mapped.ignored,
             "trimmed_cells": judged.mapped.trimmed,
             "schema_version": plan.schema.version,

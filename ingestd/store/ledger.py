@@ -7,7 +7,8 @@ that epoch at its end; a worker that was stopped and comes back late finds anoth
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Collection, Sequence
+import json
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -15,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, bindparam,
 from sqlalchemy.sql import Select
 
 from ingestd.errors import Rejected, Unavailable
-from ingestd.model import Arrival, Completeness, Counts, Delivery, Outcome, State
+from ingestd.model import Arrival, Completeness, Counts, Delivery, Outcome, PoolState, State
 from ingestd.spool import Kept, Landed, Recorded
 from ingestd.store.engine import reading, writing
 from ingestd.store.tables import companions, deliveries, pools, receipts, sources
@@ -263,10 +264,10 @@ class Ledger:
             delivery = _one(connection, delivery_id)
             if delivery.state not in (State.REFUSED, State.FAILED, State.CANCELLED):
                 raise Rejected("not_retryable", f"delivery {delivery_id} is {delivery.state}; nothing to retry")
-            since = _same_file(connection, delivery, delivery.sha256)
-            if since is not None:
-                message = f"the same file came again and is delivery {since}; loading it twice would double its leads"
-                raise Rejected("loaded_since", message)
+            if _loaded_once(connection, delivery_id):
+                message = f"delivery {delivery_id} was loaded and undone; its log says what it was"
+                raise Rejected("not_retryable", message, suggestion="run it again: that makes a new delivery")
+            _refuse_loaded_since(connection, delivery)
             fresh = {"state": State.QUEUED, "attempts": 0, "reason": "", "reason_code": "", "suggestion": ""}
             again = {**fresh, "published_at": None, "finished_at": None, "queued_at": self.clock()}
             connection.execute(update(deliveries).where(deliveries.c.id == delivery_id).values(again))
@@ -280,12 +281,50 @@ class Ledger:
         """
         with writing(self.engine) as connection:
             delivery = _one(connection, delivery_id)
-            if delivery.state not in (State.RECEIVED, State.QUEUED):
+            if delivery.state not in (State.RECEIVED, State.QUEUED, State.AWAITING_CONFIRMATION):
                 raise Rejected("not_cancellable", f"delivery {delivery_id} is {delivery.state}; nothing to cancel")
-            ended = {"state": State.CANCELLED, "finished_at": self.clock()}
             why = Rejected("cancelled", "cancelled before it was loaded", suggestion="send the file again")
-            this = update(deliveries).where(deliveries.c.id == delivery_id)
-            connection.execute(this.values({**ended, **reasons(why)}))
+            self.call_off(connection, delivery, why)
+
+    def call_off(self, connection: Connection, delivery: Delivery, why: Rejected) -> None:
+        """Ends a delivery that is not to be loaded, or is loaded no more; results of it are handed back anew."""
+        ended = {"state": State.CANCELLED, "finished_at": self.clock(), "published_at": None}
+        this = update(deliveries).where(deliveries.c.id == delivery.id)
+        connection.execute(this.values({**ended, **reasons(why)}))
+        waiting = (pools.c.delivery_id == delivery.id, pools.c.state == PoolState.AWAITING_CONFIRMATION)
+        connection.execute(update(pools).where(*waiting).values(state=PoolState.UPLOAD_FAILED))
+
+    def confirm(self, connection: Connection, delivery: Delivery, mapping: Mapping[str, str] | None) -> None:
+        """Queues a delivery that waits for its confirmation; columns that match no field are ignored from now on."""
+        again = {"state": State.QUEUED, "attempts": 0, **reasons(Rejected("", "")), "confirmed_at": self.clock()}
+        fresh = {"published_at": None, "finished_at": None, "queued_at": self.clock(), "mapping": _text(mapping)}
+        connection.execute(update(deliveries).where(deliveries.c.id == delivery.id).values({**again, **fresh}))
+        self.submit(connection, delivery.id)
+
+    def run_again(
+        self, connection: Connection, delivery: Delivery, landed: Landed, mapping: Mapping[str, str] | None
+    ) -> int:
+        """A new delivery of the bytes of an older one, which is not loaded or loaded no more; its number.
+
+        Raises Rejected when the same file came again since, and was or will be loaded.
+        """
+        _refuse_loaded_since(connection, delivery)
+        same = {each.name: getattr(delivery, each.name) for each in dataclasses.fields(Arrival)}
+        moment = self.clock()
+        facts = {"received_at": moment, "queued_at": moment, "state": State.QUEUED, "node_id": delivery.node_id}
+        known = {"previous_version": delivery.id, "rerun_of": delivery.id, "confirmed_at": moment}
+        asked = {"mapping": _text(mapping), "expected_records": delivery.expected_records}
+        number = _insert(connection, Arrival(**same), landed, **facts, **known, **asked)
+        self.submit(connection, number)
+        return number
+
+    def taken(self, connection: Connection, delivery_id: int) -> Delivery:
+        """A delivery that nobody else changes before this transaction ends."""
+        return _one(connection, delivery_id)
+
+    def loaded_as(self, connection: Connection, place: Arrival, sha256: str) -> int | None:
+        """The delivery of this name and content that was loaded or will be: the same file again is its duplicate."""
+        return _same_file(connection, place, sha256)
 
     def latest_named(self, source: str, folder: str, name: str) -> Kept | None:
         """What a source has sent last under a name; a duplicate's bytes are those of the delivery that it repeats."""
@@ -325,6 +364,23 @@ def put_back(connection: Connection, delivery_id: int, why: str) -> None:
     again = {"state": State.QUEUED, "stage": "", "attempts": attempts, "reason": why}
     running = (deliveries.c.id == delivery_id, deliveries.c.state == State.RUNNING)
     connection.execute(update(deliveries).where(*running).values(again))
+
+
+def _loaded_once(connection: Connection, delivery_id: int) -> bool:
+    """Whether a delivery has its receipt: then it is not loaded a second time."""
+    mine = select(receipts.c.delivery_id).where(receipts.c.delivery_id == delivery_id)
+    return connection.scalar(mine) is not None
+
+
+def _refuse_loaded_since(connection: Connection, delivery: Delivery) -> None:
+    since = _same_file(connection, delivery, delivery.sha256)
+    if since is not None:
+        message = f"the same file came again and is delivery {since}; loading it twice would double its leads"
+        raise Rejected("loaded_since", message)
+
+
+def _text(mapping: Mapping[str, str] | None) -> str | None:
+    return None if mapping is None else json.dumps(dict(mapping), ensure_ascii=False)
 
 
 def reasons(why: Rejected) -> dict[str, str]:
@@ -389,4 +445,5 @@ def delivery_of(row: RowMapping) -> Delivery:
     values = {name: value for name, value in row.items() if name not in _COUNTED}
     values["state"] = State(values["state"])
     values["completeness"] = Completeness(values["completeness"])
+    values["mapping"] = None if values["mapping"] is None else json.loads(values["mapping"])
     return Delivery(**values, counts=Counts(**{str(name): row[name] for name in _COUNTED}))
