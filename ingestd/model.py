@@ -153,6 +153,8 @@ class Arrival:
     completeness: Completeness = Completeness.ASSUMED
     evidence: str = ""
     """By what the completeness is known: `tcp fin`, `tls close_notify`, `quiet 2 s`, `companion sha256` …"""
+    mapping: str | None = None
+    """Header → field for this delivery alone, as a JSON object, laid over the source's; None: the source's."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -215,10 +217,10 @@ class Delivery:
     duplicate_of: int | None = None
     previous_version: int | None = None
     published_at: datetime | None = None
-    mapping: Mapping[str, str] | None = None
-    """Its own, header → field; None: that of its source."""
+    mapping: str | None = None
+    """As in the arrival: what the sender wanted for this delivery alone."""
     mapping_version: int | None = None
-    """Which version of its source's mapping it was read with; None with its own, and before it was read."""
+    """Which version of its source's mapping it was read with; None before it was read."""
     confirmed_at: datetime | None = None
     """When somebody said that columns which match no field are to be ignored; None when nobody was asked."""
     rerun_of: int | None = None

@@ -22,7 +22,7 @@ from ingestd.ingest.screening import Screened
 from ingestd.ingest.stopwatch import Stopwatch
 from ingestd.model import CampaignRules, Completeness, Counts, Delivery, Owners, PoolState, State
 from ingestd.schemas import Schema
-from ingestd.settings import Source, mapping_digest
+from ingestd.settings import Source
 from ingestd.spool import Spool
 from ingestd.storage import Storage
 from ingestd.store import engine as store
@@ -77,10 +77,8 @@ class Plan:
     source: Source
     campaign: CampaignRules
     schema: Schema
-    mapping: Mapping[str, str]
-    """header → field: the delivery's own, or that of its source"""
     mapping_version: int | None
-    """which one of its source's that is; None for the delivery's own"""
+    """the number of the source's saved mapping"""
     asks: bool
     """True when columns that match no field are to be confirmed before they are ignored"""
     owners: Owners
@@ -116,6 +114,8 @@ class Trip:
     delivery: Delivery
     watch: Stopwatch
     onlooker: Onlooker
+    rehearsal: bool = False
+    """True for one that is only to say what would happen: then the ledger is told nothing"""
     proof: dict[str, str] = dataclasses.field(default_factory=dict)
     """What the file itself has shown about its completeness; empty when it has shown nothing"""
 
@@ -144,9 +144,9 @@ class Trip:
             sheet = reading.read(received(), name=self.delivery.name, hints=plan.source.hints())
             self._count(sheet)
         with self._stage("map"):
-            if plan.asks and (strange := mapping.unmatched(sheet.header, plan.schema, plan.mapping)):
+            if plan.asks and (strange := mapping.unmatched(sheet.header, plan.schema, plan.source.mapping)):
                 raise Unconfirmed(strange)
-            mapped = mapping.apply(sheet, plan.schema, plan.mapping)
+            mapped = mapping.apply(sheet, plan.schema, plan.source.mapping)
             origin, unreadable = poollog.Origin.of(sheet), sheet.problems
             del sheet
         with self._stage("validate"):
@@ -179,11 +179,11 @@ class Trip:
 
     def plan(self) -> Plan:
         """What holds for the delivery now; raises Rejected when it cannot be loaded, whatever is in it."""
-        own = self.delivery.mapping
         with store.reading(self.road.engine) as connection:
             source = organisation.source(connection, self.delivery.source)
             if source is None:
                 raise Rejected("source_unknown", f"the source {self.delivery.source!r} is not active any more")
+            source = _with_own(source, self.delivery)
             same_content_as = self.road.ledger.same_content(connection, self.delivery)
             if same_content_as is not None and source.same_content == "refuse":
                 raise _same_content(same_content_as)
@@ -193,8 +193,7 @@ class Trip:
                 source=source,
                 campaign=campaign,
                 schema=schemas.read(self.road.schemas, campaign.template),
-                mapping=source.mapping if own is None else own,
-                mapping_version=mappings.latest(connection, source.name) if own is None else None,
+                mapping_version=mappings.latest(connection, source.name),
                 asks=source.on_unmapped == "ask" and self.delivery.confirmed_at is None,
                 owners=rules.owners(connection),
                 statuses=rules.statuses(connection),
@@ -325,7 +324,7 @@ class Trip:
             "campaign": plan.campaign.code,
             "text": dataclasses.asdict(judged.origin.facts),
             "mapping": judged.mapped.columns,
-            "mapping_version": mapping_digest(plan.mapping),
+            "mapping_version": plan.source.mapping_version,
             "mapping_number": plan.mapping_version,
             "ignored_columns": judged.mapped.ignored,
             "trimmed_cells": judged.mapped.trimmed,
@@ -352,10 +351,17 @@ class Trip:
     @contextmanager
     def _stage(self, name: str) -> Iterator[None]:
         self.onlooker(name)
-        if self.watch.total > NOTE_AFTER_SECONDS:
+        if self.watch.total > NOTE_AFTER_SECONDS and not self.rehearsal:
             self.road.ledger.note(self.delivery, stage=name)
         with self.watch.stage(name):
             yield
+
+
+def _with_own(source: Source, delivery: Delivery) -> Source:
+    """The source as it counts for this delivery, whose own mapping is laid over it."""
+    if delivery.mapping is None:
+        return source
+    return source.model_copy(update={"mapping": {**source.mapping, **json.loads(delivery.mapping)}})
 
 
 def _campaign_code(source: Source, folder: str) -> str:

@@ -7,7 +7,7 @@ is guessed at: by headers that are spelt alike, and by cells that look like what
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -156,7 +156,7 @@ def _exact(name: str, knowledge: Knowledge) -> Iterator[Guess]:
 
 
 def _similar(name: str, samples: tuple[str, ...], knowledge: Knowledge) -> Iterator[Guess]:
-    """Headers that are spelt alike, or have the same words among others; cells that contradict make it much less sure."""
+    """Headers that are spelt alike, or have the same words among others; cells that contradict take most of it away."""
     for each in knowledge.schema.fields:
         likeness = max(_likeness(name, other) for other in each.names)
         if likeness >= SIMILAR:
@@ -201,20 +201,18 @@ def _fits(kind: FieldType, samples: tuple[str, ...], knowledge: Knowledge, *, le
 
 
 def _looks_like(kind: FieldType, value: str, knowledge: Knowledge) -> bool:
-    match kind:
-        case "email":
-            return _EMAIL.fullmatch(value) is not None
-        case "phone":
-            return not _DATE.match(value) and phones.reference.verdict(value, knowledge.region or None).e164 is not None
-        case "date" | "datetime":
-            return _DATE.match(value) is not None
-        case "country":
-            return header_key(value) in knowledge.schema.country_codes
-        case "integer":
-            return value.removeprefix("-").isdecimal()
-        case "postcode":
-            return len(value) <= 10 and any(char.isdecimal() for char in value)
-        case "code":
-            return code_key(value) in knowledge.codes
-        case _:
-            return True
+    looks: Mapping[str, Callable[[], bool]] = {
+        "email": lambda: _EMAIL.fullmatch(value) is not None,
+        "phone": lambda: not _DATE.match(value) and _is_number(value, knowledge.region),
+        "date": lambda: _DATE.match(value) is not None,
+        "datetime": lambda: _DATE.match(value) is not None,
+        "country": lambda: header_key(value) in knowledge.schema.country_codes,
+        "integer": lambda: value.removeprefix("-").isdecimal(),
+        "postcode": lambda: len(value) <= 10 and any(char.isdecimal() for char in value),
+        "code": lambda: code_key(value) in knowledge.codes,
+    }
+    return looks[kind]() if kind in looks else True
+
+
+def _is_number(value: str, region: str) -> bool:
+    return phones.reference.verdict(value, region or None).e164 is not None

@@ -7,8 +7,7 @@ that epoch at its end; a worker that was stopped and comes back late finds anoth
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -294,26 +293,27 @@ class Ledger:
         waiting = (pools.c.delivery_id == delivery.id, pools.c.state == PoolState.AWAITING_CONFIRMATION)
         connection.execute(update(pools).where(*waiting).values(state=PoolState.UPLOAD_FAILED))
 
-    def confirm(self, connection: Connection, delivery: Delivery, mapping: Mapping[str, str] | None) -> None:
-        """Queues a delivery that waits for its confirmation; columns that match no field are ignored from now on."""
+    def confirm(self, connection: Connection, delivery: Delivery, mapping: str | None) -> None:
+        """Queues a delivery that waits for its confirmation; columns that match no field are ignored from now on.
+
+        `mapping` is the delivery's own from now on, as JSON.
+        """
         again = {"state": State.QUEUED, "attempts": 0, **reasons(Rejected("", "")), "confirmed_at": self.clock()}
-        fresh = {"published_at": None, "finished_at": None, "queued_at": self.clock(), "mapping": _text(mapping)}
+        fresh = {"published_at": None, "finished_at": None, "queued_at": self.clock(), "mapping": mapping}
         connection.execute(update(deliveries).where(deliveries.c.id == delivery.id).values({**again, **fresh}))
         self.submit(connection, delivery.id)
 
-    def run_again(
-        self, connection: Connection, delivery: Delivery, landed: Landed, mapping: Mapping[str, str] | None
-    ) -> int:
+    def run_again(self, connection: Connection, delivery: Delivery, landed: Landed, mapping: str | None) -> int:
         """A new delivery of the bytes of an older one, which is not loaded or loaded no more; its number.
 
-        Raises Rejected when the same file came again since, and was or will be loaded.
+        `mapping` is its own, as JSON. Raises Rejected when the same file came again since, and was or will be loaded.
         """
         _refuse_loaded_since(connection, delivery)
         same = {each.name: getattr(delivery, each.name) for each in dataclasses.fields(Arrival)}
         moment = self.clock()
         facts = {"received_at": moment, "queued_at": moment, "state": State.QUEUED, "node_id": delivery.node_id}
         known = {"previous_version": delivery.id, "rerun_of": delivery.id, "confirmed_at": moment}
-        asked = {"mapping": _text(mapping), "expected_records": delivery.expected_records}
+        asked = {"mapping": mapping, "expected_records": delivery.expected_records}
         number = _insert(connection, Arrival(**same), landed, **facts, **known, **asked)
         self.submit(connection, number)
         return number
@@ -379,10 +379,6 @@ def _refuse_loaded_since(connection: Connection, delivery: Delivery) -> None:
         raise Rejected("loaded_since", message)
 
 
-def _text(mapping: Mapping[str, str] | None) -> str | None:
-    return None if mapping is None else json.dumps(dict(mapping), ensure_ascii=False)
-
-
 def reasons(why: Rejected) -> dict[str, str]:
     """A refusal as the ledger keeps it."""
     return {"reason_code": why.code, "reason": why.message, "suggestion": why.suggestion}
@@ -445,5 +441,4 @@ def delivery_of(row: RowMapping) -> Delivery:
     values = {name: value for name, value in row.items() if name not in _COUNTED}
     values["state"] = State(values["state"])
     values["completeness"] = Completeness(values["completeness"])
-    values["mapping"] = None if values["mapping"] is None else json.loads(values["mapping"])
     return Delivery(**values, counts=Counts(**{str(name): row[name] for name in _COUNTED}))

@@ -233,8 +233,8 @@ deliveries = Table(
     Index(None, "sha256"),
 )
 
-# `mapping` is the delivery's own, as JSON; without one its source's is taken, and `mapping_version` is the number of the
-# one that it was read with. `confirmed_at`: somebody has said that columns which match no field are to be ignored.
+# `mapping` is the delivery's own, as JSON; without one its source's is taken, and `mapping_version` is the number of
+# the one that it was read with. `confirmed_at`: somebody said that columns which match no field are to be ignored.
 
 # Looked through twice a second by idle workers; nearly always empty.
 Index(
