@@ -18,8 +18,7 @@ import polars as pl
 
 from ingestd.errors import Rejected, Unconfirmed
 from ingestd.ingest import fates, load, mapping, poollog, problems
-from ingestd.ingest.road import Judged, Plan, Road, Trip
-from ingestd.ingest.stopwatch import Stopwatch
+from ingestd.ingest.judging import Judge, Judged, Plan
 from ingestd.model import Arrival, Counts, Delivery, Owners, State
 
 AFTER_ALL = 2**62
@@ -128,25 +127,24 @@ def provisional(arrival: Arrival, moment: datetime) -> Delivery:
     return Delivery(id=AFTER_ALL, received_at=moment, **said, **facts)  # type: ignore[arg-type]
 
 
-def rehearse(road: Road, delivery: Delivery, received: Callable[[], bytes], *, rows: int = 0) -> Rehearsal:
+def rehearse(judge: Judge, received: Callable[[], bytes], *, rows: int = 0) -> Rehearsal:
     """Says what would become of a delivery with these bytes; raises Unavailable and Misconfigured, never Rejected."""
-    trip = Trip(road=road, delivery=delivery, watch=Stopwatch(), onlooker=lambda _stage: None, rehearsal=True)
     try:
-        plan = trip.plan()
+        plan = judge.plan()
     except Rejected as refusal:
         return Rehearsal(state=State.REFUSED, refused=_told(refusal))
     told: dict[str, Any] = {"campaign": plan.campaign.code, "mapping_version": plan.mapping_version}
     strange: tuple[str, ...] = ()
     try:
         try:
-            judged = trip.judge(plan, received)
+            judged = judge.judge(plan, received)
         except Unconfirmed as question:
             strange = question.columns
-            judged = trip.judge(dataclasses.replace(plan, asks=False), received)
+            judged = judge.judge(dataclasses.replace(plan, asks=False), received)
     except Rejected as refusal:
         state = State.AWAITING_CONFIRMATION if strange else State.REFUSED
         return Rehearsal(state=state, refused=_told(refusal), unmatched_columns=strange, **told)
-    rehearsed = _screened(trip, plan, judged, rows)
+    rehearsed = _screened(judge, plan, judged, rows)
     return dataclasses.replace(rehearsed, state=State.AWAITING_CONFIRMATION) if strange else rehearsed
 
 
@@ -160,8 +158,8 @@ def as_json(rehearsal: Rehearsal) -> dict[str, Any]:
     return dataclasses.asdict(rehearsal)
 
 
-def _screened(trip: Trip, plan: Plan, judged: Judged, shown: int) -> Rehearsal:
-    screened = trip.screen(plan, judged)
+def _screened(judge: Judge, plan: Plan, judged: Judged, shown: int) -> Rehearsal:
+    screened = judge.screen(plan, judged)
     refusal = fates.over_limit(plan.source.limits, judged.origin.records.height, judged.rejected, screened)
     outcomes = _outcomes(judged, fates.ended(load.number(screened.new, 1), screened))
     counts = poollog.count(_outcomes(judged, fates.not_loaded(screened)) if refusal else outcomes)

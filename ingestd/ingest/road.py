@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,26 +14,19 @@ import polars as pl
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError
 
-from ingestd import control_total, schemas
 from ingestd.errors import Misconfigured, Rejected, Unavailable, Unconfirmed
-from ingestd.ingest import fates, load, mapping, ownership, poollog, problems, reading, screening, validation
-from ingestd.ingest.reading import Sheet
+from ingestd.ingest import fates, load, poollog, problems, screening
+from ingestd.ingest.judging import Judge, Judged, Onlooker, Plan
 from ingestd.ingest.screening import Screened
-from ingestd.ingest.stopwatch import Stopwatch
-from ingestd.model import CampaignRules, Completeness, Counts, Delivery, Owners, PoolState, State
-from ingestd.schemas import Schema
-from ingestd.settings import Source
+from ingestd.model import Counts, PoolState, State
 from ingestd.spool import Spool
 from ingestd.storage import Storage
 from ingestd.store import engine as store
-from ingestd.store import erasures, loading, mappings, organisation, pools, rules
+from ingestd.store import erasures, loading, pools
 from ingestd.store.ledger import Fenced, Ledger, reasons
 
 NOTE_AFTER_SECONDS = 0.5
 """A delivery that takes longer says in the ledger where it is; for a small one that would be most of the work."""
-
-Onlooker = Callable[[str], None]
-"""Is told the name of each stage as it begins."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,7 +45,8 @@ class Road:
         delivery = self.ledger.begin(delivery_id, max_attempts=self.max_attempts)
         if delivery is None:
             return
-        trip = Trip(road=self, delivery=delivery, watch=Stopwatch(), onlooker=onlooker or (lambda _stage: None))
+        seen = onlooker or (lambda _stage: None)
+        trip = Trip(road=self, engine=self.engine, schemas=self.schemas, delivery=delivery, onlooker=seen)
         try:
             try:
                 trip.go()
@@ -70,54 +64,11 @@ class Road:
             raise
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What the store says about the delivery's source and campaign when the road begins."""
-
-    source: Source
-    campaign: CampaignRules
-    schema: Schema
-    mapping_version: int | None
-    """the number of the source's saved mapping"""
-    asks: bool
-    """True when columns that match no field are to be confirmed before they are ignored"""
-    owners: Owners
-    statuses: Mapping[str, int]
-    organisation_version: int
-    same_content_as: int | None
-    """An earlier delivery with the same bytes, under whatever name."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Judged:
-    """Every record of the file with its owner, and all problems found before screening."""
-
-    origin: poollog.Origin
-    mapped: mapping.Mapped
-    frame: pl.DataFrame
-    problems: pl.DataFrame
-    rejected: pl.Series
-
-    @property
-    def passed(self) -> pl.DataFrame:
-        """The records without an error."""
-        if self.rejected.is_empty():
-            return self.frame
-        return self.frame.filter(~pl.col("row").is_in(self.rejected.implode()))
-
-
 @dataclasses.dataclass(kw_only=True)
-class Trip:
-    """One attempt at one delivery, which may prove on the way that it is whole."""
+class Trip(Judge):
+    """One attempt at one delivery."""
 
     road: Road
-    delivery: Delivery
-    watch: Stopwatch
-    onlooker: Onlooker
-    rehearsal: bool = False
-    """True for one that is only to say what would happen: then the ledger is told nothing"""
-    proof: dict[str, str] = dataclasses.field(default_factory=dict)
-    """What the file itself has shown about its completeness; empty when it has shown nothing"""
 
     def go(self) -> None:
         """The table of contents of ingestd."""
@@ -129,31 +80,14 @@ class Trip:
             return
         loaded = False
         while not loaded:  # once, unless another load into the campaign came between screening and loading
-            with self._stage("screen"):
+            with self.stage("screen"):
                 screened = self.screen(plan, judged)
             too_many = fates.over_limit(plan.source.limits, judged.origin.records.height, judged.rejected, screened)
-            with self._stage("load"), self._fence():
+            with self.stage("load"), self._fence():
                 if too_many is None:
                     loaded = self._load(plan, judged, screened)
                 else:
                     loaded = self._roll_back(plan, judged, screened, too_many)
-
-    def judge(self, plan: Plan, received: Callable[[], bytes]) -> Judged:
-        """Everything that is known of the records by themselves; writes nothing. Raises Rejected and Unconfirmed."""
-        with self._stage("read"):
-            sheet = reading.read(received(), name=self.delivery.name, hints=plan.source.hints())
-            self._count(sheet)
-        with self._stage("map"):
-            if plan.asks and (strange := mapping.unmatched(sheet.header, plan.schema, plan.source.mapping)):
-                raise Unconfirmed(strange)
-            mapped = mapping.apply(sheet, plan.schema, plan.source.mapping)
-            origin, unreadable = poollog.Origin.of(sheet), sheet.problems
-            del sheet
-        with self._stage("validate"):
-            checked = validation.check(mapped.frame, mapped.columns, self._rules(plan))
-            mapped = dataclasses.replace(mapped, frame=mapped.frame.select("row", "phone"))
-        with self._stage("resolve"):
-            return self._resolve(plan, origin, mapped, checked, unreadable)
 
     def refuse(self, why: Rejected) -> None:
         """Ends the delivery without loading anything, with a log that says why."""
@@ -177,30 +111,6 @@ class Trip:
             pool_id = pools.create(connection, self.delivery, plan.campaign.id, PoolState.AWAITING_CONFIRMATION)
             self._finish(connection, State.AWAITING_CONFIRMATION, pool_id, Counts(), **reasons(why))
 
-    def plan(self) -> Plan:
-        """What holds for the delivery now; raises Rejected when it cannot be loaded, whatever is in it."""
-        with store.reading(self.road.engine) as connection:
-            source = organisation.source(connection, self.delivery.source)
-            if source is None:
-                raise Rejected("source_unknown", f"the source {self.delivery.source!r} is not active any more")
-            source = _with_own(source, self.delivery)
-            same_content_as = self.road.ledger.same_content(connection, self.delivery)
-            if same_content_as is not None and source.same_content == "refuse":
-                raise _same_content(same_content_as)
-            code = _campaign_code(source, self.delivery.folder)
-            campaign = rules.campaign(connection, code)
-            return Plan(
-                source=source,
-                campaign=campaign,
-                schema=schemas.read(self.road.schemas, campaign.template),
-                mapping_version=mappings.latest(connection, source.name),
-                asks=source.on_unmapped == "ask" and self.delivery.confirmed_at is None,
-                owners=rules.owners(connection),
-                statuses=rules.statuses(connection),
-                organisation_version=organisation.version(connection, "organisation"),
-                same_content_as=same_content_as,
-            )
-
     def _bytes(self) -> bytes:
         try:
             return self.road.spool.read(self.delivery.spool_key, self._sha256())
@@ -216,51 +126,6 @@ class Trip:
         with store.reading(self.road.engine) as connection:
             now = erasures.latest(connection, self.delivery.id)
         return self.delivery.sha256 if now is None else now.sha256
-
-    def _rules(self, plan: Plan) -> validation.Rules:
-        return validation.Rules(
-            schema=plan.schema,
-            region=plan.campaign.region,
-            timezone=plan.campaign.timezone,
-            dates=plan.source.dates,
-            today=self.delivery.received_at.date(),
-            invalid_phone_closes=plan.campaign.on_invalid_phone == "close",
-        )
-
-    def _count(self, sheet: Sheet) -> None:
-        """A file whose control totals are right is proven whole; raises Rejected when one is not."""
-        said = {f"{self.delivery.name}.count": self.delivery.expected_records, "its last line": sheet.facts.announced}
-        for where, records in said.items():
-            if records is not None:
-                control_total.check(self.delivery.name, sheet.filled, records, where)
-                evidence = f"{self.delivery.evidence}; {records:,} records, as {where} says"
-                self.proof = {"completeness": Completeness.PROVEN, "evidence": evidence}
-                self.delivery = dataclasses.replace(self.delivery, completeness=Completeness.PROVEN, evidence=evidence)
-
-    def _resolve(
-        self,
-        plan: Plan,
-        origin: poollog.Origin,
-        mapped: mapping.Mapped,
-        checked: validation.Checked,
-        unreadable: pl.DataFrame,
-    ) -> Judged:
-        path = f"{self.delivery.folder}/{self.delivery.name}".lstrip("/")
-        policy = _policy(plan)
-        named = ownership.from_name(plan.source.code_in_name, path, plan.owners, policy)
-        column = mapped.columns.get("ownership_code", "")
-        owned, unowned = ownership.resolve(checked.frame, column, plan.owners, policy, named)
-        found = problems.gather([unreadable, checked.problems, unowned])
-        extra = [field.name for field in plan.schema.extra if field.name in owned.columns]
-        rejected = poollog.rejected_rows(found)
-        return Judged(
-            origin=origin, mapped=mapped, frame=load.pack_extra(owned, extra), problems=found, rejected=rejected
-        )
-
-    def screen(self, plan: Plan, judged: Judged) -> Screened:
-        """What the campaign and the do-not-call lists make of the records that passed; writes nothing."""
-        with store.reading(self.road.engine) as connection:
-            return screening.screen(connection, judged.passed, plan.campaign, judged.mapped.columns["phone"])
 
     def _load(self, plan: Plan, judged: Judged, screened: Screened) -> bool:
         """True when everything is committed; False when the screening was overtaken and must be done again."""
@@ -349,47 +214,12 @@ class Trip:
             raise Fenced(f"delivery {known.id} was taken over; epoch {self.delivery.epoch} is past") from problem
 
     @contextmanager
-    def _stage(self, name: str) -> Iterator[None]:
-        self.onlooker(name)
-        if self.watch.total > NOTE_AFTER_SECONDS and not self.rehearsal:
+    def stage(self, name: str) -> Iterator[None]:
+        """Also says in the ledger where a large delivery is."""
+        if self.watch.total > NOTE_AFTER_SECONDS:
             self.road.ledger.note(self.delivery, stage=name)
-        with self.watch.stage(name):
+        with super().stage(name):
             yield
-
-
-def _with_own(source: Source, delivery: Delivery) -> Source:
-    """The source as it counts for this delivery, whose own mapping is laid over it."""
-    if delivery.mapping is None:
-        return source
-    return source.model_copy(update={"mapping": {**source.mapping, **json.loads(delivery.mapping)}})
-
-
-def _campaign_code(source: Source, folder: str) -> str:
-    """The folder names the campaign, when the source may use it; without a folder it is the source's own."""
-    if not folder:
-        return source.campaign
-    allowed = {code.casefold(): code for code in (source.campaign, *source.campaigns)}
-    code = allowed.get(folder.casefold())
-    if code is None:
-        raise Rejected(
-            "campaign_not_allowed",
-            f"the folder {folder!r} names no campaign that this source may load into",
-            suggestion=f"use one of the folders {', '.join(sorted(allowed.values()))}, or none",
-        )
-    return code
-
-
-def _same_content(delivery_id: int) -> Rejected:
-    return Rejected(
-        "same_content",
-        f"the file has the same bytes as delivery {delivery_id}, which came under another name",
-        suggestion="send every list once; ask the operator if the same bytes are to be loaded again",
-    )
-
-
-def _policy(plan: Plan) -> ownership.Policy:
-    default = plan.owners.by_name[plan.source.default_owner] if plan.source.default_owner else None
-    return ownership.Policy(default=default, unknown_to_default=plan.source.unknown_code == "default_owner")
 
 
 def _told(why: Rejected) -> dict[str, Any]:

@@ -27,6 +27,8 @@ CONTENT: Mapping[str, float] = {"email": 65.0, "phone": 60.0, "ownership_code": 
 """What cells alone say about these fields, and how much that is worth: always less than a header."""
 FITTING = 0.8
 """The share of a column's cells that must look like it; real columns have a few that do not."""
+SHORT, SURELY_SIMILAR = 5, 88.0
+"""Headers of fewer letters are spelt alike by accident, unless they are nearly the same."""
 CONTRADICTED = 0.4
 """What a likeness is still worth when the cells do not look like the field."""
 LEAST = 40.0
@@ -170,6 +172,8 @@ def _likeness(name: str, other: str) -> float:
     if not mine or not its:
         return 0.0
     whole = fuzz.ratio("".join(mine), "".join(its))
+    if min(len("".join(mine)), len("".join(its))) < SHORT and whole < SURELY_SIMILAR:
+        whole = 0.0
     common = sum(len(word) for word in set(mine) & set(its) - _SAY_NOTHING if len(word) > 2)  # "nr", "id"
     shared = (common / len("".join(mine)) + common / len("".join(its))) / 2
     return max(whole, 60.0 + 39.0 * min(shared, 1.0) if common else 0.0)

@@ -75,7 +75,7 @@ class Ledger:
         with writing(self.engine) as connection:
             # Two receivers that hold the same file look one after the other, so only one finds nothing.
             connection.execute(select(sources.c.id).where(sources.c.name == arrival.source).with_for_update())
-            duplicate_of = _same_file(connection, arrival, landed.sha256)
+            duplicate_of = loaded_as(connection, arrival, landed.sha256)
             if duplicate_of is not None:
                 return self._record_again(connection, arrival, landed, duplicate_of)
             hold = hold or (heed and _spoken_of(connection, arrival))
@@ -185,7 +185,11 @@ class Ledger:
     def get(self, delivery_id: int) -> Delivery | None:
         """One delivery by its number."""
         with reading(self.engine) as connection:
-            found = connection.execute(_GET, {"delivery": delivery_id}).mappings().one_or_none()
+            return self.find(connection, delivery_id)
+
+    def find(self, connection: Connection, delivery_id: int) -> Delivery | None:
+        """The same as a transaction sees it, which does not hold it."""
+        found = connection.execute(_GET, {"delivery": delivery_id}).mappings().one_or_none()
         return None if found is None else delivery_of(found)
 
     def of_pool(self, pool_id: int) -> Delivery | None:
@@ -234,14 +238,6 @@ class Ledger:
         with reading(self.engine) as connection:
             found = connection.execute(latest.group_by(deliveries.c.source)).all()
         return {source: moment for source, moment in found if moment is not None}
-
-    def same_content(self, connection: Connection, delivery: Delivery) -> int | None:
-        """The first delivery before this one that its source sent with the same bytes under another name, if any.
-
-        Another campaign's folder is another place: one list may be meant for two campaigns.
-        """
-        place = {"source": delivery.source, "folder": delivery.folder.lower(), "before": delivery.id}
-        return connection.scalar(_SAME_CONTENT, {"sha256": delivery.sha256, **place})
 
     def published(self, delivery: Delivery, then: Submit | None = None) -> bool:
         """Notes that the results lie where the partner finds them, unless the delivery was taken up again meanwhile.
@@ -322,10 +318,6 @@ class Ledger:
         """A delivery that nobody else changes before this transaction ends."""
         return _one(connection, delivery_id)
 
-    def loaded_as(self, connection: Connection, place: Arrival, sha256: str) -> int | None:
-        """The delivery of this name and content that was loaded or will be: the same file again is its duplicate."""
-        return _same_file(connection, place, sha256)
-
     def latest_named(self, source: str, folder: str, name: str) -> Kept | None:
         """What a source has sent last under a name; a duplicate's bytes are those of the delivery that it repeats."""
         table = deliveries.c
@@ -355,6 +347,15 @@ class Ledger:
         return [delivery_of(row) for row in rows]
 
 
+def same_content(connection: Connection, delivery: Delivery) -> int | None:
+    """The first delivery before this one that its source sent with the same bytes under another name, if any.
+
+    Another campaign's folder is another place: one list may be meant for two campaigns.
+    """
+    place = {"source": delivery.source, "folder": delivery.folder.lower(), "before": delivery.id}
+    return connection.scalar(_SAME_CONTENT, {"sha256": delivery.sha256, **place})
+
+
 def put_back(connection: Connection, delivery_id: int, why: str) -> None:
     """Puts a delivery back whose worker could not say so itself, since the database was away; as `Ledger.postpone`.
 
@@ -373,7 +374,7 @@ def _loaded_once(connection: Connection, delivery_id: int) -> bool:
 
 
 def _refuse_loaded_since(connection: Connection, delivery: Delivery) -> None:
-    since = _same_file(connection, delivery, delivery.sha256)
+    since = loaded_as(connection, delivery, delivery.sha256)
     if since is not None:
         message = f"the same file came again and is delivery {since}; loading it twice would double its leads"
         raise Rejected("loaded_since", message)
@@ -396,8 +397,11 @@ def _same_name(place: Arrival | Delivery) -> tuple[Any, ...]:
     return table.source == place.source, func.lower(table.folder) == place.folder.lower(), table.name == place.name
 
 
-def _same_file(connection: Connection, place: Arrival | Delivery, sha256: str) -> int | None:
-    """The delivery of this name and content that was loaded or will be; a refused or failed one is none."""
+def loaded_as(connection: Connection, place: Arrival | Delivery, sha256: str) -> int | None:
+    """The delivery of this name and content that was loaded or will be; a refused or failed one is none.
+
+    The same file again is its duplicate.
+    """
     table = deliveries.c
     same = (*_same_name(place), table.sha256 == sha256)
     alive = (table.state.in_(_LOADED_OR_WILL_BE), table.state != State.DUPLICATE)

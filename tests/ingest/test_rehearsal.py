@@ -15,6 +15,7 @@ from sqlalchemy import Engine
 
 from ingestd import samples, schemas
 from ingestd.ingest import rehearsal
+from ingestd.ingest.judging import Judge
 from ingestd.ingest.rehearsal import Rehearsal
 from ingestd.leads import do_not_call
 from ingestd.model import Arrival, Delivery, Outcome, State
@@ -35,7 +36,8 @@ TABLES = ("deliveries", "leads", "pools", "receipts", "jobs", "lead_numbers", "a
 def rehearse(station: Station, data: bytes, arrival: Mapping[str, Any] = {}, *, rows: int = 0) -> Rehearsal:
     usual = {"source": "nordlead", "login": "x", "peer": "", "protocol": "http", "name": "leads.csv"}
     delivery = rehearsal.provisional(Arrival(**{**usual, **arrival}), now())
-    return rehearsal.rehearse(station.road, delivery, lambda: data, rows=rows)
+    judge = Judge(engine=station.engine, schemas=ROOT / "schemas", delivery=delivery)
+    return rehearsal.rehearse(judge, lambda: data, rows=rows)
 
 
 def contents(station: Station) -> dict[str, int]:

@@ -52,6 +52,8 @@ class Desk:
     """of the passwords that are set here"""
     clock: Callable[[], datetime] = now
     hashing: Executor = field(default_factory=lambda: ThreadPoolExecutor(HASHING_THREADS, "passwords"))
+    rehearsing: Executor = field(default_factory=lambda: ThreadPoolExecutor(1, "rehearsals"))
+    """large files are judged one at a time: each takes the memory of a worker"""
     writing_uses: Executor = field(default_factory=lambda: ThreadPoolExecutor(1, "key-uses"))
     noted: dict[str, datetime] = field(default_factory=dict)
     """key → the last use that was written down or will be"""
