@@ -59,9 +59,9 @@ def rerun_delivery(
 
 @routes.post("/deliveries/{number}/confirm", access=CHANGING, status_code=202, problems=(404, 409))
 def confirm_delivery(desk: AtDesk, caller: ByCaller, number: Number, body: Reading, why: Why = "") -> DeliveryOut:
-    """Lets a delivery go on that is `awaiting_confirmation`; what still matches no field is ignored. 409 `not_awaiting`.
+    """Lets a delivery go on that is `awaiting_confirmation`; what still matches no field is ignored.
 
-    Other files of its source did not wait for it, and may be loaded already.
+    Other files of its source did not wait for it, and may be loaded already. 409 `not_awaiting`.
     """
     known(desk, caller, number)
     reruns.confirm(_places(desk), caller.deed(desk.clock(), why), number, _wish(caller, body))
