@@ -172,7 +172,8 @@ def test_an_agent_who_is_given_a_lead_meanwhile_keeps_it_and_so_all_stay(station
         assert undone == (taken is None), "nobody holds a lead that is gone, and nothing stays for nothing"
         assert taken is None or taken in left
         with writing(station.engine) as connection:  # out of the way of the next round
-            connection.execute(update(tables.leads).values(locked_by_id=None, locked_until=None, deactivated_at=now()))
+            away = {"locked_by_id": None, "locked_until": None, "deactivated_at": now(), "dial_key": None}
+            connection.execute(update(tables.leads).values(away))
 
 
 def test_a_file_is_run_again_with_another_mapping(station: Station) -> None:
