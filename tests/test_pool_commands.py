@@ -42,7 +42,7 @@ def test_a_pool_is_undone_and_one_of_no_file_is_not(shell: Shell, tmp_path: Path
     (tmp_path / "two.csv").write_bytes(b"Phone\r\n26000001\r\n26000002\r\n")
     shell.run("import", str(tmp_path / "two.csv"), "--source", "nordlead")
     told = shell.run("pools", "undo", "2", "--as", "admin", "--why", "wrong list").stdout
-    assert told == "pool 2: 2 leads are taken back; delivery 1 counts as not loaded\n"
+    assert told == "pool 2 is undone; leads taken back: 2\ndelivery 1 counts as not loaded\n"
     assert [each["state"] for each in shell.json("pools")] == ["Undone", "Active"]
     assert "only a pool that is loaded can be undone" in shell.run("pools", "undo", "2", "--as", "admin", code=1).stderr
 

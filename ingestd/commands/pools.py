@@ -131,8 +131,8 @@ def undo(
     if as_json:
         printing.print_json({"deleted": undone.deleted, "delivery": undone.delivery_id})
         return
-    gone = f"{undone.deleted:,} leads are taken back"
-    typer.echo(f"pool {number}: {gone}; delivery {undone.delivery_id} counts as not loaded")
+    typer.echo(f"pool {number} is undone; leads taken back: {undone.deleted:,}")
+    typer.echo(f"delivery {undone.delivery_id} counts as not loaded")
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, func, select, update
 
 from ingestd import samples
 from ingestd.errors import Conflict, Missing, Rejected
-from ingestd.leads import dialling, reruns, undoing
+from ingestd.leads import anonymise, dialling, reruns, undoing
 from ingestd.leads.reruns import Places, Rerun, Wish
 from ingestd.model import Delivery, PoolState, State
 from ingestd.store import audit, pools, tables
@@ -122,6 +122,23 @@ def test_what_rules_of_time_did_holds_nothing(station: Station) -> None:
     assert undo(station, delivery).deleted == 2
     with reading(station.engine) as connection:
         assert connection.scalar(select(func.count()).select_from(lead_events)) == 0
+
+
+def test_an_anonymised_lead_is_blanked_in_the_file_of_the_run_that_was_undone_too(station: Station) -> None:
+    first = station.deliver(FOR_ALL)
+    done = rerun(station, first)
+    station.road.travel(done.delivery_id)
+    road, (anna, _bo) = station.road, station.leads()
+    where = anonymise.Places(
+        engine=station.engine, ledger=road.ledger, spool=road.spool, logs=road.logs, schemas=ROOT / "schemas"
+    )
+    told = anonymise.anonymise(where, anna["id"], by=station.owner("user:admin"), at=NOON)
+    assert [each.delivery_id for each in told.erased] == [first.id, done.delivery_id]
+    assert told.left == ()
+    for number in (first.id, done.delivery_id):
+        original = station.download(station.known(number), "original")
+        assert b"26000001" not in original
+        assert b"26000002" in original
 
 
 def test_updates_hold_both_pools(station: Station) -> None:
