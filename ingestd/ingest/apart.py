@@ -6,9 +6,9 @@ back when it ends, and whatever happens to it happens to nobody else.
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import json
-import subprocess
 import sys
 from dataclasses import dataclass
 from datetime import datetime
@@ -40,20 +40,27 @@ class Errand:
     rows: int = 0
 
 
-def run(errand: Errand) -> dict[str, Any]:
-    """The rehearsal as JSON has it; raises Unavailable when the process does not come to its end."""
-    command = [sys.executable, "-m", "ingestd.ingest.apart"]
+async def run(errand: Errand) -> dict[str, Any]:
+    """The rehearsal as JSON has it; raises Unavailable when the process does not come to its end.
+
+    Whoever is cancelled while waiting for it, as by a server that stops, takes it along.
+    """
+    pipe = asyncio.subprocess.PIPE
+    command = (sys.executable, "-m", "ingestd.ingest.apart")
+    child = await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, stderr=pipe)
     try:
-        done = subprocess.run(  # noqa: S603 - our own
-            command, input=_written(errand), capture_output=True, timeout=PATIENCE_SECONDS, check=False
-        )
-    except subprocess.TimeoutExpired as problem:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            answer, complaint = await child.communicate(_written(errand))
+    except TimeoutError as problem:
         raise Unavailable(f"a rehearsal took longer than {PATIENCE_SECONDS:.0f} s") from problem
-    if done.returncode != 0:
-        told = done.stderr.decode(errors="replace").strip().rpartition("\n")[2]
-        raise Unavailable(f"a rehearsal ended with code {done.returncode}: {told}")
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
+    finally:
+        if child.returncode is None:
+            child.kill()
+    if child.returncode != 0:
+        told = complaint.decode(errors="replace").strip().rpartition("\n")[2]
+        raise Unavailable(f"a rehearsal ended with code {child.returncode}: {told}")
+    rehearsal_told: dict[str, Any] = json.loads(answer)
+    return rehearsal_told
 
 
 def rehearsed(errand: Errand) -> dict[str, Any]:
@@ -73,7 +80,7 @@ def main() -> None:
     except IngestdError as problem:
         sys.stderr.write(f"{problem}\n")
         sys.exit(_AWAY)
-    sys.stdout.write(json.dumps(answer, ensure_ascii=False))
+    sys.stdout.write(json.dumps(answer))
 
 
 def _written(errand: Errand) -> bytes:

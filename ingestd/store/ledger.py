@@ -286,8 +286,7 @@ class Ledger:
         ended = {"state": State.CANCELLED, "finished_at": self.clock(), "published_at": None}
         this = update(deliveries).where(deliveries.c.id == delivery.id)
         connection.execute(this.values({**ended, **reasons(why)}))
-        waiting = (pools.c.delivery_id == delivery.id, pools.c.state == PoolState.AWAITING_CONFIRMATION)
-        connection.execute(update(pools).where(*waiting).values(state=PoolState.UPLOAD_FAILED))
+        give_up_pool(connection, delivery.id)
 
     def confirm(self, connection: Connection, delivery: Delivery, mapping: str | None) -> None:
         """Queues a delivery that waits for its confirmation; columns that match no field are ignored from now on.
@@ -354,6 +353,12 @@ def same_content(connection: Connection, delivery: Delivery) -> int | None:
     """
     place = {"source": delivery.source, "folder": delivery.folder.lower(), "before": delivery.id}
     return connection.scalar(_SAME_CONTENT, {"sha256": delivery.sha256, **place})
+
+
+def give_up_pool(connection: Connection, delivery_id: int) -> None:
+    """The pool of a delivery that waited for its confirmation, and is not to be loaded."""
+    waiting = (pools.c.delivery_id == delivery_id, pools.c.state == PoolState.AWAITING_CONFIRMATION)
+    connection.execute(update(pools).where(*waiting).values(state=PoolState.UPLOAD_FAILED))
 
 
 def put_back(connection: Connection, delivery_id: int, why: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, replace
@@ -232,7 +231,8 @@ async def rehearsed(desk: Desk, delivery: Delivery, file: Path, size: int) -> di
         return rehearsal.as_json(await run_in_threadpool(rehearsal.rehearse, judge, file.read_bytes))
     url = desk.engine.url.render_as_string(hide_password=False)
     errand = Errand(store=url, schemas=desk.schemas, file=file, delivery=delivery)
-    return await asyncio.wrap_future(desk.rehearsing.submit(apart.run, errand))
+    async with desk.rehearsing:
+        return await apart.run(errand)
 
 
 def out(told: dict[str, Any]) -> RehearsalOut:
