@@ -18,7 +18,7 @@ from ingestd.spool import Landed, Spool
 from ingestd.store import audit, erasures, organisation
 from ingestd.store.audit import Deed
 from ingestd.store.engine import reading, writing
-from ingestd.store.ledger import Ledger
+from ingestd.store.ledger import Ledger, hold_source
 
 SUPERSEDED = Rejected("run_again", "run again with another mapping, as a new delivery, instead of being confirmed")
 _LOADED = (State.COMPLETED, State.COMPLETED_WITH_REJECTS)
@@ -63,7 +63,10 @@ def rerun(places: Places, deed: Deed, number: int, wish: Wish) -> Rerun:
     landed = _copied(places, number)
     try:
         with writing(places.engine) as connection:
-            own = _own(connection, places, deed, _known(connection, places, number), wish)
+            known = _known(connection, places, number)
+            organisation.lock(connection)  # first, as who changes sources and campaigns does
+            hold_source(connection, known.source)  # the same file may just be coming again
+            own = _own(connection, places, deed, known, wish)
             former, undone = _made_way(connection, places, deed, number)
             again = places.ledger.run_again(connection, former, landed, own)
             after = {"delivery": again, "mapping": wish.mapping, "saved": wish.save}

@@ -73,8 +73,7 @@ class Ledger:
         With `hold` it gets none either until it is proven whole; so with `heed`, when a companion has come before it.
         """
         with writing(self.engine) as connection:
-            # Two receivers that hold the same file look one after the other, so only one finds nothing.
-            connection.execute(select(sources.c.id).where(sources.c.name == arrival.source).with_for_update())
+            hold_source(connection, arrival.source)
             duplicate_of = loaded_as(connection, arrival, landed.sha256)
             if duplicate_of is not None:
                 return self._record_again(connection, arrival, landed, duplicate_of)
@@ -344,6 +343,11 @@ class Ledger:
         with reading(self.engine) as connection:
             rows: Sequence[RowMapping] = connection.execute(query).mappings().all()
         return [delivery_of(row) for row in rows]
+
+
+def hold_source(connection: Connection, name: str) -> None:
+    """Until the transaction ends: two receivers that hold the same file look one after the other."""
+    connection.execute(select(sources.c.id).where(sources.c.name == name).with_for_update())
 
 
 def same_content(connection: Connection, delivery: Delivery) -> int | None:
