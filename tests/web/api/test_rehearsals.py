@@ -88,7 +88,7 @@ def test_what_is_too_large_or_of_another_source_is_refused(api: Api, home: House
 
 
 def test_a_large_file_is_judged_in_a_process_of_its_own(home: House, program: Client) -> None:
-    data = samples.clean(20_000)
+    data = samples.clean(9_000)
     assert len(data) > 1024 * 1024
     waits: list[float] = []
     done = threading.Event()
@@ -106,6 +106,6 @@ def test_a_large_file_is_judged_in_a_process_of_its_own(home: House, program: Cl
     finally:
         done.set()
         asker.join()
-    assert said["counts"]["records"] == said["counts"]["inserted"] == 20_000
+    assert said["counts"]["records"] == said["counts"]["inserted"] == 9_000
     assert left_files(home) == []
     assert len(waits) > 3, "others are answered meanwhile"
