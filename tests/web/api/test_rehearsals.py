@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -98,11 +99,12 @@ def test_a_large_file_is_judged_in_a_process_of_its_own(home: House, program: Cl
             begun = time.monotonic()
             assert program.ask("GET", "/livez").status == 200
             waits.append(time.monotonic() - begun)
+            time.sleep(0.05)
 
     asker = threading.Thread(target=asking)
     asker.start()
     try:
-        said = program.do("POST", "imports/dry-run?source=nordlead", data)
+        said = replace(program, patience=120).do("POST", "imports/dry-run?source=nordlead", data)
     finally:
         done.set()
         asker.join()
