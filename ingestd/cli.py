@@ -27,7 +27,7 @@ from ingestd.commands.users import user
 from ingestd.errors import EXIT_MISCONFIGURED, IngestdError, Misconfigured, Rejected
 
 if TYPE_CHECKING:
-    from ingestd.model import Delivery
+    from ingestd.model import Delivery, State
 
 OK, FAILURE, USAGE, WITH_REJECTS, REFUSED, CONFIGURATION = 0, 1, 2, 3, 4, EXIT_MISCONFIGURED
 
@@ -124,6 +124,7 @@ def import_file(
     config: Config = CONFIG,
     home: Home = HOME,
     as_json: AsJson = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would become of it; load nothing.")] = False,
 ) -> None:
     """Makes FILE a delivery and follows it to its end.
 
@@ -131,6 +132,10 @@ def import_file(
     """
     from ingestd import foreground
 
+    if dry_run:
+        rehearsed = foreground.rehearse_file(opened(config, home), file, source_name)
+        printing.rehearsed(rehearsed, as_json=as_json)
+        raise typer.Exit(_code_of(rehearsed.state))
     with printing.progress() as progress:
         delivery = foreground.import_file(opened(config, home), file, source_name, progress)
     printing.report(delivery, as_json=as_json)
@@ -327,6 +332,10 @@ def _end(message: str, code: int) -> None:
 
 
 def _exit_code(delivery: Delivery) -> int:
+    return _code_of(delivery.state)
+
+
+def _code_of(state: State) -> int:
     from ingestd.model import State
 
     codes = {
@@ -334,5 +343,6 @@ def _exit_code(delivery: Delivery) -> int:
         State.DUPLICATE: OK,
         State.COMPLETED_WITH_REJECTS: WITH_REJECTS,
         State.REFUSED: REFUSED,
+        State.AWAITING_CONFIRMATION: REFUSED,
     }
-    return codes.get(delivery.state, FAILURE)
+    return codes.get(state, FAILURE)

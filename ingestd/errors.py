@@ -23,6 +23,14 @@ class Rejected(IngestdError):
         self.line = line
 
 
+class Unconfirmed(IngestdError):
+    """Theirs, perhaps: columns match no field, and the source wants to be asked before they are ignored."""
+
+    def __init__(self, columns: tuple[str, ...]) -> None:
+        super().__init__(f"these columns match no field: {', '.join(columns)}")
+        self.columns = columns
+
+
 class Unavailable(IngestdError):
     """Ours: a disk, a database or a network is away. The work stays queued and is tried again."""
 

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import getpass
+import hashlib
 import threading
 import time
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 from rich.progress import Progress
 
 from ingestd.errors import Rejected, Unavailable
 from ingestd.house import House, Lock
+from ingestd.ingest import rehearsal
+from ingestd.ingest.judging import Judge
+from ingestd.ingest.rehearsal import Rehearsal
 from ingestd.model import Arrival, Completeness, Delivery
 from ingestd.receive import names
 from ingestd.receive.landing import Landing
 from ingestd.settings import Source
 from ingestd.store import organisation
 from ingestd.store.engine import reading
+from ingestd.store.ledger import loaded_as, now
 from ingestd.worker import publisher_of, road_of
 
 POLL_SECONDS = 0.2
@@ -29,11 +35,7 @@ STAGES = ("read", "map", "validate", "resolve", "screen", "load")
 
 def import_file(house: House, file: Path, source_name: str, progress: Progress) -> Delivery:
     """Lands a file as a delivery of the source and follows it to its end."""
-    with reading(house.engine) as connection:
-        source = organisation.source(connection, source_name)
-        known = [each.name for each in organisation.all_sources(connection)]
-    if source is None:
-        raise Rejected("source_unknown", f"no source {source_name!r}", suggestion=f"known are: {', '.join(known)}")
+    source = _source(house, source_name)
     house.whereabouts.verify()
     delivery_id = _land(house, file, source, progress)
     lock = Lock(house.places)
@@ -42,6 +44,43 @@ def import_file(house: House, file: Path, source_name: str, progress: Progress) 
     finally:
         lock.release()
     return _known(house, delivery_id)
+
+
+def rehearse_file(house: House, file: Path, source_name: str) -> Rehearsal:
+    """Says what `import_file` would make of a file, and does nothing of it."""
+    source = _source(house, source_name)
+    name = _checked(file, source)
+    house.whereabouts.verify()
+    content = file.read_bytes()
+    digest = hashlib.sha256(content).hexdigest()
+    arrival = Arrival(source=source.name, login=getpass.getuser(), peer="local", protocol="import", name=name)
+    with reading(house.engine) as connection:
+        doubled = loaded_as(connection, arrival, digest)
+    if doubled is not None:
+        return rehearsal.duplicate(doubled)
+    delivery = replace(rehearsal.provisional(arrival, now()), size=len(content), sha256=digest)
+    judge = Judge(engine=house.engine, schemas=house.schemas, delivery=delivery)
+    return rehearsal.rehearse(judge, lambda: content)
+
+
+def _source(house: House, name: str) -> Source:
+    with reading(house.engine) as connection:
+        source = organisation.source(connection, name)
+        known = [each.name for each in organisation.all_sources(connection)]
+    if source is None:
+        raise Rejected("source_unknown", f"no source {name!r}", suggestion=f"known are: {', '.join(known)}")
+    return source
+
+
+def _checked(file: Path, source: Source) -> str:
+    """The name that the delivery will have; raises Rejected for one that none may have, and for a file too large."""
+    name = names.label(file.name)
+    if reason := names.problem(name):
+        raise Rejected("name_unusable", f"the name {name!r} {reason}", suggestion="rename the file")
+    size, limit = file.stat().st_size, source.limits.max_file_bytes
+    if size > limit:
+        raise Rejected("too_large", f"{file} has {size:,} bytes; this source takes at most {limit:,}")
+    return name
 
 
 def _bring_to_end(house: House, delivery_id: int, progress: Progress, lock: Lock) -> None:
@@ -68,12 +107,8 @@ def _known(house: House, delivery_id: int) -> Delivery:
 
 
 def _land(house: House, file: Path, source: Source, progress: Progress) -> int:
-    name = names.label(file.name)
-    if reason := names.problem(name):
-        raise Rejected("name_unusable", f"the name {name!r} {reason}", suggestion="rename the file")
+    name = _checked(file, source)
     size, limit = file.stat().st_size, source.limits.max_file_bytes
-    if size > limit:
-        raise Rejected("too_large", f"{file} has {size:,} bytes; this source takes at most {limit:,}")
     landing = Landing(house.spool, house.ledger, ring=lambda: None)
     task = progress.add_task("receive", total=size or 1)
     try:

@@ -78,6 +78,7 @@ class PoolState(StrEnum):
     ACTIVE = "Active"
     INACTIVE = "Inactive"
     UPLOAD_FAILED = "Upload Failed"
+    UNDONE = "Undone"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,11 +222,18 @@ class Delivery:
     duplicate_of: int | None = None
     previous_version: int | None = None
     published_at: datetime | None = None
+    mapping: str | None = None
+    """As in the arrival: what the sender wanted for this delivery alone."""
+    mapping_version: int | None = None
+    """Which version of its source's mapping it was read with; None before it was read."""
+    confirmed_at: datetime | None = None
+    """When somebody said that columns which match no field are to be ignored; None when nobody was asked."""
+    rerun_of: int | None = None
+    """The delivery whose bytes are read once more by this one."""
     log_key: str = ""
     """Where the pool log lies under the home's log folder: `<id>/<epoch>`."""
     timings: str = ""
     """Seconds spent in each stage, as a JSON object."""
     default_owner: str | None = None
     """As in the arrival: what the sender wanted for this delivery alone."""
-    mapping: str | None = None
     counts: Counts = Counts()

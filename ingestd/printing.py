@@ -14,6 +14,7 @@ import typer
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+    from ingestd.ingest.rehearsal import Rehearsal
     from ingestd.manifest import Manifest
     from ingestd.model import Delivery
     from ingestd.roster import RoleState, Roster
@@ -40,6 +41,32 @@ def report(delivery: Delivery, *, as_json: bool) -> None:
             f"  ingestd log {delivery.pool_id} --kind errors   says why" if counts.rejected else "",
             nl=bool(counts.rejected),
         )
+
+
+def rehearsed(rehearsal: Rehearsal, *, as_json: bool) -> None:
+    """What would become of a file, for people or for programs."""
+    from ingestd.ingest.rehearsal import as_json as data
+
+    if as_json:
+        print_json(data(rehearsal))
+        return
+    typer.echo(f"would be {rehearsal.state}; nothing was loaded")
+    if rehearsal.duplicate_of:
+        typer.echo(f"  the same file came before, as delivery {rehearsal.duplicate_of}")
+    if rehearsal.refused:
+        typer.echo(f"  {rehearsal.refused['code']}: {rehearsal.refused['message']}")
+    counts = rehearsal.counts
+    if counts.records:
+        ends = ", ".join(f"{getattr(counts, name):,} {name}" for name in _ends() if getattr(counts, name))
+        typer.echo(f"  {counts.records:,} records into {rehearsal.campaign}: {ends}")
+    for share in rehearsal.owners:
+        typer.echo(f"  {share.leads:,} leads to {share.kind}:{share.owner}")
+    for group in rehearsal.problems:
+        typer.echo(f"  {group.code} in {group.column!r}: {group.count:,} ({group.severity}s)")
+        for each in group.examples:
+            typer.echo(f"    row {each.row}: {each.message}")
+    if rehearsal.ignored_columns:
+        typer.echo(f"  ignored columns: {', '.join(rehearsal.ignored_columns)}")
 
 
 def _ends() -> list[str]:

@@ -118,6 +118,26 @@ def test_help_answers_at_once(tmp_path: Path) -> None:
     assert statistics.median(seconds) < 0.5
 
 
+def test_a_dry_run_says_what_an_import_would_do_and_does_nothing(tmp_path: Path) -> None:
+    shell = Shell(tmp_path)
+    file = shell.folder / "two.csv"
+    file.write_bytes(b"Phone,Owner code,Shoe\r\n26000001,DK-CPH,1\r\n26000002,nobody,2\r\n")
+    told = shell.run("import", str(file), "--source", "nordlead", "--dry-run", code=3).stdout
+    assert told.splitlines()[:3] == [
+        "would be completed_with_rejects; nothing was loaded",
+        "  2 records into DK-ENERGY: 1 inserted, 1 rejected",
+        "  1 leads to team:copenhagen",
+    ]
+    assert "ownership_code_unknown in 'Owner code': 1 (errors)" in told
+    assert "ignored columns: Shoe" in told
+    assert shell.json("deliveries") == []
+    data = shell.json("import", str(file), "--source", "nordlead", "--dry-run", code=3)
+    shell.run("import", str(file), "--source", "nordlead", code=3)
+    assert data["counts"] == shell.json("deliveries")[0]["counts"]
+    again = shell.run("import", str(file), "--source", "nordlead", "--dry-run").stdout
+    assert again.startswith("would be duplicate")
+
+
 def test_importing_the_command_line_loads_nothing_heavy() -> None:
     heavy = ["polars", "sqlalchemy", "pandera", "numpy", "pyftpdlib", "pydantic", "phonenumbers", "rich.progress"]
     program = f"import sys, ingestd.cli; print([name for name in {heavy} if name in sys.modules])"

@@ -37,6 +37,16 @@ def test_a_pool_is_shuffled_and_emptied(shell: Shell) -> None:
     assert [each["total"] for each in shell.json("pools", "-n", "5")] == [1]
 
 
+def test_a_pool_is_undone_and_one_of_no_file_is_not(shell: Shell, tmp_path: Path) -> None:
+    assert "became of no file" in shell.run("pools", "undo", "1", "--as", "admin", code=1).stderr
+    (tmp_path / "two.csv").write_bytes(b"Phone\r\n26000001\r\n26000002\r\n")
+    shell.run("import", str(tmp_path / "two.csv"), "--source", "nordlead")
+    told = shell.run("pools", "undo", "2", "--as", "admin", "--why", "wrong list").stdout
+    assert told == "pool 2 is undone; leads taken back: 2\ndelivery 1 counts as not loaded\n"
+    assert [each["state"] for each in shell.json("pools")] == ["Undone", "Active"]
+    assert "only a pool that is loaded can be undone" in shell.run("pools", "undo", "2", "--as", "admin", code=1).stderr
+
+
 def test_whoever_may_not_is_refused(shell: Shell) -> None:
     told = shell.run("pools", "delete", "1", "--as", "berlin-1", code=1)
     assert "this needs the permission lead_pools" in told.stderr

@@ -118,6 +118,23 @@ def delete(
         typer.echo(f"{count:,} stay: {reason}")
 
 
+@pools.command()
+def undo(
+    number: Number, by: As, why: Why = "", config: Config = CONFIG, home: Home = HOME, as_json: AsJson = False
+) -> None:
+    """Takes all leads of a pool back while nobody has worked with them; its log stays, its file may be run again."""
+    from ingestd.leads import undoing
+
+    ledger = opened(config, home).ledger
+    with _doing(config, home, by, why) as (connection, deed):
+        undone = undoing.undo(connection, deed, number, ledger)
+    if as_json:
+        printing.print_json({"deleted": undone.deleted, "delivery": undone.delivery_id})
+        return
+    typer.echo(f"pool {number} is undone; leads taken back: {undone.deleted:,}")
+    typer.echo(f"delivery {undone.delivery_id} counts as not loaded")
+
+
 @contextmanager
 def _doing(config: Path, home: Path, login: str, why: str) -> Iterator[tuple[Connection, Deed]]:
     """A transaction of a user who may work with pools."""

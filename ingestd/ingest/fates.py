@@ -7,7 +7,7 @@ import polars as pl
 from ingestd.errors import Rejected
 from ingestd.ingest import problems
 from ingestd.ingest.screening import Screened
-from ingestd.model import Counts, Outcome, Owners, PoolState, Severity, Stage
+from ingestd.model import Counts, Outcome, Owners, PoolState, Severity, Stage, State
 from ingestd.settings import SourceLimits
 
 _LEAD = pl.col("id").cast(pl.Int64).alias("lead_id")
@@ -75,6 +75,12 @@ def told(rows: pl.DataFrame, frame: pl.DataFrame, phone_as_read: pl.Series, owne
     if read.height == rows.height:
         return rows.hstack(read.drop("row"))
     return rows.join(read, on="row", how="left", validate="1:1", maintain_order="left")
+
+
+def state(counts: Counts) -> State:
+    """How a delivery ends whose records were loaded, as far as they could be."""
+    clean = counts.rejected == 0 and counts.duplicate == 0
+    return State.COMPLETED if clean else State.COMPLETED_WITH_REJECTS
 
 
 def pool_state(counts: Counts) -> PoolState:

@@ -69,6 +69,12 @@ def assign(header: tuple[str, ...], schema: Schema, saved: Mapping[str, str]) ->
     return claims
 
 
+def unmatched(header: tuple[str, ...], schema: Schema, saved: Mapping[str, str]) -> tuple[str, ...]:
+    """The headers that match no field, and of which the saved mapping does not say that they are ignored."""
+    keys = {header_key(name): field for name, field in saved.items()}
+    return tuple(name for name in header if _field(name, schema, keys) is None and keys.get(header_key(name)) != "")
+
+
 def _field(name: str, schema: Schema, saved: Mapping[str, str]) -> LeadField | None:
     key = header_key(name)
     if key in saved:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,26 +14,19 @@ import polars as pl
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError
 
-from ingestd import control_total, schemas
-from ingestd.errors import Misconfigured, Rejected, Unavailable
-from ingestd.ingest import fates, load, mapping, ownership, poollog, problems, reading, screening, validation
-from ingestd.ingest.reading import Sheet
+from ingestd.errors import Misconfigured, Rejected, Unavailable, Unconfirmed
+from ingestd.ingest import fates, load, poollog, problems, screening
+from ingestd.ingest.judging import Judge, Judged, Onlooker, Plan
 from ingestd.ingest.screening import Screened
-from ingestd.ingest.stopwatch import Stopwatch
-from ingestd.model import CampaignRules, Completeness, Counts, Delivery, Owners, PoolState, State
-from ingestd.schemas import Schema
-from ingestd.settings import Source
+from ingestd.model import Counts, PoolState, State
 from ingestd.spool import Spool
 from ingestd.storage import Storage
 from ingestd.store import engine as store
-from ingestd.store import erasures, loading, orders, organisation, pools, rules
+from ingestd.store import erasures, loading, pools
 from ingestd.store.ledger import Fenced, Ledger, reasons
 
 NOTE_AFTER_SECONDS = 0.5
 """A delivery that takes longer says in the ledger where it is; for a small one that would be most of the work."""
-
-Onlooker = Callable[[str], None]
-"""Is told the name of each stage as it begins."""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -52,7 +45,8 @@ class Road:
         delivery = self.ledger.begin(delivery_id, max_attempts=self.max_attempts)
         if delivery is None:
             return
-        trip = Trip(road=self, delivery=delivery, watch=Stopwatch(), onlooker=onlooker or (lambda _stage: None))
+        seen = onlooker or (lambda _stage: None)
+        trip = Trip(road=self, engine=self.engine, schemas=self.schemas, delivery=delivery, onlooker=seen)
         try:
             try:
                 trip.go()
@@ -70,71 +64,26 @@ class Road:
             raise
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Plan:
-    """What the store says about the delivery's source and campaign when the road begins."""
-
-    source: Source
-    campaign: CampaignRules
-    schema: Schema
-    owners: Owners
-    statuses: Mapping[str, int]
-    organisation_version: int
-    same_content_as: int | None
-    """An earlier delivery with the same bytes, under whatever name."""
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Judged:
-    """Every record of the file with its owner, and all problems found before screening."""
-
-    origin: poollog.Origin
-    mapped: mapping.Mapped
-    frame: pl.DataFrame
-    problems: pl.DataFrame
-    rejected: pl.Series
-
-    @property
-    def passed(self) -> pl.DataFrame:
-        """The records without an error."""
-        if self.rejected.is_empty():
-            return self.frame
-        return self.frame.filter(~pl.col("row").is_in(self.rejected.implode()))
-
-
 @dataclasses.dataclass(kw_only=True)
-class Trip:
-    """One attempt at one delivery, which may prove on the way that it is whole."""
+class Trip(Judge):
+    """One attempt at one delivery."""
 
     road: Road
-    delivery: Delivery
-    watch: Stopwatch
-    onlooker: Onlooker
-    proof: dict[str, str] = dataclasses.field(default_factory=dict)
-    """What the file itself has shown about its completeness; empty when it has shown nothing"""
 
     def go(self) -> None:
         """The table of contents of ingestd."""
-        plan = self._plan()
-        with self._stage("read"):
-            sheet = reading.read(self._bytes(), name=self.delivery.name, hints=plan.source.hints())
-            self._count(sheet)
-        with self._stage("map"):
-            mapped = mapping.apply(sheet, plan.schema, plan.source.mapping)
-            origin, unreadable = poollog.Origin.of(sheet), sheet.problems
-            del sheet
-        with self._stage("validate"):
-            checked = validation.check(mapped.frame, mapped.columns, self._rules(plan))
-            mapped = dataclasses.replace(mapped, frame=mapped.frame.select("row", "phone"))
-        with self._stage("resolve"):
-            judged = self._resolve(plan, origin, mapped, checked, unreadable)
-        del checked
+        plan = self.plan()
+        try:
+            judged = self.judge(plan, self._bytes)
+        except Unconfirmed as question:
+            self.ask(plan, question)
+            return
         loaded = False
         while not loaded:  # once, unless another load into the campaign came between screening and loading
-            with self._stage("screen"):
-                screened = self._screen(plan, judged)
+            with self.stage("screen"):
+                screened = self.screen(plan, judged)
             too_many = fates.over_limit(plan.source.limits, judged.origin.records.height, judged.rejected, screened)
-            with self._stage("load"), self._fence():
+            with self.stage("load"), self._fence():
                 if too_many is None:
                     loaded = self._load(plan, judged, screened)
                 else:
@@ -148,25 +97,19 @@ class Trip:
         poollog.write_refusal(self.road.logs, self._log_key(), header=header)
         self.road.ledger.refuse(self.delivery, why, log_key=self._log_key(), state=state)
 
-    def _plan(self) -> Plan:
-        with store.reading(self.road.engine) as connection:
-            source = orders.source(connection, self.delivery)
-            if source is None:
-                raise Rejected("source_unknown", f"the source {self.delivery.source!r} is not active any more")
-            same_content_as = self.road.ledger.same_content(connection, self.delivery)
-            if same_content_as is not None and source.same_content == "refuse":
-                raise _same_content(same_content_as)
-            code = campaign_code(source, self.delivery.folder)
-            campaign = rules.campaign(connection, code)
-            return Plan(
-                source=source,
-                campaign=campaign,
-                schema=schemas.read(self.road.schemas, campaign.template),
-                owners=rules.owners(connection),
-                statuses=rules.statuses(connection),
-                organisation_version=organisation.version(connection, "organisation"),
-                same_content_as=same_content_as,
-            )
+    def ask(self, plan: Plan, question: Unconfirmed) -> None:
+        """Holds the delivery until somebody has confirmed that its strange columns are ignored, or mapped them."""
+        why = Rejected(
+            "columns_unmapped",
+            f"{question}; this source wants to be asked before they are ignored",
+            suggestion="confirm the delivery, with a mapping of them or without",
+        )
+        header = {**poollog.delivery_header(self.delivery), "state": State.AWAITING_CONFIRMATION, "refused": _told(why)}
+        log = {**header, "unmatched_columns": question.columns}
+        poollog.write_refusal(self.road.logs, self._log_key(), header=log)
+        with self._fence(), store.writing(self.road.engine) as connection:
+            pool_id = pools.create(connection, self.delivery, plan.campaign.id, PoolState.AWAITING_CONFIRMATION)
+            self._finish(connection, State.AWAITING_CONFIRMATION, pool_id, Counts(), **reasons(why))
 
     def _bytes(self) -> bytes:
         try:
@@ -184,50 +127,6 @@ class Trip:
             now = erasures.latest(connection, self.delivery.id)
         return self.delivery.sha256 if now is None else now.sha256
 
-    def _rules(self, plan: Plan) -> validation.Rules:
-        return validation.Rules(
-            schema=plan.schema,
-            region=plan.campaign.region,
-            timezone=plan.campaign.timezone,
-            dates=plan.source.dates,
-            today=self.delivery.received_at.date(),
-            invalid_phone_closes=plan.campaign.on_invalid_phone == "close",
-        )
-
-    def _count(self, sheet: Sheet) -> None:
-        """A file whose control totals are right is proven whole; raises Rejected when one is not."""
-        said = {f"{self.delivery.name}.count": self.delivery.expected_records, "its last line": sheet.facts.announced}
-        for where, records in said.items():
-            if records is not None:
-                control_total.check(self.delivery.name, sheet.filled, records, where)
-                evidence = f"{self.delivery.evidence}; {records:,} records, as {where} says"
-                self.proof = {"completeness": Completeness.PROVEN, "evidence": evidence}
-                self.delivery = dataclasses.replace(self.delivery, completeness=Completeness.PROVEN, evidence=evidence)
-
-    def _resolve(
-        self,
-        plan: Plan,
-        origin: poollog.Origin,
-        mapped: mapping.Mapped,
-        checked: validation.Checked,
-        unreadable: pl.DataFrame,
-    ) -> Judged:
-        path = f"{self.delivery.folder}/{self.delivery.name}".lstrip("/")
-        policy = ownership.policy(plan.source, plan.owners)
-        named = ownership.from_name(plan.source.code_in_name, path, plan.owners, policy)
-        column = mapped.columns.get("ownership_code", "")
-        owned, unowned = ownership.resolve(checked.frame, column, plan.owners, policy, named)
-        found = problems.gather([unreadable, checked.problems, unowned])
-        extra = [field.name for field in plan.schema.extra if field.name in owned.columns]
-        rejected = poollog.rejected_rows(found)
-        return Judged(
-            origin=origin, mapped=mapped, frame=load.pack_extra(owned, extra), problems=found, rejected=rejected
-        )
-
-    def _screen(self, plan: Plan, judged: Judged) -> Screened:
-        with store.reading(self.road.engine) as connection:
-            return screening.screen(connection, judged.passed, plan.campaign, judged.mapped.columns["phone"])
-
     def _load(self, plan: Plan, judged: Judged, screened: Screened) -> bool:
         """True when everything is committed; False when the screening was overtaken and must be done again."""
         new = load.number(screened.new, loading.reserve_numbers(self.road.engine, screened.new.height))
@@ -242,8 +141,7 @@ class Trip:
             pool_id = self._store(connection, plan, new, screened.updates, counts)
             log.result()
             self.road.ledger.receipt(connection, self.delivery)
-            clean = counts.rejected == 0 and counts.duplicate == 0
-            self._finish(connection, State.COMPLETED if clean else State.COMPLETED_WITH_REJECTS, pool_id, counts)
+            self._finish(connection, fates.state(counts), pool_id, counts, mapping_version=plan.mapping_version)
         return True
 
     def _roll_back(self, plan: Plan, judged: Judged, screened: Screened, why: Rejected) -> bool:
@@ -256,7 +154,8 @@ class Trip:
         self._write_log(plan, judged, rows, found, header)
         with store.writing(self.road.engine) as connection:
             pool_id = pools.create(connection, self.delivery, plan.campaign.id, PoolState.UPLOAD_FAILED)
-            self._finish(connection, State.REFUSED, pool_id, counts, **reasons(why))
+            known = {**reasons(why), "mapping_version": plan.mapping_version}
+            self._finish(connection, State.REFUSED, pool_id, counts, **known)
         return True
 
     def _write_log(
@@ -277,7 +176,7 @@ class Trip:
             loading.update_leads(connection, screening.changes(updates), plan.campaign.id)
         return pool_id
 
-    def _finish(self, connection: Connection, state: State, pool_id: int, counts: Counts, **facts: str) -> None:
+    def _finish(self, connection: Connection, state: State, pool_id: int, counts: Counts, **facts: Any) -> None:
         timings = json.dumps(self.watch.seconds())
         where = {"pool_id": pool_id, "log_key": self._log_key(), "timings": timings}
         known = {**where, **self.proof, **dataclasses.asdict(counts), **facts}
@@ -292,6 +191,7 @@ class Trip:
             "mapping": judged.mapped.columns,
             "mapping_version": plan.source.mapping_version,
             "default_owner": plan.source.default_owner,
+            "mapping_number": plan.mapping_version,
             "ignored_columns": judged.mapped.ignored,
             "trimmed_cells": judged.mapped.trimmed,
             "schema_version": plan.schema.version,
@@ -315,35 +215,12 @@ class Trip:
             raise Fenced(f"delivery {known.id} was taken over; epoch {self.delivery.epoch} is past") from problem
 
     @contextmanager
-    def _stage(self, name: str) -> Iterator[None]:
-        self.onlooker(name)
+    def stage(self, name: str) -> Iterator[None]:
+        """Also says in the ledger where a large delivery is."""
         if self.watch.total > NOTE_AFTER_SECONDS:
             self.road.ledger.note(self.delivery, stage=name)
-        with self.watch.stage(name):
+        with super().stage(name):
             yield
-
-
-def campaign_code(source: Source, folder: str) -> str:
-    """The folder names the campaign, when the source may use it; without a folder it is the source's own."""
-    if not folder:
-        return source.campaign
-    allowed = {code.casefold(): code for code in (source.campaign, *source.campaigns)}
-    code = allowed.get(folder.casefold())
-    if code is None:
-        raise Rejected(
-            "campaign_not_allowed",
-            f"the folder {folder!r} names no campaign that this source may load into",
-            suggestion=f"use one of the folders {', '.join(sorted(allowed.values()))}, or none",
-        )
-    return code
-
-
-def _same_content(delivery_id: int) -> Rejected:
-    return Rejected(
-        "same_content",
-        f"the file has the same bytes as delivery {delivery_id}, which came under another name",
-        suggestion="send every list once; ask the operator if the same bytes are to be loaded again",
-    )
 
 
 def _told(why: Rejected) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from ingestd.leads import erasure, history, lead, statuses
 from ingestd.leads.erasure import Erased, Original
 from ingestd.leads.history import Stamp
 from ingestd.leads.lead import Lead
+from ingestd.leads.undoing import UNDONE
 from ingestd.model import Delivery, DialectHints
 from ingestd.schemas import SYSTEM_FIELDS, Schema
 from ingestd.spool import Spool
@@ -72,7 +73,7 @@ def anonymise(places: Places, lead_id: int, *, by: int, at: datetime) -> Anonymi
     erased = []
     for delivery in deliveries:
         log = PoolLog(storage=places.logs, key=delivery.log_key)
-        found = erasure.find(log, lead_id, phones)
+        found = erasure.find(log, lead_id, phones, undone=delivery.reason_code == UNDONE.code)
         if not found.is_empty():
             needles |= set(found["phone_as_read"].drop_nulls())
             erased.append(erasure.erase(log, _original(places, delivery), found, moment=at.isoformat()))

@@ -61,11 +61,14 @@ class Original:
         return self.spool.read(self.key)
 
 
-def find(log: PoolLog, lead_id: int, phones: Sequence[str]) -> pl.DataFrame:
-    """The rows of a log that speak of a lead, or have one of its numbers and belong to no other lead."""
+def find(log: PoolLog, lead_id: int, phones: Sequence[str], *, undone: bool = False) -> pl.DataFrame:
+    """The rows of a log that speak of a lead, or have one of its numbers and belong to no other lead.
+
+    `undone`: the leads that the log names are not there any more.
+    """
     rows = log.rows()
     number = pl.col("phone").is_in(phones) | pl.col("phone_as_read").is_in(phones)
-    nobodys = pl.col("lead_id").is_null() | (pl.col("lead_id") == lead_id)
+    nobodys = pl.col("lead_id").is_null() | (pl.col("lead_id") == lead_id) | pl.lit(undone)
     return rows.filter(
         (pl.col("lead_id") == lead_id).fill_null(value=False) | (number.fill_null(value=False) & nobodys)
     )

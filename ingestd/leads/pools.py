@@ -39,13 +39,16 @@ class Deleted:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Pool:
+class Pool:
+    """A pool whose campaign is held."""
+
     id: int
     campaign_id: int
     state: PoolState
 
     @property
     def its_leads(self) -> ColumnElement[bool]:
+        """Its leads, as a condition."""
         return and_(table.c.campaign_id == self.campaign_id, table.c.pool_id == self.id)
 
 
@@ -60,7 +63,7 @@ def deactivate(connection: Connection, deed: Deed, number: int) -> None:
 
 
 def _switch(connection: Connection, deed: Deed, number: int, before: PoolState, after: PoolState) -> None:
-    pool = _taken(connection, number)
+    pool = taken(connection, number)
     if pool.state != before:
         told = f"pool {number} is {pool.state}; only a pool that is {before} becomes {after}"
         raise Conflict("pool_state", told, state=pool.state)
@@ -129,21 +132,21 @@ def delete_unprocessed(connection: Connection, deed: Deed, number: int) -> Delet
     return Deleted(deleted=len(gone), kept=kept)
 
 
-def _kept(connection: Connection, pool: _Pool, why: ColumnElement[str]) -> dict[str, int]:
+def _kept(connection: Connection, pool: Pool, why: ColumnElement[str]) -> dict[str, int]:
     reasons = select(why.label("why")).where(pool.its_leads).subquery()
     rows = connection.execute(select(reasons.c.why, func.count()).group_by(reasons.c.why).order_by(reasons.c.why))
     return {row[0]: row[1] for row in rows}
 
 
-def _loaded(connection: Connection, number: int) -> _Pool:
-    pool = _taken(connection, number)
+def _loaded(connection: Connection, number: int) -> Pool:
+    pool = taken(connection, number)
     if pool.state not in LOADED:
         told = f"pool {number} is {pool.state}; it has to be loaded first"
         raise Conflict("pool_state", told, state=pool.state)
     return pool
 
 
-def _taken(connection: Connection, number: int) -> _Pool:
+def taken(connection: Connection, number: int) -> Pool:
     """The pool, with its campaign held until the transaction ends; raises Missing."""
     pool = pools_table.c
     campaign_id = connection.scalar(select(pool.campaign_id).where(pool.id == number))
@@ -151,4 +154,4 @@ def _taken(connection: Connection, number: int) -> _Pool:
         raise Missing("pool_unknown", f"there is no pool {number}")
     connection.execute(select(campaigns.c.id).where(campaigns.c.id == campaign_id).with_for_update())
     state = connection.scalar(select(pool.state).where(pool.id == number).with_for_update())
-    return _Pool(id=number, campaign_id=campaign_id, state=PoolState(state or ""))
+    return Pool(id=number, campaign_id=campaign_id, state=PoolState(state or ""))

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine
 
 from ingestd import schemas
 from ingestd.errors import Invalid, Missing, Rejected
-from ingestd.ingest import load, mapping, ownership, poollog, problems, road, screening, validation
+from ingestd.ingest import judging, load, mapping, ownership, poollog, problems, screening, validation
 from ingestd.ingest.screening import Screened
 from ingestd.leads import checking
 from ingestd.model import Arrival, CampaignRules, Outcome, Owners
@@ -99,7 +99,7 @@ def _plan(connection: Connection, schema_folder: Path, what: Push) -> _Plan:
     source = orders.source(connection, what.arrival)
     if source is None:
         raise Missing("source_unknown", f"there is no source {what.arrival.source}")
-    campaign = rules.campaign(connection, road.campaign_code(source, what.arrival.folder))
+    campaign = rules.campaign(connection, judging.campaign_code(source, what.arrival.folder))
     return _Plan(
         source=source,
         campaign=campaign,

@@ -8,7 +8,7 @@ from ingestd.settings.configuration import Configuration, misconfigured, read
 from ingestd.settings.daemon import DaemonSettings, FtpSettings, SftpSettings, StorageSettings, ThrottleSettings
 from ingestd.settings.frozen import Frozen
 from ingestd.settings.organisation import Campaign, Organisation, Project, Team, User, code_key
-from ingestd.settings.sources import Proof, Source, SourceLimits, Sources
+from ingestd.settings.sources import Proof, Source, SourceLimits, Sources, mapping_digest
 from ingestd.settings.statuses import Status, Statuses
 
 __all__ = [
@@ -31,6 +31,7 @@ __all__ = [
     "ThrottleSettings",
     "User",
     "code_key",
+    "mapping_digest",
     "misconfigured",
     "read",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field, model_validator
@@ -122,6 +123,11 @@ class Source(Frozen):
     same_content: Literal["load", "refuse"] = Field(
         "refuse", description="the bytes of an earlier delivery under another name: load them, or refuse the file"
     )
+    on_unmapped: Literal["ignore", "ask"] = Field(
+        "ignore",
+        description="columns that match no field: ignore them, or hold the file until somebody confirms it; a column "
+        "that the mapping ignores is not asked about",
+    )
     login: tuple[Login, ...] = ()
     dialect: DialectSettings = DialectSettings()
     mapping: dict[str, str] = Field({}, description="header = field; an empty field ignores the column")
@@ -135,8 +141,13 @@ class Source(Frozen):
     @property
     def mapping_version(self) -> str:
         """A short name of the saved mapping's content; empty when there is none."""
-        text = repr(sorted(self.mapping.items()))
-        return hashlib.sha256(text.encode()).hexdigest()[:12] if self.mapping else ""
+        return mapping_digest(self.mapping)
+
+
+def mapping_digest(mapping: Mapping[str, str]) -> str:
+    """A short name of a mapping's content, whatever the order of its columns; empty for none."""
+    text = repr(sorted(mapping.items()))
+    return hashlib.sha256(text.encode()).hexdigest()[:12] if mapping else ""
 
 
 class Sources(Frozen):

@@ -13,6 +13,7 @@ from typing import Any, Literal
 from sqlalchemy import Connection, RowMapping, Table, delete, func, insert, select, update
 
 from ingestd.settings import Source, code_key
+from ingestd.store import mappings
 from ingestd.store.access_tables import source_versions
 from ingestd.store.audit import Deed
 from ingestd.store.lead_tables import campaign_access
@@ -197,6 +198,7 @@ def _write_source(connection: Connection, deed: Deed, key: str, facts: Mapping[s
     latest = connection.scalar(versions.order_by(source_versions.c.version.desc()).limit(1)) or 0
     saved = {"definition": definition, "saved_at": deed.at, "saved_by": deed.actor.name}
     connection.execute(insert(source_versions).values(source_id=here, version=latest + 1, **saved))
+    mappings.add(connection, deed, here, facts["mapping"])
 
 
 def _upsert(connection: Connection, table: Table, column: str, values: Mapping[str, Any]) -> None:

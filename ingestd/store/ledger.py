@@ -15,7 +15,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, bindparam,
 from sqlalchemy.sql import Select
 
 from ingestd.errors import Rejected, Unavailable
-from ingestd.model import UPLOAD, Arrival, Completeness, Counts, Delivery, Outcome, State
+from ingestd.model import UPLOAD, Arrival, Completeness, Counts, Delivery, Outcome, PoolState, State
 from ingestd.spool import Kept, Landed, Recorded
 from ingestd.store import audit
 from ingestd.store.audit import Deed
@@ -90,7 +90,7 @@ class Ledger:
 
     def _record(self, connection: Connection, arrival: Arrival, landed: Landed, *, hold: bool, heed: bool) -> Recorded:
         hold_source(connection, arrival.source)
-        duplicate_of = _same_file(connection, arrival, landed.sha256)
+        duplicate_of = loaded_as(connection, arrival, landed.sha256)
         if duplicate_of is not None:
             return self._record_again(connection, arrival, landed, duplicate_of)
         hold = hold or (heed and _spoken_of(connection, arrival))
@@ -200,7 +200,11 @@ class Ledger:
     def get(self, delivery_id: int) -> Delivery | None:
         """One delivery by its number."""
         with reading(self.engine) as connection:
-            found = connection.execute(_GET, {"delivery": delivery_id}).mappings().one_or_none()
+            return self.find(connection, delivery_id)
+
+    def find(self, connection: Connection, delivery_id: int) -> Delivery | None:
+        """The same as a transaction sees it, which does not hold it."""
+        found = connection.execute(_GET, {"delivery": delivery_id}).mappings().one_or_none()
         return None if found is None else delivery_of(found)
 
     def of_pool(self, pool_id: int) -> Delivery | None:
@@ -250,14 +254,6 @@ class Ledger:
             found = connection.execute(latest.group_by(deliveries.c.source)).all()
         return {source: moment for source, moment in found if moment is not None}
 
-    def same_content(self, connection: Connection, delivery: Delivery) -> int | None:
-        """The first delivery before this one that its source sent with the same bytes under another name, if any.
-
-        Another campaign's folder is another place: one list may be meant for two campaigns.
-        """
-        place = {"source": delivery.source, "folder": delivery.folder.lower(), "before": delivery.id}
-        return connection.scalar(_SAME_CONTENT, {"sha256": delivery.sha256, **place})
-
     def published(self, delivery: Delivery, then: Submit | None = None) -> bool:
         """Notes that the results lie where the partner finds them, unless the delivery was taken up again meanwhile.
 
@@ -281,10 +277,10 @@ class Ledger:
             delivery = _one(connection, delivery_id)
             if delivery.state not in (State.REFUSED, State.FAILED, State.CANCELLED):
                 raise Rejected("not_retryable", f"delivery {delivery_id} is {delivery.state}; nothing to retry")
-            since = _same_file(connection, delivery, delivery.sha256)
-            if since is not None:
-                message = f"the same file came again and is delivery {since}; loading it twice would double its leads"
-                raise Rejected("loaded_since", message)
+            if _loaded_once(connection, delivery_id):
+                message = f"delivery {delivery_id} was loaded and undone; its log says what it was"
+                raise Rejected("not_retryable", message, suggestion="run it again: that makes a new delivery")
+            _refuse_loaded_since(connection, delivery)
             fresh = {"state": State.QUEUED, "attempts": 0, "reason": "", "reason_code": "", "suggestion": ""}
             again = {**fresh, "published_at": None, "finished_at": None, "queued_at": self.clock()}
             connection.execute(update(deliveries).where(deliveries.c.id == delivery_id).values(again))
@@ -299,13 +295,47 @@ class Ledger:
         """
         with writing(self.engine) as connection:
             delivery = _one(connection, delivery_id)
-            if delivery.state not in (State.RECEIVED, State.QUEUED):
+            if delivery.state not in (State.RECEIVED, State.QUEUED, State.AWAITING_CONFIRMATION):
                 raise Rejected("not_cancellable", f"delivery {delivery_id} is {delivery.state}; nothing to cancel")
-            ended = {"state": State.CANCELLED, "finished_at": self.clock()}
             why = Rejected("cancelled", "cancelled before it was loaded", suggestion="send the file again")
-            this = update(deliveries).where(deliveries.c.id == delivery_id)
-            connection.execute(this.values({**ended, **reasons(why)}))
+            self.call_off(connection, delivery, why)
             _note(connection, deed, "delivery_cancelled", delivery, State.CANCELLED)
+
+    def call_off(self, connection: Connection, delivery: Delivery, why: Rejected) -> None:
+        """Ends a delivery that is not to be loaded, or is loaded no more; results of it are handed back anew."""
+        ended = {"state": State.CANCELLED, "finished_at": self.clock(), "published_at": None}
+        this = update(deliveries).where(deliveries.c.id == delivery.id)
+        connection.execute(this.values({**ended, **reasons(why)}))
+        give_up_pool(connection, delivery.id)
+
+    def confirm(self, connection: Connection, delivery: Delivery, mapping: str | None) -> None:
+        """Queues a delivery that waits for its confirmation; columns that match no field are ignored from now on.
+
+        `mapping` is the delivery's own from now on, as JSON.
+        """
+        again = {"state": State.QUEUED, "attempts": 0, **reasons(Rejected("", "")), "confirmed_at": self.clock()}
+        fresh = {"published_at": None, "finished_at": None, "queued_at": self.clock(), "mapping": mapping}
+        connection.execute(update(deliveries).where(deliveries.c.id == delivery.id).values({**again, **fresh}))
+        self.submit(connection, delivery.id)
+
+    def run_again(self, connection: Connection, delivery: Delivery, landed: Landed, mapping: str | None) -> int:
+        """A new delivery of the bytes of an older one, which is not loaded or loaded no more; its number.
+
+        `mapping` is its own, as JSON. Raises Rejected when the same file came again since, and was or will be loaded.
+        """
+        _refuse_loaded_since(connection, delivery)
+        same = {each.name: getattr(delivery, each.name) for each in dataclasses.fields(Arrival)}
+        moment = self.clock()
+        facts = {"received_at": moment, "queued_at": moment, "state": State.QUEUED, "node_id": delivery.node_id}
+        known = {"previous_version": delivery.id, "rerun_of": delivery.id, "confirmed_at": moment}
+        asked = {"mapping": mapping, "expected_records": delivery.expected_records}
+        number = _insert(connection, Arrival(**same), landed, **facts, **known, **asked)
+        self.submit(connection, number)
+        return number
+
+    def taken(self, connection: Connection, delivery_id: int) -> Delivery:
+        """A delivery that nobody else changes before this transaction ends."""
+        return _one(connection, delivery_id)
 
     def latest_named(self, source: str, folder: str, name: str) -> Kept | None:
         """What a source has sent last under a name; a duplicate's bytes are those of the delivery that it repeats."""
@@ -349,6 +379,21 @@ def _note(connection: Connection, deed: Deed | None, action: str, delivery: Deli
         audit.note(connection, deed, action, f"delivery:{delivery.id}", **states)
 
 
+def same_content(connection: Connection, delivery: Delivery) -> int | None:
+    """The first delivery before this one that its source sent with the same bytes under another name, if any.
+
+    Another campaign's folder is another place: one list may be meant for two campaigns.
+    """
+    place = {"source": delivery.source, "folder": delivery.folder.lower(), "before": delivery.id}
+    return connection.scalar(_SAME_CONTENT, {"sha256": delivery.sha256, **place})
+
+
+def give_up_pool(connection: Connection, delivery_id: int) -> None:
+    """The pool of a delivery that waited for its confirmation, and is not to be loaded."""
+    waiting = (pools.c.delivery_id == delivery_id, pools.c.state == PoolState.AWAITING_CONFIRMATION)
+    connection.execute(update(pools).where(*waiting).values(state=PoolState.UPLOAD_FAILED))
+
+
 def put_back(connection: Connection, delivery_id: int, why: str) -> None:
     """Puts a delivery back whose worker could not say so itself, since the database was away; as `Ledger.postpone`.
 
@@ -358,6 +403,19 @@ def put_back(connection: Connection, delivery_id: int, why: str) -> None:
     again = {"state": State.QUEUED, "stage": "", "attempts": attempts, "reason": why}
     running = (deliveries.c.id == delivery_id, deliveries.c.state == State.RUNNING)
     connection.execute(update(deliveries).where(*running).values(again))
+
+
+def _loaded_once(connection: Connection, delivery_id: int) -> bool:
+    """Whether a delivery has its receipt: then it is not loaded a second time."""
+    mine = select(receipts.c.delivery_id).where(receipts.c.delivery_id == delivery_id)
+    return connection.scalar(mine) is not None
+
+
+def _refuse_loaded_since(connection: Connection, delivery: Delivery) -> None:
+    since = loaded_as(connection, delivery, delivery.sha256)
+    if since is not None:
+        message = f"the same file came again and is delivery {since}; loading it twice would double its leads"
+        raise Rejected("loaded_since", message)
 
 
 def reasons(why: Rejected) -> dict[str, str]:
@@ -377,8 +435,11 @@ def _same_name(place: Arrival | Delivery) -> tuple[Any, ...]:
     return table.source == place.source, func.lower(table.folder) == place.folder.lower(), table.name == place.name
 
 
-def _same_file(connection: Connection, place: Arrival | Delivery, sha256: str) -> int | None:
-    """The delivery of this name and content that was loaded or will be; a refused or failed one is none."""
+def loaded_as(connection: Connection, place: Arrival | Delivery, sha256: str) -> int | None:
+    """The delivery of this name and content that was loaded or will be; a refused or failed one is none.
+
+    The same file again is its duplicate.
+    """
     table = deliveries.c
     same = (*_same_name(place), table.sha256 == sha256)
     alive = (table.state.in_(_LOADED_OR_WILL_BE), table.state != State.DUPLICATE)

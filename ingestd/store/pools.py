@@ -13,7 +13,7 @@ from ingestd.store.pool_counts import Group
 
 
 def create(connection: Connection, delivery: Delivery, campaign_id: int, state: PoolState) -> int:
-    """The pool that a delivery becomes; its number. A retried delivery takes over its pool of the failed upload."""
+    """The pool that a delivery becomes; its number. It takes over the one of an attempt that loaded nothing."""
     values = {
         "campaign_id": campaign_id,
         "delivery_id": delivery.id,
@@ -22,8 +22,9 @@ def create(connection: Connection, delivery: Delivery, campaign_id: int, state: 
         "uploaded_by": f"{delivery.source} ({delivery.login})",
         "uploaded_at": delivery.received_at,
     }
-    failed = (tables.pools.c.delivery_id == delivery.id, tables.pools.c.state == PoolState.UPLOAD_FAILED)
-    again: int | None = connection.scalar(select(tables.pools.c.id).where(*failed))
+    unloaded = (PoolState.UPLOAD_FAILED, PoolState.AWAITING_CONFIRMATION)
+    its_own = (tables.pools.c.delivery_id == delivery.id, tables.pools.c.state.in_(unloaded))
+    again: int | None = connection.scalar(select(tables.pools.c.id).where(*its_own))
     if again is not None:
         connection.execute(update(tables.pools).where(tables.pools.c.id == again).values(values))
         return again

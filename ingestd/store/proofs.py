@@ -16,13 +16,13 @@ from sqlalchemy import Connection, Engine, delete, func, insert, select, update
 from ingestd.errors import Rejected
 from ingestd.model import Completeness, Delivery, State
 from ingestd.store.engine import reading, writing
-from ingestd.store.ledger import Clock, Submit, delivery_of, now, reasons
+from ingestd.store.ledger import Clock, Submit, delivery_of, give_up_pool, now, reasons
 from ingestd.store.tables import companions, deliveries, sources
 
 REVIVABLE = ("digest_mismatch", "proof_missing", "control_total_mismatch")
 """Refusals that a companion which comes later, and fits, takes back."""
 
-_OPEN = (State.RECEIVED, State.QUEUED, State.RUNNING)
+_OPEN = (State.RECEIVED, State.QUEUED, State.RUNNING, State.AWAITING_CONFIRMATION)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -128,12 +128,14 @@ class Proofs:
             "stage": "",
             "epoch": delivery.epoch + 1,
             "finished_at": self.clock(),
+            "published_at": None,
             **doubted,
         }
         with writing(self.engine) as connection:
             if delivery.state not in _OPEN or not _unmoved(connection, delivery):
                 return False
             _change(connection, delivery, {**ended, **reasons(why)})
+            give_up_pool(connection, delivery.id)
         return True
 
     def note(self, delivery: Delivery, evidence: str) -> None:

@@ -217,10 +217,13 @@ deliveries = Table(
     Column("node_id", Id),
     Column("duplicate_of", Id),
     Column("previous_version", Id),
+    Column("mapping", Text),
+    Column("mapping_version", Integer),
+    Column("confirmed_at", Instant),
+    Column("rerun_of", Id),
     Column("log_key", Text, nullable=False, server_default=""),
     Column("timings", Text, nullable=False, server_default=""),
     Column("default_owner", String(80)),
-    Column("mapping", Text),
     Column("records", Integer, nullable=False, server_default="0"),
     Column("inserted", Integer, nullable=False, server_default="0"),
     Column("updated", Integer, nullable=False, server_default="0"),
@@ -232,6 +235,9 @@ deliveries = Table(
     Index(None, "spool_key"),
     Index(None, "sha256"),
 )
+
+# `mapping` is the delivery's own, as JSON; without one its source's is taken, and `mapping_version` is the number of
+# the one that it was read with. `confirmed_at`: somebody said that columns which match no field are to be ignored.
 
 # Looked through twice a second by idle workers; nearly always empty.
 Index(

@@ -400,3 +400,20 @@ def _expected(said: dict[str, bool], demand: bool) -> State:
     if any(said.values()):
         return State.REFUSED
     return State.RECEIVED if demand and not said else State.QUEUED
+
+
+def test_a_file_that_waits_for_its_confirmation_is_held_against_its_companions_all_the_same(office: Office) -> None:
+    for name, companion in (("x.csv", WRONG), ("y.csv", SHA256)):
+        office.send(name)
+        delivery = office.ledger.begin(office.known(name).id, max_attempts=5)
+        assert delivery is not None
+        with writing(office.ledger.engine) as connection:
+            office.ledger.finish(connection, delivery, State.AWAITING_CONFIRMATION)
+        if companion == WRONG:
+            assert office.refused(f"{name}.sha256", companion.encode()).code == "digest_mismatch"
+        else:
+            office.send(f"{name}.sha256", companion.encode())
+    assert (office.known("x.csv").state, office.known("x.csv").published_at) == (State.REFUSED, None)
+    assert (office.known("y.csv").state, office.known("y.csv").completeness) == (
+        State.AWAITING_CONFIRMATION, Completeness.PROVEN,
+    )  # fmt: skip

@@ -15,7 +15,7 @@ from ingestd.model import Arrival, Counts, Delivery, State
 from ingestd.spool import Kept, Landed, Recorded
 from ingestd.store import tables
 from ingestd.store.engine import reading, writing
-from ingestd.store.ledger import Fenced, Ledger
+from ingestd.store.ledger import Fenced, Ledger, same_content
 
 ARRIVAL = Arrival(source="nordlead", login="nordlead", peer="127.0.0.1", protocol="ftp", name="leads.csv")
 
@@ -204,7 +204,7 @@ def test_the_first_delivery_with_the_same_bytes_is_named(ledger: Ledger) -> None
     known = ledger.get(other.delivery_id)
     assert known is not None
     with reading(ledger.engine) as connection:
-        assert [ledger.same_content(connection, each) for each in (first, known)] == [None, first.id]
+        assert [same_content(connection, each) for each in (first, known)] == [None, first.id]
 
 
 def test_moments_come_back_in_utc(ledger: Ledger) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.resources import files
+from pathlib import Path
 
 from alembic import command
 from alembic.autogenerate import compare_metadata
@@ -10,9 +11,9 @@ from alembic.migration import MigrationContext
 from procrastinate.schema import SchemaManager
 from sqlalchemy import Engine
 
-from ingestd.store import tables
+from ingestd.store import mappings, tables
 from ingestd.store.all_tables import metadata
-from ingestd.store.engine import open_engine, reading, writing
+from ingestd.store.engine import open_engine, reading, sqlite_url, writing
 from ingestd.store.migrations import configured, upgrade
 from tests.conftest import Postgres
 
@@ -60,4 +61,19 @@ def test_leads_of_before_the_partitions_are_all_there(postgres: Postgres) -> Non
         context = MigrationContext.configure(connection, opts=options)
         assert compare_metadata(context, metadata) == []
     assert [tuple(row) for row in found] == [("leads_c7", 1), ("leads_c9", 2), ("leads_c7", 3)]
+    engine.dispose()
+
+
+def test_the_mapping_that_a_source_has_is_its_first_version(tmp_path: Path) -> None:
+    engine = open_engine(sqlite_url(tmp_path))
+    with writing(engine) as connection:
+        config = configured()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0010")
+        definition = '{"name": "feed", "mapping": {"Fon": "phone", "Größe": ""}}'
+        connection.exec_driver_sql("INSERT INTO sources VALUES (7, 'feed', ?, 1)", (definition,))
+    upgrade(engine)
+    with reading(engine) as connection:
+        (first,) = mappings.every(connection, 7)
+    assert (first.version, first.mapping, first.saved_by) == (1, {"Fon": "phone", "Größe": ""}, "configuration")
     engine.dispose()

@@ -98,16 +98,16 @@ class Landed:
 async def receive(desk: Desk, request: Request, body: AsyncIterator[bytes], what: Asked, turn: Turn) -> Landed:
     """Lands a file as it comes."""
     before = await run_in_threadpool(turn.before)
-    incoming = await run_in_threadpool(_open, desk, min(announced(request), what.limit), what.limit)
+    incoming = await run_in_threadpool(opened, desk, min(announced(request), what.limit), what.limit)
     with closing(incoming):
-        await _fill(incoming, request, body, what.limit)
+        await fill(incoming, request, body, what.limit)
         return await run_in_threadpool(_settle, desk, incoming, what.arrival, turn, before)
 
 
 def keep(desk: Desk, content: bytes, what: Asked, turn: Turn) -> Landed:
     """Lands a file that is there already."""
     before = turn.before()
-    with closing(_open(desk, len(content), what.limit)) as incoming:
+    with closing(opened(desk, len(content), what.limit)) as incoming:
         try:
             incoming.write(content)
         except OSError as problem:
@@ -124,7 +124,7 @@ def _settle(desk: Desk, incoming: Incoming, arrival: Arrival, turn: Turn, before
     return Landed(number=_accept(desk, incoming, arrival, turn, content), again=False)
 
 
-def _open(desk: Desk, size: int, limit: int) -> Incoming:
+def opened(desk: Desk, size: int, limit: int) -> Incoming:
     """A file to write into, when what is announced is not too much for the source or the disk."""
     if size > limit:
         raise too_large(limit)
@@ -136,7 +136,7 @@ def _open(desk: Desk, size: int, limit: int) -> Incoming:
         raise Unavailable(f"nothing can be received: {problem}") from problem
 
 
-async def _fill(incoming: Incoming, request: Request, body: AsyncIterator[bytes], limit: int) -> None:
+async def fill(incoming: Incoming, request: Request, body: AsyncIterator[bytes], limit: int) -> None:
     """Writes the body as it arrives, by a thread: disks are slow, and the loop is everybody's."""
     try:
         async for piece in gathered(body):

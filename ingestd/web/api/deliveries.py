@@ -72,6 +72,8 @@ class DeliveryOut(BaseModel):
     lead_pool: int | None
     duplicate_of: int | None
     previous_version: int | None
+    mapping_version: int | None = Field(description="of its source's saved mapping, when its records were judged by it")
+    rerun_of: int | None = Field(description="the delivery whose bytes this one reads once more")
     counts: CountsOut
     reason: ReasonOut | None
 
@@ -138,7 +140,8 @@ def out(delivery: Delivery) -> DeliveryOut:
     """As programs are told. Our own errors, which speak of our machines, are not."""
     told: dict[str, Any] = receipt(delivery)
     same = ("source", "folder", "protocol", "state", "stage", "received_at", "queued_at", "started_at", "finished_at",
-            "attempts", "duplicate_of", "previous_version", "sha256", "completeness")  # fmt: skip
+            "attempts", "duplicate_of", "previous_version", "mapping_version", "rerun_of", "sha256",
+            "completeness")  # fmt: skip
     return DeliveryOut(
         id=delivery.id,
         file=delivery.name,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -56,6 +57,8 @@ class Desk:
     """of the passwords that are set here"""
     clock: Callable[[], datetime] = now
     hashing: Executor = field(default_factory=lambda: ThreadPoolExecutor(HASHING_THREADS, "passwords"))
+    rehearsing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
+    """large files are judged one at a time: each takes the memory of a worker"""
     writing_uses: Executor = field(default_factory=lambda: ThreadPoolExecutor(1, "key-uses"))
     noted: dict[str, datetime] = field(default_factory=dict)
     """key → the last use that was written down or will be"""

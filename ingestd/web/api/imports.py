@@ -55,7 +55,7 @@ Mapping = Annotated[
 ]
 
 
-def _wish(source: Source = "", campaign: Campaign = "", owner: Owner = "", mapping: Mapping = "") -> Wish:
+def wish(source: Source = "", campaign: Campaign = "", owner: Owner = "", mapping: Mapping = "") -> Wish:
     return Wish(source=source, campaign=campaign, owner=owner, mapping=mapping)
 
 
@@ -64,10 +64,10 @@ def _asked(
     caller: ByCaller,
     request: Request,
     name: Annotated[str, Query(description="the file's name, without folders")],
-    wish: Annotated[Wish, Depends(_wish)],
+    wanted: Annotated[Wish, Depends(wish)],
 ) -> Asked:
     """Looked at before a byte of the file is read."""
-    return arrivals.asked(request, caller, arrivals.granted(desk, caller, wish), name)
+    return arrivals.asked(request, caller, arrivals.granted(desk, caller, wanted), name)
 
 
 @routes.post(

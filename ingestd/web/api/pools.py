@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from ingestd.access.callers import Caller
 from ingestd.access.permissions import Permission
 from ingestd.errors import Missing
-from ingestd.leads import kpis
+from ingestd.leads import kpis, undoing
 from ingestd.leads import pools as deeds
 from ingestd.leads.kpis import Kpi
 from ingestd.model import PoolState
@@ -97,6 +97,14 @@ class Pools(BaseModel):
 
     items: list[PoolRow]
     next: str | None = Field(description="the `cursor` of the next page; null after the last")
+
+
+class UndoneOut(BaseModel):
+    """What was taken back."""
+
+    deleted: int = Field(description="leads")
+    delivery_id: int
+    pool: PoolOut
 
 
 class Kept(BaseModel):
@@ -191,6 +199,19 @@ def delete_unprocessed(desk: AtDesk, caller: ByCaller, number: Number, why: Why 
 
 def _figures(found: list[tuple[Kpi, float | None]]) -> list[Figure]:
     return [Figure(kpi=each.name, unit=each.unit, meaning=each.meaning, value=value) for each, value in found]
+
+
+@routes.post("/pools/{number}/undo", access=CHANGING, problems=(404, 409))
+def undo_pool(desk: AtDesk, caller: ByCaller, number: Number, why: Why = "") -> UndoneOut:
+    """Takes all leads of a pool back while nobody has worked with them; log, receipt and pool stay.
+
+    409 `pool_in_use` says what holds it: leads that were called, are held or were changed. `pool_updated_leads`: its
+    file changed leads of other pools, and what they were is not kept.
+    """
+    with writing(desk.engine) as connection:
+        undone = undoing.undo(connection, caller.deed(desk.clock(), why), number, desk.ledger)
+        shown = _shown(connection, number)
+    return UndoneOut(deleted=undone.deleted, delivery_id=undone.delivery_id, pool=shown)
 
 
 def _done(

@@ -29,6 +29,7 @@ _TONES: Mapping[str, str] = {
     PoolState.ACTIVE: "good",
     PoolState.INACTIVE: "off",
     PoolState.UPLOAD_FAILED: "bad",
+    PoolState.UNDONE: "off",
     Completeness.PROVEN: "good",
     Completeness.ASSUMED: "calm",
     Outcome.INSERTED: "good",

@@ -64,14 +64,24 @@ WHO_MAY = {
     "PUT /sources/{source}/logins/{login}": ADMIN,
     "DELETE /sources/{source}/logins/{login}": ADMIN,
     "GET /audit": ADMIN,
+    "GET /sources/{source}/mapping": "leader admin key",
+    "PUT /sources/{source}/mapping": ADMIN,
+    "GET /sources/{source}/mapping/versions": "leader admin key",
+    "POST /sources/{source}/mapping/versions/{version}/restore": ADMIN,
+    "POST /mappings/suggest": POOLS,
+    "POST /mappings/preview": POOLS,
     "POST /imports": POOLS,
     "POST /imports/form": POOLS,
     "POST /imports/leads": POOLS,
     "POST /sources/{source}/leads": POOLS,
+    "POST /imports/dry-run": POOLS,
     "GET /deliveries": POOLS,
     "GET /deliveries/{number}": POOLS,
     "POST /deliveries/{number}/retry": POOLS,
     "POST /deliveries/{number}/cancel": POOLS,
+    "POST /deliveries/{number}/dry-run": POOLS,
+    "POST /deliveries/{number}/rerun": "leader admin key",
+    "POST /deliveries/{number}/confirm": "leader admin key",
     "GET /pools": POOLS,
     "GET /pools/{number}": POOLS,
     "GET /pools/{number}/kpis": POOLS,
@@ -80,6 +90,7 @@ WHO_MAY = {
     "POST /pools/{number}/deactivate": "leader admin key",
     "POST /pools/{number}/shuffle": "leader admin key",
     "DELETE /pools/{number}/unprocessed": "leader admin key",
+    "POST /pools/{number}/undo": "leader admin key",
     **{
         f"GET /{of}/{{number}}/{kind}": POOLS
         for of in ("pools", "deliveries")
@@ -141,7 +152,7 @@ def test_a_route_is_open_to_whom_it_says_and_to_nobody_else(callers: dict[str, C
     method, _, path = route.partition(" ")
     for name in ("key", "source", "login", "code", "permission"):
         path = path.replace(f"{{{name}}}", "nothing")
-    path = path.replace("{number}", "77").removeprefix("/")
+    path = path.replace("{number}", "77").replace("{version}", "77").removeprefix("/")
     let_in = set()
     for who, client in callers.items():
         if method == "DELETE" and path == "session" and who in ("agent", "leader", "admin"):

@@ -11,7 +11,9 @@ from ingestd import foreground, samples
 from ingestd.access.permissions import Permission
 from ingestd.house import House
 from ingestd.printing import progress
+from ingestd.store.engine import writing
 from ingestd.webserver import desk_of
+from ingestd.worker import road_of
 from tests.running import prepared
 from tests.web.serving import Api, serving_at
 
@@ -62,6 +64,50 @@ def test_a_pool_that_is_not_there_and_a_key_of_its_source_are_refused(api: Api) 
         assert program.refused(method, f"pools/99/{verb}") == (404, "pool_unknown")
         assert bound.refused(method, f"pools/1/{verb}") == (403, "key_bound")
     assert program.get("pools/1")["total"] == 40
+
+
+def test_a_pool_is_undone_and_its_file_run_again(api: Api, home: House) -> None:
+    admin, program = api.user("admin"), api.key(Permission.LEAD_POOLS)
+    undone = admin.do("POST", "pools/1/undo?why=wrong list".replace(" ", "%20"))
+    assert (undone["deleted"], undone["delivery_id"], undone["pool"]["state"]) == (40, 1, "Undone")
+    assert program.refused("POST", "pools/1/undo") == (409, "pool_state")
+    assert program.refused("POST", "deliveries/1/retry") == (409, "not_retryable")
+    answer = program.ask("POST", "deliveries/1/rerun", {"mapping": {"Campaign tag": "comments"}})
+    assert (answer.status, answer.headers["location"]) == (202, "/api/v1/deliveries/2")
+    told = answer.json()
+    assert (told["rerun_of"], told["deleted"], told["delivery"]["rerun_of"]) == (1, 0, 1)
+    assert program.refused("POST", "deliveries/2/rerun", {}) == (409, "not_rerunnable")
+    assert program.refused("POST", "deliveries/1/rerun", {"mapping": {"x": "fone"}}) == (422, "mapping_unusable")
+    assert program.refused("POST", "deliveries/1/rerun", {"mapping": {}, "save": True}) == (403, "permission_missing")
+    assert program.refused("POST", "deliveries/9/rerun", {}) == (404, "delivery_unknown")
+
+
+def test_a_lead_that_was_called_holds_its_pool(api: Api, home: House) -> None:
+    program = api.key(Permission.LEAD_POOLS)
+    with writing(home.engine) as connection:
+        connection.exec_driver_sql("UPDATE leads SET attempts = 1 WHERE row = 1")
+    answer = program.ask("POST", "pools/1/undo")
+    assert (answer.status, answer.json()["code"], answer.json()["facts"]) == (
+        409, "pool_in_use", {"kept": {"called": 1}},
+    )  # fmt: skip
+    assert program.get("pools/1")["total"] == 40
+
+
+def test_a_file_that_waits_is_confirmed(api: Api, home: House) -> None:
+    admin, program = api.user("admin"), api.key(Permission.LEAD_POOLS)
+    admin.do("PATCH", "sources/nordlead", {"definition": {"on_unmapped": "ask"}})
+    program.do("POST", "imports?source=nordlead&name=b.csv", b"Phone,Shoe size\r\n26900001,45\r\n")
+    road_of(home).travel(2)
+    held = program.get("deliveries/2")
+    assert (held["state"], held["reason"]["code"]) == ("awaiting_confirmation", "columns_unmapped")
+    assert program.get(f"pools/{held['lead_pool']}")["state"] == "Awaiting Confirmation"
+    assert program.get("deliveries/2/summary")["unmatched_columns"] == ["Shoe size"]
+    assert program.do("POST", "deliveries/2/dry-run?mapping={%22Shoe%20size%22:%22%22}")["state"] == "completed"
+    assert program.refused("POST", "deliveries/1/confirm", {}) == (409, "not_awaiting")
+    assert admin.do("POST", "deliveries/2/confirm", {"mapping": {"Shoe size": ""}, "save": True})["state"] == "queued"
+    road_of(home).travel(2)
+    assert program.get("deliveries/2")["counts"]["inserted"] == 1
+    assert program.get("sources/nordlead/mapping")["mapping"] == {"Shoe size": ""}
 
 
 def test_figures_of_a_pool(api: Api) -> None:

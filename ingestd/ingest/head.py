@@ -1,0 +1,29 @@
+"""The head of a file: its first bytes, of which the last line may have been cut in two."""
+
+from __future__ import annotations
+
+_UTF_16 = {b"\xff\xfe": b"\n\0", b"\xfe\xff": b"\0\n"}
+_PACKED = (b"PK\x03\x04", b"\x1f\x8b")
+
+
+def whole_lines(data: bytes) -> bytes:
+    """The same without what comes after its last line end; all of it when there is no line to be kept, or it is packed.
+
+    >>> whole_lines(b"a,b\\r\\n1,2\\r\\n3")
+    b'a,b\\r\\n1,2\\r\\n'
+    """
+    if data.startswith(_PACKED):
+        return data
+    for mark, newline in _UTF_16.items():
+        if data.startswith(mark):
+            return _until_unit(data, newline)
+    newline = b"\n" if b"\n" in data else b"\r"
+    return data[: data.rfind(newline) + 1] or data
+
+
+def _until_unit(data: bytes, newline: bytes) -> bytes:
+    """In UTF-16 the two bytes of a line end begin at an even place."""
+    at = data.rfind(newline)
+    while at % 2 == 1:
+        at = data.rfind(newline, 0, at + 1)
+    return data[: at + 2] if at >= 0 else data

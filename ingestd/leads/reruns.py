@@ -1,0 +1,164 @@
+"""What is done with a delivery after it has ended: run again, as a new one, or confirmed when it waits for that."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine
+
+from ingestd.errors import Conflict, Missing, Rejected, Unavailable
+from ingestd.leads import undoing
+from ingestd.leads.undoing import Undone
+from ingestd.model import Delivery, State
+from ingestd.organisation import mappings
+from ingestd.spool import Landed, Spool
+from ingestd.store import audit, erasures, orders, organisation
+from ingestd.store.audit import Deed
+from ingestd.store.engine import reading, writing
+from ingestd.store.ledger import Ledger, hold_source
+
+SUPERSEDED = Rejected("run_again", "run again with another mapping, as a new delivery, instead of being confirmed")
+_LOADED = (State.COMPLETED, State.COMPLETED_WITH_REJECTS)
+_NOT_LOADED = (State.REFUSED, State.FAILED, State.CANCELLED, State.AWAITING_CONFIRMATION)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Places:
+    """What it is done with."""
+
+    engine: Engine
+    ledger: Ledger
+    spool: Spool
+    schemas: Path
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """How a delivery is to be read from now on."""
+
+    mapping: Mapping[str, str] | None = None
+    """header → field, laid over the source's mapping; None: as it was read before"""
+    save: bool = False
+    """whether that becomes the source's mapping, for later files too"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rerun:
+    """A file that is read once more."""
+
+    delivery_id: int
+    """the new delivery"""
+    undone: Undone | None
+    """what the former one had loaded and lost; None when it had loaded nothing"""
+
+
+def rerun(places: Places, deed: Deed, number: int, wish: Wish) -> Rerun:
+    """Reads the bytes of a delivery once more, as a new one; what the former one loaded is undone before.
+
+    All of it or nothing. Raises Missing, Invalid for the mapping, Conflict and Rejected with the reason why not.
+    """
+    landed = _copied(places, number)
+    try:
+        with writing(places.engine) as connection:
+            known = _known(connection, places, number)
+            organisation.lock(connection)  # first, as who changes sources and campaigns does
+            hold_source(connection, known.source)  # the same file may just be coming again
+            own = _own(connection, places, deed, known, wish)
+            former, undone = _made_way(connection, places, deed, number)
+            again = places.ledger.run_again(connection, former, landed, own)
+            after = {"delivery": again, "mapping": wish.mapping, "saved": wish.save}
+            audit.note(connection, deed, "delivery_run_again", f"delivery:{number}", after=after)
+    except BaseException:
+        places.spool.discard(landed.key)
+        raise
+    return Rerun(delivery_id=again, undone=undone)
+
+
+def confirm(places: Places, deed: Deed, number: int, wish: Wish) -> None:
+    """Lets a delivery go on that waits for its confirmation; columns that match no field are ignored.
+
+    It goes to where its number stands in its source's line. Raises Missing, Invalid for the mapping, Conflict.
+    """
+    with writing(places.engine) as connection:
+        _known(connection, places, number)
+        delivery = places.ledger.taken(connection, number)
+        if delivery.state is not State.AWAITING_CONFIRMATION:
+            told = f"delivery {number} is {delivery.state}; it does not wait for a confirmation"
+            raise Conflict("not_awaiting", told, state=delivery.state)
+        own = _own(connection, places, deed, delivery, wish)
+        places.ledger.confirm(connection, delivery, own)
+        after = {"mapping": wish.mapping, "saved": wish.save}
+        audit.note(connection, deed, "delivery_confirmed", f"delivery:{number}", after=after)
+
+
+def original(spool: Spool, engine: Engine, delivery: Delivery) -> bytes:
+    """The kept bytes of a delivery; raises Rejected when there are none, and Unavailable."""
+    if not delivery.spool_key:
+        told = f"delivery {delivery.id} is {delivery.state}; its file was not kept"
+        first = f"take that of delivery {delivery.duplicate_of}" if delivery.duplicate_of else ""
+        raise Rejected("no_original", told, suggestion=first)
+    with reading(engine) as connection:
+        now = erasures.latest(connection, delivery.id)
+    try:
+        return spool.read(delivery.spool_key, delivery.sha256 if now is None else now.sha256)
+    except FileNotFoundError as problem:
+        raise Rejected("no_original", f"the file of delivery {delivery.id} is not there any more") from problem
+    except OSError as problem:
+        raise Unavailable(f"the file of delivery {delivery.id} cannot be read: {problem}") from problem
+
+
+def _copied(places: Places, number: int) -> Landed:
+    """The bytes under a key of their own, durable: each delivery's file is anonymised by itself."""
+    delivery = places.ledger.get(number)
+    if delivery is None:
+        raise Missing("delivery_unknown", f"there is no delivery {number}")
+    content = original(places.spool, places.engine, delivery)
+    try:
+        with closing(places.spool.open(limit=max(1, len(content)))) as incoming:
+            incoming.write(content)
+            return incoming.commit()
+    except OSError as problem:
+        raise Unavailable(f"the file of delivery {number} cannot be copied: {problem}") from problem
+
+
+def _known(connection: Connection, places: Places, number: int) -> Delivery:
+    """As it is now; another transaction may still change it, when it is not taken."""
+    found = places.ledger.find(connection, number)
+    if found is None:
+        raise Missing("delivery_unknown", f"there is no delivery {number}")
+    return found
+
+
+def _own(connection: Connection, places: Places, deed: Deed, delivery: Delivery, wish: Wish) -> str | None:
+    """The mapping that the delivery will have of its own, as JSON; None when its source's has everything."""
+    if wish.mapping is None:
+        return delivery.mapping
+    source = orders.source(connection, delivery)
+    if source is None:
+        raise Conflict("source_inactive", f"the source {delivery.source!r} is not active any more")
+    saved = organisation.source(connection, delivery.source)
+    if wish.save and saved is not None:
+        whole = {**saved.mapping, **wish.mapping}
+        mappings.save(connection, deed, source.name, whole, folder=places.schemas)
+        return None
+    if wish.save:
+        raise Conflict("source_inactive", "an upload came from no source, so there is none to save a mapping for")
+    codes = (source.campaign, *source.campaigns)
+    return mappings.checked(connection, wish.mapping, codes, folder=places.schemas, field="body.mapping")
+
+
+def _made_way(connection: Connection, places: Places, deed: Deed, number: int) -> tuple[Delivery, Undone | None]:
+    """The former delivery, which is not loaded, or loaded no more."""
+    delivery = _known(connection, places, number)
+    if delivery.state in _LOADED and delivery.pool_id is not None:
+        return delivery, undoing.undo(connection, deed, delivery.pool_id, places.ledger)
+    taken = places.ledger.taken(connection, number)
+    if taken.state is State.AWAITING_CONFIRMATION:
+        places.ledger.call_off(connection, taken, SUPERSEDED)
+    elif taken.state not in _NOT_LOADED:
+        told = f"delivery {number} is {taken.state}; it can be run again when it has ended"
+        raise Conflict("not_rerunnable", told, state=taken.state)
+    return taken, None
