@@ -287,17 +287,13 @@ def activate(
 @lead.command(name="history")
 def show_history(number: Number, config: Config = CONFIG, home: Home = HOME, as_json: AsJson = False) -> None:
     """Shows everything that happened to a lead: who, when, from, to, why."""
-    from ingestd.leads import history
     from ingestd.leads import lead as leads
+    from ingestd.leads import telling
 
     with _reading(opened(config, home)) as connection:
-        here = leads.find(connection, number)
-        events = history.history(connection, here.campaign_id, number)
-        spoken = {int(text) for event in events for text in lead_printing.owners_in(event) if text} | {
-            e.by for e in events if e.by
-        }
-        names = leads.owner_names(connection, sorted(spoken))
-    told = [lead_printing.event_line(event, names) for event in events]
+        told = [
+            lead_printing.event_line(each) for each in telling.history_of(connection, leads.find(connection, number))
+        ]
     if as_json:
         printing.print_json(told)
         return

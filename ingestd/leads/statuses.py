@@ -166,6 +166,7 @@ def _check(old: Status, new: Status, change: Change) -> None:
             "status_not_allowed",
             f"{old.name} may not become {new.name}",
             suggestion=f"statuses that may follow: {told}",
+            facts={"status": old.code, "may_become": sorted(old.may_become)},
         )
     if new.set_by == "system" and change.by is not None:
         raise Rejected(

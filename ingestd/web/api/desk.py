@@ -19,6 +19,7 @@ from ingestd.access.keys import Key
 from ingestd.accounts import Argon2Cost, Passwords
 from ingestd.dispatch.dispatcher import Dispatcher
 from ingestd.errors import Unavailable
+from ingestd.model import Delivery
 from ingestd.receive.landing import Landing
 from ingestd.spool import Spool
 from ingestd.storage import Storage
@@ -48,6 +49,8 @@ class Desk:
     session_lasts: timedelta
     ring: Callable[[], None] = lambda: None
     """wakes the workers of this daemon; without it they look by themselves after a moment"""
+    hand_back: Callable[[Delivery], None] = lambda _delivery: None
+    """hands the results of a delivery back anew, after a record of it was blanked"""
     cost: Argon2Cost = field(default_factory=Argon2Cost)
     """of the passwords that are set here"""
     clock: Callable[[], datetime] = now

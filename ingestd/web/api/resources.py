@@ -14,6 +14,8 @@ from ingestd.web.api import (
     deliveries,
     imports,
     keys,
+    lead_actions,
+    lead_changes,
     leads,
     logs,
     pools,
@@ -60,6 +62,8 @@ RESOURCES = (
     deliveries.routes,
     pools.routes,
     leads.routes,
+    lead_changes.routes,
+    lead_actions.routes,
     logs.routes,
     queue.routes,
 )

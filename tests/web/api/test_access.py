@@ -85,6 +85,15 @@ WHO_MAY = {
     "GET /leads": "agent leader admin",
     "GET /leads/{number}": "agent leader admin",
     "GET /leads/{number}/explain": "agent leader admin",
+    "GET /leads/{number}/history": "agent leader admin",
+    "GET /statuses": SIGNED,
+    "POST /leads": "agent leader admin",
+    "PATCH /leads/{number}": "agent leader admin",
+    **{f"POST /leads/{{number}}/{verb}": "agent leader admin" for verb in ("status", "lock", "unlock")},
+    "POST /leads/{number}/deactivate": "leader admin",
+    "POST /leads/{number}/activate": "leader admin",
+    "POST /leads/{number}/anonymise": ADMIN,
+    "POST /leads/actions": "agent leader admin",
     "GET /queue": "leader admin key",
 }
 
