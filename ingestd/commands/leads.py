@@ -182,13 +182,13 @@ def owner(
     as_json: AsJson = False,
 ) -> None:
     """Change Owner: moves leads, by number or by filter, and says which did not move and why."""
-    from ingestd.leads import agents, creating, owner_change
+    from ingestd.leads import agents, owner_change
     from ingestd.store import rules
     from ingestd.store.ledger import now
 
     house = opened(config, home)
     with _reading(house) as connection:
-        by, target = agents.agent(connection, user), creating.named_owner(rules.owners(connection), to)
+        by, target = agents.agent(connection, user), rules.named_owner(rules.owners(connection), to)
         wanted = _filter(connection, campaign, pool, with_status, of)
     if not numbers and not any((campaign, pool, with_status, of)):
         raise typer.BadParameter("name leads, or a filter: --campaign, --pool, --status, --owner")
@@ -390,11 +390,11 @@ def _change(house: House, user: str, change: Callable[[Connection, int, datetime
 def _filter(
     connection: Connection, campaign: str | None, pool: int | None, status: str | None, owner: str | None
 ) -> Filter:
-    from ingestd.leads import creating, selection
+    from ingestd.leads import selection
     from ingestd.store import rules
 
     number = rules.campaign(connection, campaign).id if campaign else None
-    owned = creating.named_owner(rules.owners(connection), owner).id if owner else None
+    owned = rules.named_owner(rules.owners(connection), owner).id if owner else None
     return selection.Filter(campaign_id=number, pool_id=pool, status=status, owner_id=owned)
 
 

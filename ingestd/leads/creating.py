@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Engine, func, insert, select, update
 
 from ingestd import schemas
 from ingestd.access.permissions import Permission
-from ingestd.errors import Conflict, Denied, Rejected
+from ingestd.errors import Conflict, Denied
 from ingestd.ingest import load, ownership, problems, screening
 from ingestd.ingest.screening import Screened
 from ingestd.leads import access, agents, checking, history, lead, rights
@@ -113,7 +113,7 @@ def _plan(connection: Connection, schema_folder: Path, typed: Typed) -> _Plan:
     top = agents.top_team(connection)
     default = next(owner for owner in owners.by_name.values() if owner.id == top)
     if typed.owner is not None:
-        default = named_owner(owners, typed.owner)
+        default = rules.named_owner(owners, typed.owner)
     return _Plan(
         campaign=campaign,
         schema=schemas.read(schema_folder, campaign.template),
@@ -121,17 +121,6 @@ def _plan(connection: Connection, schema_folder: Path, typed: Typed) -> _Plan:
         default=default,
         statuses=rules.statuses(connection),
     )
-
-
-def named_owner(owners: Owners, name: str) -> Owner:
-    """An active team or user as `team:<key>` or `user:<login>`; raises Rejected when there is none."""
-    if name not in owners.by_name:
-        raise Rejected(
-            "owner_unknown",
-            f"there is no active team or user {name!r}",
-            suggestion="write team:<key> or user:<login>; ingestd org show lists them",
-        )
-    return owners.by_name[name]
 
 
 def _record(plan: _Plan, typed: Typed) -> tuple[pl.DataFrame, tuple[Problem, ...]]:

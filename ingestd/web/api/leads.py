@@ -13,7 +13,7 @@ from sqlalchemy import Connection, and_
 from ingestd.access.callers import Caller
 from ingestd.access.permissions import Permission
 from ingestd.errors import Denied
-from ingestd.leads import access, agents, creating, lead, rights, selection, telling
+from ingestd.leads import access, agents, lead, rights, selection, telling
 from ingestd.leads.agents import Agent
 from ingestd.leads.lead import Lead
 from ingestd.leads.selection import Filter
@@ -129,7 +129,7 @@ def list_leads(  # noqa: PLR0913, PLR0917 - each is a part of the request
         wanted = Filter(
             campaign_id=None if campaign is None else rules.campaign(connection, campaign).id,
             pool_id=pool,
-            owner_id=None if owner is None else creating.named_owner(rules.owners(connection), owner).id,
+            owner_id=None if owner is None else rules.named_owner(rules.owners(connection), owner).id,
             status=status,
             phone=phone,
             deactivated=deactivated,

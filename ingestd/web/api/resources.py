@@ -18,6 +18,7 @@ from ingestd.web.api import (
     lead_changes,
     leads,
     logs,
+    owner_changes,
     pools,
     queue,
     session,
@@ -64,6 +65,7 @@ RESOURCES = (
     leads.routes,
     lead_changes.routes,
     lead_actions.routes,
+    owner_changes.routes,
     logs.routes,
     queue.routes,
 )

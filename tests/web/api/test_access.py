@@ -94,6 +94,11 @@ WHO_MAY = {
     "POST /leads/{number}/activate": "leader admin",
     "POST /leads/{number}/anonymise": ADMIN,
     "POST /leads/actions": "agent leader admin",
+    "POST /owner-changes": "leader admin",
+    "GET /owner-changes": "leader admin",
+    "GET /owner-changes/{number}": "leader admin",
+    "GET /owner-changes/{number}/results": "leader admin",
+    "POST /owner-changes/{number}/cancel": "leader admin",
     "GET /queue": "leader admin key",
 }
 
