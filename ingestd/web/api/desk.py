@@ -19,6 +19,7 @@ from ingestd.access.keys import Key
 from ingestd.accounts import Argon2Cost, Passwords
 from ingestd.dispatch.dispatcher import Dispatcher
 from ingestd.errors import Unavailable
+from ingestd.leads.shifts import Shifts
 from ingestd.model import Delivery
 from ingestd.receive.landing import Landing
 from ingestd.spool import Spool
@@ -64,6 +65,7 @@ class Desk:
 
         Files land without a prover: HTTP itself says whether a body is whole, so each is a delivery at once.
         """
+        self.shifts = Shifts(engine=self.engine)
         self.landing = Landing(self.spool, self.ledger, self.ring)
         self.passwords = Passwords(self.cost, at_once=HASHING_THREADS)
 

@@ -12,6 +12,7 @@ from ingestd.web.api import (
     campaigns,
     codes,
     deliveries,
+    dialling,
     imports,
     keys,
     lead_actions,
@@ -66,6 +67,7 @@ RESOURCES = (
     lead_changes.routes,
     lead_actions.routes,
     owner_changes.routes,
+    dialling.routes,
     logs.routes,
     queue.routes,
 )

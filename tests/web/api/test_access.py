@@ -99,6 +99,9 @@ WHO_MAY = {
     "GET /owner-changes/{number}": "leader admin",
     "GET /owner-changes/{number}/results": "leader admin",
     "POST /owner-changes/{number}/cancel": "leader admin",
+    "POST /dial/next": "agent leader admin",
+    "POST /dial/{number}/result": "agent leader admin",
+    "POST /dial/{number}/release": "agent leader admin",
     "GET /queue": "leader admin key",
 }
 
