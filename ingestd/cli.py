@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ingestd import printing
+from ingestd.commands.dialling import lead
 from ingestd.commands.keys import key
-from ingestd.commands.leads import lead
 from ingestd.commands.options import CONFIG, HOME, AsJson, Config, Home, Limit, deed, opened
 from ingestd.commands.organisation import org
 from ingestd.commands.pools import pools
