@@ -51,6 +51,8 @@ class Client:
 
     port: int
     headers: dict[str, str] = field(default_factory=dict)
+    patience: float = 20
+    """seconds until an answer"""
 
     def ask(self, method: str, path: str, body: Any = None, **headers: str) -> Answer:
         """One request; dashes of headers are written as underscores."""
@@ -58,7 +60,7 @@ class Client:
         data = body if isinstance(body, bytes) or body is None else json.dumps(body)
         if data is not None:
             sent.setdefault("Content-Type", "application/json")
-        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=20)) as connection:
+        with closing(http.client.HTTPConnection("127.0.0.1", self.port, timeout=self.patience)) as connection:
             connection.request(method, path if path.startswith("/") else f"/api/v1/{path}", data, sent)
             response = connection.getresponse()
             return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
