@@ -142,7 +142,7 @@ def begin(engine: Engine, caller: Caller, who: Agent, wish: Wish, at: datetime) 
         number: int = made[0]
         if not isinstance(wish.leads, Mapping):
             _keep(connection, number, sorted(set(wish.leads)))
-        after = {"to": f"{to.kind}:{to.name}", "leads": total, "filter": values["filter"]}
+        after = {"to": f"{to.kind}:{to.name}", "leads": total, "filter": wish.leads if values["filter"] else None}
         audit.note(connection, caller.deed(at, wish.why), "owner_change_begun", _subject(number), after=after)
     return number
 

@@ -48,14 +48,15 @@ class Filter:
         return and_(*found)
 
 
-FIELDS = ("campaign", "pool", "owner", "status", "phone", "deactivated")
+FIELDS = ("campaign", "pool", "owner", "status", "deactivated")
+"""Of a filter that is kept. No phone: what is kept about changes outlives the person's data."""
 
 
 def parsed(connection: Connection, given: Mapping[str, Any]) -> Filter:
     """A filter as programs write it; raises Rejected for what it does not know, or when it would mean every lead.
 
     `campaign` is a code, `pool` a number, `owner` `team:<key>` or `user:<login>`, `status` a code or `open` or
-    `closed`, `phone` the whole number as it is kept, `deactivated` true or false.
+    `closed`, `deactivated` true or false.
     """
     kinds: dict[str, type] = {**dict.fromkeys(FIELDS, str), "pool": int, "deactivated": bool}
     if not given:
@@ -69,7 +70,6 @@ def parsed(connection: Connection, given: Mapping[str, Any]) -> Filter:
         pool_id=given.get("pool"),
         owner_id=None if owner is None else rules.named_owner(rules.owners(connection), owner).id,
         status=given.get("status"),
-        phone=given.get("phone"),
         deactivated=given.get("deactivated"),
     )
     wanted.where(statuses.read(connection))

@@ -40,7 +40,7 @@ class Asked(Given):
     )
     filter: dict[str, Any] | None = Field(
         None,
-        description="the fields of the lists of leads: `campaign`, `pool`, `owner`, `status`, `phone`, `deactivated`",
+        description="the fields of the lists of leads: `campaign`, `pool`, `owner`, `status`, `deactivated`",
     )
     to: str = Field(max_length=200, description="`team:<key>`, `user:<login>` or `code:<Lead Ownership Code>`")
     retain: StrictBool = Field(False, description="Private and VIP redials stay with the agents who have them")

@@ -103,6 +103,7 @@ def test_what_cannot_be_asked_for_is_told(api: Api) -> None:
         ({"ids": [1], "to": "code:XX"}, "owner_unknown"),
         ({"filter": {}, "to": "team:aarhus"}, "filter_unusable"),
         ({"filter": {"shoe": 1}, "to": "team:aarhus"}, "filter_unusable"),
+        ({"filter": {"phone": "+4526141516"}, "to": "team:aarhus"}, "filter_unusable"),  # it would be kept
         ({"filter": {"pool": "1"}, "to": "team:aarhus"}, "filter_unusable"),
         ({"filter": {"campaign": "NONE"}, "to": "team:aarhus"}, "campaign_unknown"),
         ({"filter": {"status": "none"}, "to": "team:aarhus"}, "status_unknown"),
