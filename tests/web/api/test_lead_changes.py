@@ -203,6 +203,11 @@ def test_many_leads_at_once_with_both_sides(api: Api) -> None:
         (999, "lead_unknown"),
     ]
     assert leader.do("POST", "leads/actions", {"action": "activate", "ids": every})["done"] == [plain, gone]
+    kinds = [(each["kind"], each["why"]) for each in leader.get(f"leads/{plain}/history")["items"]]
+    assert kinds == [("deactivated", "old"), ("activated", "")]
+    shown = api.user(AGENT).do("POST", "dial/next", {"campaign": "DK-ENERGY"})["lead"]
+    assert (shown["id"], shown["version"]) == (plain, 3)  # it is in the order of dialling again
+    api.user(AGENT).do("POST", f"dial/{plain}/release")
     wish = {"action": "unlock", "ids": [held], "force": True}
     assert api.user(AGENT).refused("POST", "leads/actions", wish) == (403, "permission_missing")
     assert leader.do("POST", "leads/actions", wish)["done"] == [held]
