@@ -12,6 +12,7 @@ import threading
 import time
 from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier
+from typing import Any
 
 from sqlalchemy import select
 
@@ -23,7 +24,6 @@ from ingestd.store import tables
 from ingestd.store.engine import open_engine, reading
 from ingestd.store.ledger import now
 
-Counts = Queue[tuple[int, list[float], float]]
 LEADS, SECONDS, GOAL = 1_000_000, 10.0, 500.0
 AGENTS = ("copenhagen-1", "copenhagen-2", "aarhus-1", "copenhagen-evening-1")
 
@@ -75,7 +75,7 @@ def _given(kind: str, url: str, options: argparse.Namespace) -> Result:
     )
 
 
-def _dial(url: str, threads: int, seconds: float, counts: Counts, start: Barrier) -> None:
+def _dial(url: str, threads: int, seconds: float, counts: Queue[Any], start: Barrier) -> None:
     """One process: each thread is an agent who asks for one lead after the other."""
     engine = open_engine(url)
     shifts = Shifts(engine=engine)

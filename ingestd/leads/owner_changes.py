@@ -18,7 +18,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, func, insert, literal,
 from ingestd.access import people
 from ingestd.access.callers import Caller
 from ingestd.access.permissions import Permission
-from ingestd.errors import Conflict, Invalid, Missing, Rejected
+from ingestd.errors import Conflict, Denied, Invalid, Missing, Refused, Rejected
 from ingestd.leads import access, agents, lead, owner_change, rights, selection, statuses
 from ingestd.leads.agents import Agent
 from ingestd.leads.owner_change import BATCH, MOVED, START, Batch, Cursor, Move
@@ -186,10 +186,9 @@ def advance(engine: Engine, at: datetime, *, number: int | None = None) -> Owner
             return None
         try:
             who, to = _still(connection, row)
-        except (Missing, Rejected) as problem:
-            _end(connection, row, State.FAILED, at, problem=problem.message)
-        else:
             _batch(connection, row, who, to, at)
+        except (Refused, Rejected) as problem:  # nothing is written before: who, whom and which leads comes first
+            _end(connection, row, State.FAILED, at, problem=problem.message)
         return find(connection, row["id"])
 
 
@@ -214,7 +213,8 @@ def _still(connection: Connection, row: Mapping[Any, Any]) -> tuple[Agent, Owner
     who = agents.agent(connection, person.login)
     who = replace(who, permissions=who.permissions & {Permission(word) for word in json.loads(row["permissions"])})
     if not who.active or Permission.LEAD_ADMIN not in who.permissions:
-        raise Rejected("permission_missing", f"{who.login} lacks the permission {Permission.LEAD_ADMIN} by now")
+        wanted = Permission.LEAD_ADMIN
+        raise Denied("permission_missing", f"{who.login} lacks the permission {wanted} by now", permission=wanted)
     to = next((owner for owner in rules.owners(connection).by_name.values() if owner.id == row["to_id"]), None)
     if to is None:
         raise Rejected("owner_unknown", "the new owner is not active any more")

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, column, func, select, true
 from sqlalchemy.dialects.postgresql import ARRAY
 
-from ingestd.errors import Rejected
+from ingestd.errors import Invalid, Rejected
 from ingestd.leads import statuses
 from ingestd.leads.lead import WITH_STATUS, Lead, of_row
 from ingestd.leads.statuses import StatusBook
@@ -53,7 +53,7 @@ FIELDS = ("campaign", "pool", "owner", "status", "deactivated")
 
 
 def parsed(connection: Connection, given: Mapping[str, Any]) -> Filter:
-    """A filter as programs write it; raises Rejected for what it does not know, or when it would mean every lead.
+    """A filter as programs write it; raises Invalid when it is none or means every lead, Rejected for unknown names.
 
     `campaign` is a code, `pool` a number, `owner` `team:<key>` or `user:<login>`, `status` a code or `open` or
     `closed`, `deactivated` true or false.
@@ -84,8 +84,8 @@ def _campaign(connection: Connection, code: str) -> int:
     return found
 
 
-def _unusable(told: str) -> Rejected:
-    return Rejected("filter_unusable", told, suggestion=f"its fields are {', '.join(FIELDS)}")
+def _unusable(told: str) -> Invalid:
+    return Invalid("filter_unusable", f"{told}; its fields are {', '.join(FIELDS)}", field="body.filter")
 
 
 def _statuses(wanted: str, book: StatusBook) -> tuple[int, ...]:
