@@ -44,7 +44,8 @@ _PHONE = f"'+45' || CAST(26000000 + {_PLACE} * 3 / 10 AS TEXT) || CAST({_PLACE} 
 _FILL = f"""
 INSERT INTO leads (campaign_id, id, pool_id, row, owner_id, status_id, phone, first_name, last_name, email, address,
                    postcode, city, country, priority, extra)
-SELECT {{campaign}}, {{first}} + row_number() OVER (ORDER BY phone) - 1, 0, n - {{first}} + 1, 1, 1, phone, 'Anna',
+SELECT {{campaign}}, {{first}} + row_number() OVER (ORDER BY phone) - 1, {{pool}}, n - {{first}} + 1, {{owner}},
+       {{status}}, phone, 'Anna',
        'Andersen', 'anna.' || n || '@example.com', 'Vestergade ' || (n % 150), '8000', 'Aarhus C', 'DK', n % 100,
        '{{{{"supplier": "Havvind", "consumption_kwh": 4200}}}}'
 FROM (SELECT n, {_PHONE} AS phone FROM ({{numbers}}) AS counted) AS made ORDER BY phone
@@ -110,23 +111,23 @@ def _point(folder: Path, files: list[Path], new_store: Callable[[], str], existi
         if number == 0 or not existing:
             shutil.rmtree(home, ignore_errors=True)
             url = new_store()
-            _organised(home, url)
-            filled, size = _fill(url or sqlite_url(home), existing)
+            organised(home, url)
+            filled, size = fill(url or sqlite_url(home), existing)
         runs.append(delivered(home, file, url))
     middle = sorted(runs, key=lambda run: run.seconds)[len(runs) // 2]
     print(f"  {existing:>12,} leads: {middle.seconds:.2f} s (filled in {filled:.0f} s)", flush=True)
     return Point(existing=existing, run=middle, filled=filled, size_mib=size)
 
 
-def _organised(home: Path, url: str) -> None:
+def organised(home: Path, url: str = "") -> None:
     """Makes home and store with the example organisation."""
     environment = {**os.environ, "INGESTD_STORE__URL": url}
     command = [sys.executable, "-m", "ingestd", "org", "import", "--home", str(home)]
     subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=True)
 
 
-def _fill(url: str, existing: int) -> tuple[float, float]:
-    """Seconds that it took, and the size of the store in MiB afterwards."""
+def fill(url: str, existing: int, *, pool: int = 0, owner: int = 1, status: int = 1) -> tuple[float, float]:
+    """Seconds that it took, and the size of the store in MiB afterwards. The leads have these columns."""
     begun, engine = time.perf_counter(), open_engine(url)
     kind = engine.dialect.name
     for first in range(1, existing + 1, BATCH):
@@ -134,7 +135,8 @@ def _fill(url: str, existing: int) -> tuple[float, float]:
         with writing(engine, forgettable=True) as connection:
             campaign = connection.scalars(select(campaigns.c.id).where(campaigns.c.code == CAMPAIGN)).one()
             numbers = _NUMBERS[kind].format(first=first, last=last)
-            statement = _FILL.format(campaign=campaign, first=first, numbers=numbers)
+            theirs = {"pool": pool, "owner": owner, "status": status}
+            statement = _FILL.format(campaign=campaign, first=first, numbers=numbers, **theirs)
             if kind == "postgresql" and not partitions.there(connection, campaign):
                 with partitions.made(connection, campaign):
                     pass  # leads are put into it once it is a part of the table, as by any later load

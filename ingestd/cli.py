@@ -15,8 +15,8 @@ import typer
 
 from ingestd import printing
 from ingestd.commands.deliveries import deliveries
+from ingestd.commands.dialling import lead
 from ingestd.commands.keys import key
-from ingestd.commands.leads import lead
 from ingestd.commands.options import CONFIG, HOME, AsJson, Config, Home, deed, opened
 from ingestd.commands.organisation import org
 from ingestd.commands.pools import pools

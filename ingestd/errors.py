@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -12,15 +13,25 @@ class IngestdError(Exception):
 class Rejected(IngestdError):
     """Theirs: the file itself is at fault. Never retried, always explained to the partner.
 
-    `code` is a stable word for programs (`empty_file`), `message` a sentence for a partner, `suggestion` what to do.
+    `code` is a stable word for programs (`empty_file`), `message` a sentence for a partner, `suggestion` what to do,
+    `facts` what it counts or names.
     """
 
-    def __init__(self, code: str, message: str, *, suggestion: str = "", line: int | None = None) -> None:
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        suggestion: str = "",
+        line: int | None = None,
+        facts: Mapping[str, Any] | None = None,
+    ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.suggestion = suggestion
         self.line = line
+        self.facts = dict(facts or {})
 
 
 class Unconfirmed(IngestdError):

@@ -18,6 +18,7 @@ from ingestd.throttle import Throttle, ThrottleRules
 from ingestd.web import app, server
 from ingestd.web.api.desk import Desk
 from ingestd.web.observer import Observer
+from ingestd.worker import publisher_of
 
 log = structlog.get_logger()
 
@@ -60,6 +61,7 @@ def desk_of(house: House, ring: Callable[[], None] = lambda: None) -> Desk:
         logs=house.logs,
         schemas=house.schemas,
         ring=ring,
+        hand_back=publisher_of(house).publish_again,
         throttle=Throttle(ThrottleRules(**settings.throttle.model_dump())),
         session_lasts=timedelta(hours=settings.http.session_hours),
         body_seconds=settings.http.body_seconds,

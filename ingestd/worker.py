@@ -16,7 +16,7 @@ from ingestd.errors import Unavailable
 from ingestd.handback import Publisher
 from ingestd.house import House
 from ingestd.ingest.road import Road
-from ingestd.leads import placing, pools, timed
+from ingestd.leads import owner_changes, placing, pools, timed
 from ingestd.metrics import Metrics
 from ingestd.model import Delivery
 from ingestd.pipes import Bell, Pipes, on_stop, say_ready
@@ -68,11 +68,14 @@ def work(house: House, pipes: Pipes, metrics: Metrics) -> None:
         placer.sweep(busy=True)
 
     clockwork, placer = Clockwork(engine=house.engine), Placer(engine=house.engine)
+    mover = Mover(engine=house.engine)
 
     def idle() -> None:
         publisher.sweep()
         clockwork.sweep()
         placer.sweep()
+        if not mover.sweep():
+            bell.ring()  # it goes on when no file is waiting
 
     bell = Bell(doorbell=pipes.doorbell, idle=idle, beat=beat)
     on_stop(bell.stopped.set)
@@ -153,6 +156,27 @@ class Placer:
         self.due_at = begun + PLACING_SECONDS if placed.finished else begun
         if placed.moved:
             log.info("segments_placed", leads=placed.looked_at, moved=placed.moved)
+
+
+@dataclass(kw_only=True)
+class Mover:
+    """Changes of owners that go on in the background while there is nothing to load."""
+
+    engine: Engine
+    clock: Callable[[], float] = time.monotonic
+
+    def sweep(self) -> bool:
+        """Moves leads for TURN_SECONDS and a batch; False when there are more."""
+        begun = self.clock()
+        try:
+            ended, finished = owner_changes.work(self.engine, now, lambda: self.clock() - begun < TURN_SECONDS)
+        except Unavailable as problem:
+            log.warning("owner_changes_put_off", error=str(problem))
+            return True
+        for change in ended:
+            state, refused = str(change.state), sum(change.refused.values())
+            log.info("owner_change_ended", change=change.id, state=state, moved=change.moved, refused=refused)
+        return finished
 
 
 def road_of(house: House) -> Road:

@@ -45,6 +45,24 @@ def test_what_happens_to_a_lead_is_in_its_history(shell: Shell) -> None:
     assert "asked" in shell.run("lead", "history", "1").stdout
 
 
+def test_a_user_is_given_a_lead_and_says_how_the_call_ended(shell: Shell) -> None:
+    given = shell.json("lead", "next", "--campaign", "DK-ENERGY", "--as", "aarhus-1")
+    assert (given["lead"]["id"], given["lead"]["locked_by"]) == (1, "user:aarhus-1")
+    told = shell.run("lead", "next", "--campaign", "DK-ENERGY", "--as", "copenhagen-1").stdout
+    assert told.startswith("there is no lead to call now\n  1 not_locked, the first at 20")
+    assert "do not hold lead 1" in shell.run("lead", "result", "1", "success", "--as", "copenhagen-1", code=1).stderr
+    ended = ("lead", "result", "1", "automatic_redial", "city=Lund", "--as", "aarhus-1", "--at", "2030-01-01")
+    done = shell.json(*ended)
+    assert (done["city"], done["attempts"], done["locked_by"], done["scheduled_at"][:10]) == (
+        "Lund", 1, None, "2030-01-01",
+    )  # fmt: skip
+    assert shell.json("lead", "list", "--deactivated") == []
+    shell.run("lead", "owner", "code:dk-aar", "1", "--as", "admin")
+    assert shell.json("lead", "list", "--active")[0]["owner"] == "team:aarhus"
+    assert len(shell.json("lead", "statuses")) == 36
+    assert "kept for caller" in shell.run("lead", "statuses").stdout
+
+
 def test_refusals_say_why_and_end_with_four(shell: Shell) -> None:
     shell.run("lead", "lock", "1", "--as", "aarhus-1", "--minutes", "5")
     assert "lead 1 is locked by user:aarhus-1" in shell.run("lead", "lock", "1", "--as", "admin", code=4).stderr

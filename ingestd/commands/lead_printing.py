@@ -12,8 +12,8 @@ from ingestd import printing
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-    from ingestd.leads.history import Event
     from ingestd.leads.lead import Lead
+    from ingestd.leads.telling import Told
 
 
 def told(connection: Connection, here: Lead) -> dict[str, Any]:
@@ -49,27 +49,15 @@ def state_of(told: dict[str, Any]) -> str:
     return "deactivated" if told["deactivated_at"] else "locked" if told["locked_by"] else "active"
 
 
-_OWNED = ("owner", "lock", "processed_by")
-
-
-def owners_in(event: Event) -> tuple[str | None, ...]:
-    """The numbers of teams and users that an event speaks of."""
-    return (event.before, event.after) if event.field in _OWNED else ()
-
-
-def event_line(event: Event, names: dict[int, str]) -> dict[str, Any]:
-    """An event with names instead of numbers."""
-
-    def named(text: str | None) -> str | None:
-        return names.get(int(text), text) if text and event.field in _OWNED else text
-
+def event_line(event: Told) -> dict[str, Any]:
+    """One line of a history."""
     return {
         "version": event.version,
         "at": f"{event.at:%Y-%m-%d %H:%M:%S}",
-        "by": names.get(event.by, str(event.by)) if event.by else "a rule of time",
+        "by": event.by or "a rule of time",
         "kind": event.kind,
         "field": event.field,
-        "before": named(event.before),
-        "after": named(event.after),
+        "before": event.before,
+        "after": event.after,
         "why": event.why,
     }

@@ -46,6 +46,9 @@ def list_leads(
     status: Status = None,
     owner: Owner = None,
     phone: Annotated[str | None, typer.Option("--phone", help="Only this number, as it is kept.")] = None,
+    deactivated: Annotated[
+        bool | None, typer.Option("--deactivated/--active", help="Only what is out of use, or in use.")
+    ] = None,
     callable_by: Annotated[str | None, typer.Option("--callable-by", help="Only what this user may call.")] = None,
     visible_to: Annotated[str | None, typer.Option("--visible-to", help="Only what this user sees.")] = None,
     as_json: AsJson = False,
@@ -61,7 +64,7 @@ def list_leads(
             known, book = access.campaigns(connection).values(), statuses.read(connection)
             conditions.append(access.callable_by(agents.agent(connection, callable_by), known, book, now()))
         further = conditions[0] if len(conditions) == 1 else (conditions[0] & conditions[1] if conditions else None)
-        wanted = dataclasses.replace(wanted, phone=phone, further=further)
+        wanted = dataclasses.replace(wanted, phone=phone, deactivated=deactivated, further=further)
         found = [lead_printing.told(connection, each) for each in selection.latest(connection, wanted, limit=limit)]
     if as_json:
         printing.print_json(found)
@@ -101,7 +104,7 @@ def create(
     house = opened(config, home)
     with _reading(house) as connection:
         by = agents.agent(connection, user)
-    typed = creating.Typed(campaign=campaign, values=_values(fields), by=by, at=now(), owner=owner)
+    typed = creating.Typed(campaign=campaign, values=values_of(fields), by=by, at=now(), owner=owner)
     made = creating.create(house.engine, house.schemas, typed)
     if as_json:
         printing.print_json(dataclasses.asdict(made))
@@ -125,7 +128,7 @@ def edit(
     """Changes fields of a lead: `ingestd lead edit 7 city=Lund --as admin`."""
     from ingestd.leads import editing
 
-    house, values = opened(config, home), _values(fields)
+    house, values = opened(config, home), values_of(fields)
 
     def change(connection: Connection, by: int, at: datetime) -> Lead:
         wish = editing.Edit(values=values, by=by, at=at, why=why, version=version)
@@ -166,7 +169,10 @@ def status(
 
 @lead.command()
 def owner(
-    to: Annotated[str, typer.Argument(help="The new owner, team:<key> or user:<login>.", metavar="OWNER")],
+    to: Annotated[
+        str,
+        typer.Argument(help="The new owner, team:<key>, user:<login> or code:<Lead Ownership Code>.", metavar="OWNER"),
+    ],
     user: As,
     numbers: Annotated[list[int] | None, typer.Argument(help="Leads; without any, those of the filter.")] = None,
     campaign: Campaign = None,
@@ -182,13 +188,13 @@ def owner(
     as_json: AsJson = False,
 ) -> None:
     """Change Owner: moves leads, by number or by filter, and says which did not move and why."""
-    from ingestd.leads import agents, creating, owner_change
+    from ingestd.leads import agents, owner_change, owner_changes
     from ingestd.store import rules
     from ingestd.store.ledger import now
 
     house = opened(config, home)
     with _reading(house) as connection:
-        by, target = agents.agent(connection, user), creating.named_owner(rules.owners(connection), to)
+        by, target = agents.agent(connection, user), owner_changes.target(rules.owners(connection), to)
         wanted = _filter(connection, campaign, pool, with_status, of)
     if not numbers and not any((campaign, pool, with_status, of)):
         raise typer.BadParameter("name leads, or a filter: --campaign, --pool, --status, --owner")
@@ -287,17 +293,13 @@ def activate(
 @lead.command(name="history")
 def show_history(number: Number, config: Config = CONFIG, home: Home = HOME, as_json: AsJson = False) -> None:
     """Shows everything that happened to a lead: who, when, from, to, why."""
-    from ingestd.leads import history
     from ingestd.leads import lead as leads
+    from ingestd.leads import telling
 
     with _reading(opened(config, home)) as connection:
-        here = leads.find(connection, number)
-        events = history.history(connection, here.campaign_id, number)
-        spoken = {int(text) for event in events for text in lead_printing.owners_in(event) if text} | {
-            e.by for e in events if e.by
-        }
-        names = leads.owner_names(connection, sorted(spoken))
-    told = [lead_printing.event_line(event, names) for event in events]
+        told = [
+            lead_printing.event_line(each) for each in telling.history_of(connection, leads.find(connection, number))
+        ]
     if as_json:
         printing.print_json(told)
         return
@@ -394,15 +396,16 @@ def _change(house: House, user: str, change: Callable[[Connection, int, datetime
 def _filter(
     connection: Connection, campaign: str | None, pool: int | None, status: str | None, owner: str | None
 ) -> Filter:
-    from ingestd.leads import creating, selection
+    from ingestd.leads import selection
     from ingestd.store import rules
 
     number = rules.campaign(connection, campaign).id if campaign else None
-    owned = creating.named_owner(rules.owners(connection), owner).id if owner else None
+    owned = rules.named_owner(rules.owners(connection), owner).id if owner else None
     return selection.Filter(campaign_id=number, pool_id=pool, status=status, owner_id=owned)
 
 
-def _values(fields: list[str]) -> dict[str, str | None]:
+def values_of(fields: list[str]) -> dict[str, str | None]:
+    """`field=value` as a mapping."""
     pairs = [field.partition("=") for field in fields]
     wrong = [name for name, equals, _ in pairs if not equals]
     if wrong:

@@ -80,7 +80,7 @@ def below(connection: Connection, team_id: int) -> frozenset[int]:
 def teams_below(team_id: int) -> Select[tuple[int]]:
     """The same as a question, to be asked inside of others."""
     start = select(teams.c.id, literal(0).label("step")).where(teams.c.id == team_id)
-    way = start.cte(recursive=True)  # without a name: a condition may ask for several teams
+    way = start.cte(recursive=True)  # without a name, so that one statement may ask it twice
     down = select(teams.c.id, way.c.step + 1).join(way, teams.c.parent_id == way.c.id)
     way = way.union_all(down.where(way.c.step < DEEPEST))
     return select(way.c.id)

@@ -12,14 +12,16 @@ import polars as pl
 from sqlalchemy import Connection, Engine, func, insert, select, update
 
 from ingestd import schemas
-from ingestd.errors import Rejected
+from ingestd.access.permissions import Permission
+from ingestd.errors import Conflict, Denied
 from ingestd.ingest import load, ownership, problems, screening
 from ingestd.ingest.screening import Screened
-from ingestd.leads import agents, checking, history, lead
+from ingestd.leads import access, agents, checking, history, lead, rights
 from ingestd.leads.agents import Agent
 from ingestd.leads.checking import Problem
 from ingestd.leads.history import Stamp
 from ingestd.model import CampaignRules, Outcome, Owner, Owners, PoolState
+from ingestd.settings import code_key
 from ingestd.store import loading, rules, tables
 from ingestd.store.engine import reading, writing
 
@@ -61,8 +63,33 @@ class _Plan:
     statuses: Mapping[str, int]
 
 
+def check_may(connection: Connection, typed: Typed) -> None:
+    """Agents type leads into campaigns that they call in, for owners within their reach; lead admins for everybody.
+
+    Raises Denied. What does not exist is refused by `create`.
+    """
+    who, owners = typed.by, rules.owners(connection)
+    if Permission.LEAD_ADMIN in who.permissions:
+        return
+    here = next((each for each in access.campaigns(connection).values() if each.code == typed.campaign), None)
+    if here is not None and not (here.open_to(who) and here.running(typed.at)):
+        raise _beyond(f"{who.login} does not call in {typed.campaign}")
+    code = (typed.values.get("ownership_code") or "").strip()
+    for owner in (owners.by_name.get(typed.owner or ""), owners.by_code.get(code_key(code))):
+        if owner is not None and owner.id not in who.reach:
+            raise _beyond(f"{owner.kind}:{owner.name} is neither {who.login}, nor their team or one above it")
+
+
+def _beyond(told: str) -> Denied:
+    wanted = Permission.LEAD_ADMIN
+    return Denied("permission_missing", f"{told}; that needs the permission {wanted}", permission=wanted)
+
+
 def create(engine: Engine, schema_folder: Path, typed: Typed) -> Created:
-    """Makes a lead; raises Refused with every problem, among them a duplicate, or Rejected: no such campaign, owner."""
+    """Makes a lead; raises Refused with every problem, among them a duplicate, or Rejected: no such campaign, owner.
+
+    And Conflict when it would change a lead that is there and that the user may not change.
+    """
     with reading(engine) as connection:
         plan = _plan(connection, schema_folder, typed)
     record, found = _record(plan, typed)
@@ -86,7 +113,7 @@ def _plan(connection: Connection, schema_folder: Path, typed: Typed) -> _Plan:
     top = agents.top_team(connection)
     default = next(owner for owner in owners.by_name.values() if owner.id == top)
     if typed.owner is not None:
-        default = named_owner(owners, typed.owner)
+        default = rules.named_owner(owners, typed.owner)
     return _Plan(
         campaign=campaign,
         schema=schemas.read(schema_folder, campaign.template),
@@ -94,17 +121,6 @@ def _plan(connection: Connection, schema_folder: Path, typed: Typed) -> _Plan:
         default=default,
         statuses=rules.statuses(connection),
     )
-
-
-def named_owner(owners: Owners, name: str) -> Owner:
-    """An active team or user as `team:<key>` or `user:<login>`; raises Rejected when there is none."""
-    if name not in owners.by_name:
-        raise Rejected(
-            "owner_unknown",
-            f"there is no active team or user {name!r}",
-            suggestion="write team:<key> or user:<login>; ingestd org show lists them",
-        )
-    return owners.by_name[name]
 
 
 def _record(plan: _Plan, typed: Typed) -> tuple[pl.DataFrame, tuple[Problem, ...]]:
@@ -149,6 +165,9 @@ def _update(connection: Connection, typed: Typed, updates: pl.DataFrame, remarks
     """The number is there already, and the campaign says that its lead takes what was typed."""
     values: dict[str, Any] = screening.changes(updates).row(0, named=True)
     here = lead.take(connection, values.pop("id"))
+    if not rights.may_change(connection, typed.by, here.id):
+        told = f"the campaign {typed.campaign} has this number already, with a lead that is not yours to change"
+        raise Conflict("duplicate_elsewhere", told)
     lead.refuse_if_locked(connection, here, by=typed.by.id, at=typed.at)
     if "extra" in values:
         values["extra"] = lead.unpacked(values["extra"])

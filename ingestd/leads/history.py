@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -45,15 +45,28 @@ def record(
     connection: Connection, lead: tuple[int, int, int], changes: Mapping[str, tuple[Any, Any]], stamp: Stamp
 ) -> None:
     """Writes one event a field; `lead` is its campaign, number and version after the change."""
+    record_many(connection, [(lead, changes)], stamp)
+
+
+def record_many(
+    connection: Connection,
+    changed: Iterable[tuple[tuple[int, int, int], Mapping[str, tuple[Any, Any]]]],
+    stamp: Stamp,
+) -> None:
+    """The same for many leads at once."""
+    rows = [row for lead, changes in changed for row in _rows(lead, changes, stamp)]
+    if rows:
+        connection.execute(insert(lead_events), rows)
+
+
+def _rows(lead: tuple[int, int, int], changes: Mapping[str, tuple[Any, Any]], stamp: Stamp) -> list[dict[str, Any]]:
     campaign_id, lead_id, version = lead
     whose = {"campaign_id": campaign_id, "lead_id": lead_id, "version": version}
     said = {"kind": stamp.kind, "at": stamp.at, "by_id": stamp.by, "why": stamp.why}
-    rows = [
+    return [
         {**whose, **said, "field": field, "before": shown(before), "after": shown(after)}
         for field, (before, after) in changes.items()
     ]
-    if rows:
-        connection.execute(insert(lead_events), rows)
 
 
 def record_all(

@@ -130,8 +130,8 @@ def refuse_if_locked(connection: Connection, here: Lead, *, by: int | None, at: 
         raise Rejected("lead_locked", locked_by(connection, here), suggestion="wait, or have the lead unlocked")
 
 
-def locked_by(connection: Connection, here: Lead) -> str:
-    """Who holds a lead, and until when, as a sentence."""
+def locked_by(connection: Connection, here: Any) -> str:
+    """Who holds a lead, and until when, as a sentence; any row with `id`, `locked_by_id` and `locked_until`."""
     name = owner_names(connection, [here.locked_by_id or 0]).get(here.locked_by_id or 0, f"user {here.locked_by_id}")
     return f"lead {here.id} is locked by {name} until {here.locked_until:%Y-%m-%d %H:%M:%S} UTC"
 

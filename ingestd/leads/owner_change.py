@@ -89,6 +89,16 @@ class Moved:
         return len(self.moved) + sum(len(numbers) for numbers in self.refused.values())
 
 
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """What became of the leads of one transaction."""
+
+    sides: Mapping[str, Sequence[int]]
+    """`moved`, or the reason why not → lead numbers"""
+    following: Cursor | None
+    """where to go on; None: that was the last"""
+
+
 def change_owner(
     engine: Engine,
     move: Move,
@@ -104,31 +114,51 @@ def change_owner(
     `go_on` is asked before each batch. Raises Rejected for an unknown status in the filter, Unavailable when the
     database is away; both leave the batches before as they are.
     """
-    walk = (
-        _Filtered(leads=leads, batch=batch)
-        if isinstance(leads, Filter)
-        else _Numbered(numbers=sorted(set(leads)), batch=batch)
-    )
     with reading(engine) as connection:
         book = statuses.read(connection)
-        walk.prepare(connection, book)
+        walk = walk_of(connection, book, leads, batch=batch)
     moved: array[int] = array("q")
     refused: dict[str, array[int]] = {}
     cursor = after
     result = Moved(moved=moved, refused=refused, cursor=cursor)
     while go_on() and not result.finished:
         with writing(engine) as connection:
-            rows, missing, following = walk.take(connection, cursor)
-            sides = _sort(rows, move, book)
-            _write(connection, [row.id for row in sides.get(MOVED, ())], {row.campaign_id for row in rows}, move)
+            done = change_batch(connection, move, walk, book, cursor)
         # Counted when it is committed, so that nothing is told that did not happen.
-        moved.extend(row.id for row in sides.pop(MOVED, ()))
-        for reason, numbers in ({name: [row.id for row in some] for name, some in sides.items()} | missing).items():
-            refused.setdefault(reason, array("q")).extend(numbers)
-        cursor = following or cursor
-        result = Moved(moved=moved, refused=refused, cursor=cursor, finished=following is None)
+        for reason, numbers in done.sides.items():
+            (moved if reason == MOVED else refused.setdefault(reason, array("q"))).extend(numbers)
+        cursor = done.following or cursor
+        result = Moved(moved=moved, refused=refused, cursor=cursor, finished=done.following is None)
         progress(result)
     return result
+
+
+def change_batch(connection: Connection, move: Move, walk: Walk, book: StatusBook, after: Cursor) -> Batch:
+    """Moves the next leads of a walk in the caller's transaction."""
+    rows, missing, following = walk.take(connection, after)
+    sides = _sort(rows, move, book)
+    _write(connection, [row.id for row in sides.get(MOVED, ())], {row.campaign_id for row in rows}, move)
+    numbers = {reason: [row.id for row in some] for reason, some in sides.items()}
+    return Batch(sides=numbers | missing, following=following)
+
+
+def walk_of(
+    connection: Connection,
+    book: StatusBook,
+    leads: Filter | Sequence[int],
+    *,
+    batch: int = BATCH,
+    within: ColumnElement[bool] | None = None,
+) -> Walk:
+    """The walk through the leads that are meant; whatever is not `within` is like unknown. Raises Rejected."""
+    sphere = true() if within is None else within
+    walk: Walk
+    if isinstance(leads, Filter):
+        walk = _Filtered(leads=leads, batch=batch, within=sphere)
+    else:
+        walk = _Numbered(numbers=sorted(set(leads)), batch=batch, within=sphere)
+    walk.prepare(connection, book)
+    return walk
 
 
 MOVED = "moved"
@@ -149,6 +179,8 @@ class _Walk:
     """Takes one batch of leads after the other in hand."""
 
     batch: int
+    within: ColumnElement[bool]
+    """a condition on the table of leads; the others are like unknown"""
     known: Sequence[int] = ()
     """the campaigns"""
 
@@ -167,7 +199,8 @@ class _Numbered(_Walk):
         """The rows of the next batch, the numbers that nobody has, and where to go on; None: that was the last."""
         start = bisect_right(self.numbers, after.lead_id)
         wanted = self.numbers[start : start + self.batch]
-        query = _TAKEN.where(table.c.campaign_id.in_(self.known), selection.among(connection, table.c.id, wanted))
+        these = (table.c.campaign_id.in_(self.known), selection.among(connection, table.c.id, wanted))
+        query = _TAKEN.where(*these, self.within)
         rows = connection.execute(query.order_by(table.c.campaign_id, table.c.id)).all()
         missing = sorted(set(wanted) - {row.id for row in rows})
         more = start + self.batch < len(self.numbers)
@@ -196,11 +229,14 @@ class _Filtered(_Walk):
         """As of leads that were named, but none can be missing."""
         for campaign in (number for number in self.known if number >= after.campaign_id):
             last = after.lead_id if campaign == after.campaign_id else 0
-            query = _TAKEN.where(table.c.campaign_id == campaign, table.c.id > last, self.where)
+            query = _TAKEN.where(table.c.campaign_id == campaign, table.c.id > last, self.where, self.within)
             rows = connection.execute(query.order_by(table.c.id).limit(self.batch)).all()
             if rows:
                 return rows, {}, Cursor(campaign_id=campaign, lead_id=rows[-1].id)
         return [], {}, None
+
+
+Walk = _Numbered | _Filtered
 
 
 def _sort(rows: _Rows, move: Move, book: StatusBook) -> dict[str, list[Any]]:

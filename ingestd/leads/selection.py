@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, column, func, select, true
 from sqlalchemy.dialects.postgresql import ARRAY
 
+from ingestd.errors import Invalid, Rejected
 from ingestd.leads import statuses
 from ingestd.leads.lead import WITH_STATUS, Lead, of_row
 from ingestd.leads.statuses import StatusBook
+from ingestd.store import rules
 from ingestd.store.tables import Id, campaigns
 from ingestd.store.tables import leads as table
 
@@ -46,6 +48,46 @@ class Filter:
         return and_(*found)
 
 
+FIELDS = ("campaign", "pool", "owner", "status", "deactivated")
+"""Of a filter that is kept. No phone: what is kept about changes outlives the person's data."""
+
+
+def parsed(connection: Connection, given: Mapping[str, Any]) -> Filter:
+    """A filter as programs write it; raises Invalid when it is none or means every lead, Rejected for unknown names.
+
+    `campaign` is a code, `pool` a number, `owner` `team:<key>` or `user:<login>`, `status` a code or `open` or
+    `closed`, `deactivated` true or false.
+    """
+    kinds: dict[str, type] = {**dict.fromkeys(FIELDS, str), "pool": int, "deactivated": bool}
+    if not given:
+        raise _unusable("a filter names at least one field, so that nobody means every lead by mistake")
+    for name, value in given.items():
+        if name not in kinds or type(value) is not kinds[name]:
+            raise _unusable(f"{name!r} is no field of a filter, or its value is of another kind")
+    campaign, owner = given.get("campaign"), given.get("owner")
+    wanted = Filter(
+        campaign_id=None if campaign is None else _campaign(connection, campaign),
+        pool_id=given.get("pool"),
+        owner_id=None if owner is None else rules.named_owner(rules.owners(connection), owner).id,
+        status=given.get("status"),
+        deactivated=given.get("deactivated"),
+    )
+    wanted.where(statuses.read(connection))
+    return wanted
+
+
+def _campaign(connection: Connection, code: str) -> int:
+    """Also one that is not active: its leads may be moved."""
+    found: int | None = connection.scalar(select(campaigns.c.id).where(campaigns.c.code == code))
+    if found is None:
+        raise Rejected("campaign_unknown", f"the campaign {code!r} does not exist")
+    return found
+
+
+def _unusable(told: str) -> Invalid:
+    return Invalid("filter_unusable", f"{told}; its fields are {', '.join(FIELDS)}", field="body.filter")
+
+
 def _statuses(wanted: str, book: StatusBook) -> tuple[int, ...]:
     return book.ids(kind=wanted) if wanted in ("open", "closed") else (book.get(wanted).id,)
 
@@ -55,8 +97,14 @@ def among(connection: Connection, key: ColumnElement[Any], numbers: Iterable[int
     given = list(numbers)
     if connection.dialect.name == "postgresql":
         return key == func.any(bindparam(None, given, ARRAY(Id)))
-    values = func.json_each(json.dumps(given)).table_valued(column("value", Id))
-    return key.in_(select(values.c.value))
+    return key.in_(select(listed(connection, given)))
+
+
+def listed(connection: Connection, numbers: Sequence[int]) -> ColumnElement[Any]:
+    """Many numbers as the column of a table, for statements that select from it."""
+    if connection.dialect.name == "postgresql":
+        return func.unnest(bindparam(None, list(numbers), ARRAY(Id))).column_valued("value")
+    return func.json_each(json.dumps(list(numbers))).table_valued(column("value", Id)).c.value
 
 
 def latest(connection: Connection, wanted: Filter, *, limit: int) -> list[Lead]:

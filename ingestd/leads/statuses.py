@@ -144,7 +144,7 @@ def change_status(connection: Connection, lead_id: int, change: Change) -> Lead:
 def consequences(here: Lead, change: Change, book: StatusBook) -> dict[str, Any]:
     """The new values of the lead's columns. Pure; raises Rejected when the status may not follow."""
     old, new = book.by_code[here.status], book.get(change.to)
-    _check(old, new, change)
+    _check(old, new, change, book)
     values: dict[str, Any] = {
         "status_id": new.id,
         "status_at": change.at,
@@ -159,19 +159,23 @@ def consequences(here: Lead, change: Change, book: StatusBook) -> dict[str, Any]
     return values
 
 
-def _check(old: Status, new: Status, change: Change) -> None:
+def _check(old: Status, new: Status, change: Change, book: StatusBook) -> None:
+    theirs = {code for code in old.may_become if change.by is None or book.by_code[code].set_by != "system"}
+    facts = {"status": old.code, "may_become": sorted(theirs)}
     if new.code not in old.may_become:
-        told = ", ".join(sorted(old.may_become)) or "none"
+        told = ", ".join(sorted(theirs)) or "none"
         raise Rejected(
             "status_not_allowed",
             f"{old.name} may not become {new.name}",
             suggestion=f"statuses that may follow: {told}",
+            facts=facts,
         )
     if new.set_by == "system" and change.by is not None:
         raise Rejected(
             "status_not_allowed",
             f"{new.name} is given by imports and rules only",
             suggestion="choose the status that says what happened",
+            facts=facts,
         )
 
 

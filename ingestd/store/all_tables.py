@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-from ingestd.store import access_tables, import_tables, lead_tables, mapping_tables, segment_tables, tables
+from ingestd.store import (
+    access_tables,
+    import_tables,
+    lead_tables,
+    mapping_tables,
+    owner_change_tables,
+    segment_tables,
+    tables,
+)
 
-DESCRIBED_IN = (tables, access_tables, lead_tables, import_tables, mapping_tables, segment_tables)
+DESCRIBED_IN = (tables, access_tables, lead_tables, import_tables, mapping_tables, segment_tables, owner_change_tables)
 
 metadata = tables.metadata

@@ -40,6 +40,17 @@ def owners(connection: Connection) -> Owners:
     )
 
 
+def named_owner(owners: Owners, name: str) -> Owner:
+    """An active team or user as `team:<key>` or `user:<login>`; raises Rejected when there is none."""
+    if name not in owners.by_name:
+        raise Rejected(
+            "owner_unknown",
+            f"there is no active team or user {name!r}",
+            suggestion="write team:<key> or user:<login>; ingestd org show lists them",
+        )
+    return owners.by_name[name]
+
+
 def statuses(connection: Connection) -> dict[str, int]:
     """The number of each status that an import may set, by code (LEADS.md)."""
     table = tables.statuses.c

@@ -15,6 +15,7 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Route
 
 from ingestd.errors import Conflict, Denied, IngestdError, Invalid, Missing, Refused, Rejected, Stale, Unavailable
+from ingestd.leads import checking
 
 AGAIN_SECONDS = 5
 """When something of ours is away: most often a database that restarts."""
@@ -71,6 +72,17 @@ _STATUS: Mapping[type[IngestdError], HTTPStatus] = {
     Stale: HTTPStatus.PRECONDITION_FAILED,
     Invalid: HTTPStatus.UNPROCESSABLE_ENTITY,
 }
+
+REJECTED: Mapping[str, HTTPStatus] = {
+    "lead_unknown": HTTPStatus.NOT_FOUND,
+    "version_conflict": HTTPStatus.PRECONDITION_FAILED,
+    **dict.fromkeys(
+        ("lead_refused", "field_unknown", "status_unknown", "owner_unknown", "campaign_unknown", "lease_unusable"),
+        HTTPStatus.UNPROCESSABLE_ENTITY,
+    ),
+    **dict.fromkeys(("lead_locked", "status_not_allowed", "dialling_refused"), HTTPStatus.CONFLICT),
+}  # fmt: skip
+"""What leads cannot be asked for, by code; whatever is not here, such as what a file does not allow, is 409."""
 
 
 _CODES: Mapping[int, str] = {
@@ -151,10 +163,14 @@ async def _of_refusal(_request: Request, problem: Exception) -> Told:
 
 
 async def _of_rejection(_request: Request, problem: Exception) -> Told:
-    """The file itself does not allow what was asked for."""
+    """The file or the lead itself does not allow what was asked for."""
     assert isinstance(problem, Rejected)
     told = problem.message + (f"; {problem.suggestion}" if problem.suggestion else "")
-    return answer(HTTPStatus.CONFLICT, code=problem.code, detail=told)
+    errors = []
+    if isinstance(problem, checking.Refused):
+        errors = [FieldProblem(field=f"body.fields.{each.field}", detail=each.message) for each in problem.problems]
+    status = REJECTED.get(problem.code, HTTPStatus.CONFLICT)
+    return answer(status, code=problem.code, detail=told, errors=errors, facts=problem.facts)
 
 
 async def _of_absence(_request: Request, _problem: Exception) -> Told:

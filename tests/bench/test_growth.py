@@ -15,7 +15,7 @@ from ingestd.store.tables import leads
 
 
 def test_the_leads_that_are_there_have_phones_of_their_own_in_no_order(organised: Engine, database_url: str) -> None:
-    growth._fill(database_url, 3_000)
+    growth.fill(database_url, 3_000)
     with reading(organised) as connection:
         rows = connection.execute(select(leads.c.id, leads.c.row, leads.c.phone).order_by(leads.c.row)).all()
         assert connection.scalar(select(func.count(leads.c.campaign_id.distinct()))) == 1

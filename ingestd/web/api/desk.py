@@ -20,6 +20,8 @@ from ingestd.access.keys import Key
 from ingestd.accounts import Argon2Cost, Passwords
 from ingestd.dispatch.dispatcher import Dispatcher
 from ingestd.errors import Unavailable
+from ingestd.leads.shifts import Shifts
+from ingestd.model import Delivery
 from ingestd.receive.landing import Landing
 from ingestd.spool import Spool
 from ingestd.storage import Storage
@@ -53,6 +55,8 @@ class Desk:
     """how long the answer to a request with an `Idempotency-Key` is kept"""
     ring: Callable[[], None] = lambda: None
     """wakes the workers of this daemon; without it they look by themselves after a moment"""
+    hand_back: Callable[[Delivery], None] = lambda _delivery: None
+    """hands the results of a delivery back anew, after a record of it was blanked"""
     cost: Argon2Cost = field(default_factory=Argon2Cost)
     """of the passwords that are set here"""
     clock: Callable[[], datetime] = now
@@ -70,6 +74,7 @@ class Desk:
 
         Files land without a prover: HTTP itself says whether a body is whole, so each is a delivery at once.
         """
+        self.shifts = Shifts(engine=self.engine)
         self.landing = Landing(self.spool, self.ledger, self.ring)
         self.passwords = Passwords(self.cost, at_once=HASHING_THREADS)
 

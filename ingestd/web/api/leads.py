@@ -12,8 +12,8 @@ from sqlalchemy import Connection, and_
 
 from ingestd.access.callers import Caller
 from ingestd.access.permissions import Permission
-from ingestd.errors import Denied, Missing
-from ingestd.leads import access, agents, creating, lead, selection
+from ingestd.errors import Denied
+from ingestd.leads import access, agents, lead, rights, selection, telling
 from ingestd.leads.agents import Agent
 from ingestd.leads.lead import Lead
 from ingestd.leads.selection import Filter
@@ -52,8 +52,16 @@ class LeadOut(BaseModel):
     fields: dict[str, Any]
     extra: dict[str, Any] = Field(description="the fields of the campaign's template")
     attempts: int
+    processed_by: str | None = Field(description="`user:<login>`: who called last")
+    created_by: str | None = Field(description="who typed it; null for what came in a file")
+    modified_by: str | None
+    modified_at: datetime | None
+    status_at: datetime | None = Field(description="since when it has its status; null: since its upload")
+    called_at: datetime | None
+    locked_by: str | None = Field(description="who holds it, also when the lease is over and nobody else has taken it")
+    locked_until: datetime | None
     deactivated_at: datetime | None
-    version: int
+    version: int = Field(description="grows with every change; the `ETag`")
 
 
 class Leads(BaseModel):
@@ -61,6 +69,25 @@ class Leads(BaseModel):
 
     items: list[LeadOut]
     next: str | None = Field(description="the `cursor` of the next page; null after the last")
+
+
+class EventOut(BaseModel):
+    """One field that a change touched."""
+
+    version: int = Field(description="the lead's own after the change; several fields may share one")
+    at: datetime
+    by: str | None = Field(description="`user:<login>`; null: a rule of time")
+    kind: str = Field(description="the verb, such as `created`, `edited`, `call`, `status`, `owner`, `locked`")
+    field: str
+    before: str | None
+    after: str | None
+    why: str
+
+
+class History(BaseModel):
+    """What happened to a lead, the oldest first."""
+
+    items: list[EventOut]
 
 
 class RuleOut(BaseModel):
@@ -98,18 +125,18 @@ def list_leads(  # noqa: PLR0913, PLR0917 - each is a part of the request
     """Leads that the caller may see, the newest first."""
     before = paging.number_of(cursor)
     with reading(desk.engine) as connection:
-        seen = access.visible_to(_agent(connection, caller))
+        seen = access.visible_to(agent_of(connection, caller))
         wanted = Filter(
             campaign_id=None if campaign is None else rules.campaign(connection, campaign).id,
             pool_id=pool,
-            owner_id=None if owner is None else creating.named_owner(rules.owners(connection), owner).id,
+            owner_id=None if owner is None else rules.named_owner(rules.owners(connection), owner).id,
             status=status,
             phone=phone,
             deactivated=deactivated,
             further=seen if before is None else and_(seen, table.c.id < before),
         )
         found = selection.latest(connection, wanted, limit=limit + 1)
-        items = _told(connection, found[:limit])
+        items = told(connection, found[:limit])
     return Leads(items=items, next=paging.following([each.id for each in found], limit))
 
 
@@ -117,17 +144,25 @@ def list_leads(  # noqa: PLR0913, PLR0917 - each is a part of the request
 def get_lead(desk: AtDesk, caller: ByCaller, response: Response, number: Number) -> LeadOut:
     """One lead."""
     with reading(desk.engine) as connection:
-        here = _visible(connection, _agent(connection, caller), number)
+        here = rights.see(connection, agent_of(connection, caller), number)
         tags.mark(response, str(here.version))
-        return _told(connection, [here])[0]
+        return told(connection, [here])[0]
+
+
+@routes.get("/leads/{number}/history", access=LOOKING, problems=(404,))
+def get_history(desk: AtDesk, caller: ByCaller, number: Number) -> History:
+    """Everything that happened to a lead: who, when, from, to, why."""
+    with reading(desk.engine) as connection:
+        here = rights.see(connection, agent_of(connection, caller), number)
+        return History(items=[EventOut(**vars(each)) for each in telling.history_of(connection, here)])
 
 
 @routes.get("/leads/{number}/explain", access=LOOKING, problems=(404,))
 def explain_lead(desk: AtDesk, caller: ByCaller, number: Number, agent: Login = None) -> ExplanationOut:
     """Each rule of calling and seeing, with its fact. Other users than oneself need the permission `lead_admin`."""
     with reading(desk.engine) as connection:
-        who = _agent(connection, caller)
-        _visible(connection, who, number)
+        who = agent_of(connection, caller)
+        rights.see(connection, who, number)
         if agent is not None and agent != who.login:
             caller.require((Permission.LEAD_ADMIN,))
             who = agents.agent(connection, agent)
@@ -142,7 +177,7 @@ def explain_lead(desk: AtDesk, caller: ByCaller, number: Number, agent: Login = 
     )
 
 
-def _agent(connection: Connection, caller: Caller) -> Agent:
+def agent_of(connection: Connection, caller: Caller) -> Agent:
     """The user who asks, with no more than the key may; a key of the house stands in no team and sees no lead."""
     if caller.person is None:
         raise Denied("key_without_user", "leads are seen by users: use a key of a user")
@@ -150,25 +185,19 @@ def _agent(connection: Connection, caller: Caller) -> Agent:
     return replace(who, permissions=caller.permissions)
 
 
-def _visible(connection: Connection, who: Agent, number: int) -> Lead:
-    this = and_(table.c.id == number, access.visible_to(who))
-    found = selection.latest(connection, Filter(further=this), limit=1)
-    if not found:
-        raise Missing("lead_unknown", f"there is no lead {number}")
-    return found[0]
-
-
-def _told(connection: Connection, found: list[Lead]) -> list[LeadOut]:
-    names = lead.owner_names(
-        connection, [number for each in found for number in (each.owner_id, each.original_owner_id)]
-    )
+def told(connection: Connection, found: list[Lead]) -> list[LeadOut]:
+    """Leads with names in place of numbers."""
+    numbers = {number for each in found for name in _PEOPLE if (number := getattr(each, name)) is not None}
+    names = lead.owner_names(connection, sorted(numbers))
     codes = {each.id: each.code for each in access.campaigns(connection).values()}
     return [
         LeadOut(
             campaign=codes[each.campaign_id],
-            owner=names[each.owner_id],
-            original_owner=names[each.original_owner_id],
+            **{name.removesuffix("_id"): names.get(getattr(each, name)) for name in _PEOPLE},
             **{name: value for name, value in vars(each).items() if name in LeadOut.model_fields},
         )
         for each in found
     ]
+
+
+_PEOPLE = ("owner_id", "original_owner_id", "processed_by_id", "created_by_id", "modified_by_id", "locked_by_id")

@@ -25,15 +25,28 @@ def cursor(*key: Any) -> str:
 
 def number_of(word: str | None) -> int | None:
     """The number in a cursor of a list that goes by number; raises Invalid."""
+    key = key_of(word, int)
+    if key is None:
+        return None
+    number: int = key[0]
+    return number
+
+
+def key_of(word: str | None, *kinds: type) -> tuple[Any, ...] | None:
+    """The key in a cursor, of these kinds; raises Invalid."""
     if word is None:
         return None
     try:
         found = json.loads(base64.urlsafe_b64decode(word + "=" * (-len(word) % 4)))
     except (binascii.Error, ValueError):
         found = None
-    if not (isinstance(found, list) and len(found) == 1 and type(found[0]) is int and 0 <= found[0] < 2**63):
+    if not (isinstance(found, list) and len(found) == len(kinds) and all(map(_fits, found, kinds))):
         raise Invalid("cursor_unusable", "the cursor is none that this list has given", field="query.cursor")
-    return found[0]
+    return tuple(found)
+
+
+def _fits(value: Any, kind: type) -> bool:
+    return type(value) is kind and (not isinstance(value, int) or 0 <= value < 2**63)
 
 
 def following(numbers: Sequence[int], limit: int) -> str | None:

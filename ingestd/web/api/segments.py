@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -12,9 +11,8 @@ from sqlalchemy import Connection
 
 from ingestd.access.callers import Caller
 from ingestd.access.permissions import Permission
-from ingestd.errors import Denied, Missing
-from ingestd.leads import access, agents, filters, lead, segment_views, segments
-from ingestd.leads.agents import Agent
+from ingestd.errors import Missing
+from ingestd.leads import access, filters, lead, segment_views, segments
 from ingestd.leads.segment_views import Preview
 from ingestd.leads.segments import Segment
 from ingestd.settings.frozen import Name
@@ -24,6 +22,7 @@ from ingestd.web.api.access import needs
 from ingestd.web.api.bodies import Given
 from ingestd.web.api.deliveries import LARGEST, Number
 from ingestd.web.api.desk import AtDesk, ByCaller
+from ingestd.web.api.leads import agent_of
 from ingestd.web.api.routes import Routes
 from ingestd.web.api.tags import IfMatch
 
@@ -135,7 +134,7 @@ def add_segment(desk: AtDesk, caller: ByCaller, response: Response, body: Segmen
 def preview_segment(desk: AtDesk, caller: ByCaller, body: Wanted) -> PreviewOut:
     """How many leads a filter finds, and ten of them, without keeping anything."""
     with reading(desk.engine) as connection:
-        who = _agent(connection, caller)
+        who = agent_of(connection, caller)
         tree = segments.checked(connection, desk.schemas, body.project, body.filter)
         found = segment_views.preview(connection, body.project, tree, who)
         return PreviewOut(
@@ -206,13 +205,6 @@ def told(each: Segment, caller: Caller) -> SegmentOut:
 def _marked(response: Response, each: Segment, caller: Caller) -> SegmentOut:
     tags.mark(response, str(each.version))
     return told(each, caller)
-
-
-def _agent(connection: Connection, caller: Caller) -> Agent:
-    """The user who asks, with no more than the key may; a key of the house stands in no team and sees no lead."""
-    if caller.person is None:
-        raise Denied("key_without_user", "leads are seen by users: use a key of a user")
-    return replace(agents.agent(connection, caller.person.login), permissions=caller.permissions)
 
 
 def _examples(connection: Connection, found: Preview) -> list[ExampleOut]:

@@ -14,6 +14,7 @@ from ingestd.access.permissions import Permission
 from ingestd.house import open_house, prepare_store
 from ingestd.printing import progress
 from ingestd.store.facts import KINDS as RECORDS
+from ingestd.web.problems import REJECTED
 from ingestd.webserver import desk_of
 from tests.conftest import ROOT
 from tests.running import example_config
@@ -26,6 +27,7 @@ KINDS = {"Missing", "Invalid", "Conflict", "Stale", "Denied", "NotSignedIn", "To
 def codes() -> set[str]:
     """Every code with which a request is refused."""
     found = {f"{kind}_unknown" for kind in RECORDS} | {"request_unusable", "unavailable", "too_large", "body_stalled"}
+    found |= set(REJECTED)
     for path in (ROOT / "ingestd").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in KINDS:

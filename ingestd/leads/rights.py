@@ -1,0 +1,102 @@
+"""Who may change a lead (LEADS.md, "Permissions"): what may not be seen is not there, and the rest is denied by name.
+
+Agents work with what they may call: their own leads, those of their team and of the teams above it. `lead_admin` opens
+what a team leader sees, and with `extended_data` every lead. `extended_insights` is for reports and opens nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import replace
+
+from sqlalchemy import ColumnElement, Connection, and_, or_, select
+
+from ingestd.access.permissions import Permission
+from ingestd.errors import Conflict, Denied, Missing
+from ingestd.leads import access, selection, statuses
+from ingestd.leads.access import Campaign
+from ingestd.leads.agents import Agent
+from ingestd.leads.lead import Lead
+from ingestd.leads.statuses import StatusBook
+from ingestd.store.tables import leads as table
+
+NOBODYS = "there is no lead {}"
+
+
+def changed_by(who: Agent, known: Iterable[Campaign], book: StatusBook) -> ColumnElement[bool]:
+    """The leads that a user may change, as a condition on the table of leads."""
+    if Permission.LEAD_ADMIN in who.permissions:
+        return access.visible_to(replace(who, permissions=who.permissions - {Permission.EXTENDED_INSIGHTS}))
+    kept = table.c.status_id.in_(book.ids(kept_for_caller=True))
+    return and_(
+        table.c.campaign_id.in_([each.id for each in known if each.open_to(who)]),
+        table.c.owner_id.in_(who.reach),
+        table.c.deactivated_at.is_(None),
+        or_(~kept, table.c.processed_by_id.is_(None), table.c.processed_by_id == who.id),
+    )
+
+
+def take(connection: Connection, who: Agent, lead_id: int) -> None:
+    """Makes sure that the user may change a lead, which nobody else changes until this transaction ends.
+
+    Raises Missing for one that is not there or that the user does not see, Denied for one that is not theirs.
+    """
+    fates = take_all(connection, who, [lead_id])
+    if lead_id in fates:
+        raise fates[lead_id]
+
+
+def take_all(connection: Connection, who: Agent, numbers: Collection[int]) -> dict[int, Missing | Denied]:
+    """The same for many: those that the user may not change, and why. In the order of their numbers, so that two who
+    take the same ones wait for each other, and not in a circle.
+    """
+    known = access.campaigns(connection)
+    mine = changed_by(who, known.values(), statuses.read(connection))
+    query = (
+        select(table.c.id, access.visible_to(who).label("seen"), mine.label("mine"))
+        .where(table.c.campaign_id.in_(list(known)), selection.among(connection, table.c.id, numbers))
+        .order_by(table.c.id)
+        .with_for_update()
+    )
+    found = {row.id: row for row in connection.execute(query)}
+    fates: dict[int, Missing | Denied] = {}
+    for number in numbers:
+        if number not in found or not found[number].seen:
+            fates[number] = Missing("lead_unknown", NOBODYS.format(number))
+        elif not found[number].mine:
+            fates[number] = _denied(who, number)
+    return fates
+
+
+def may_change(connection: Connection, who: Agent, lead_id: int) -> bool:
+    """True when the user may change this lead."""
+    return lead_id not in take_all(connection, who, [lead_id])
+
+
+def see(connection: Connection, who: Agent, lead_id: int) -> Lead:
+    """A lead as far as the user sees it; raises Missing."""
+    found = selection.latest(
+        connection, selection.Filter(further=and_(table.c.id == lead_id, access.visible_to(who))), limit=1
+    )
+    if not found:
+        raise Missing("lead_unknown", NOBODYS.format(lead_id))
+    return found[0]
+
+
+def check_held(connection: Connection, who: Agent, lead_id: int) -> None:
+    """Makes sure that the user has been given a lead and that nobody else has it by now; raises as `take`, or Conflict.
+
+    A lease that is over still counts while nobody else has taken the lead.
+    """
+    take(connection, who, lead_id)
+    known = access.campaigns(connection)
+    this = (table.c.campaign_id.in_(list(known)), table.c.id == lead_id)
+    if connection.scalar(select(table.c.locked_by_id).where(*this)) != who.id:
+        told = f"you do not hold lead {lead_id}, or not any more; lock it, or ask for the next one"
+        raise Conflict("lead_not_held", told)
+
+
+def _denied(who: Agent, lead_id: int) -> Denied:
+    lacking = Permission.EXTENDED_DATA if Permission.LEAD_ADMIN in who.permissions else Permission.LEAD_ADMIN
+    told = f"lead {lead_id} is not yours to change; that needs the permission {lacking}"
+    return Denied("permission_missing", told, permission=lacking)

@@ -1,0 +1,172 @@
+"""Dialling over the API: one lead for one agent, held until its result."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from ingestd.access.permissions import Permission
+from ingestd.leads import dialling
+from ingestd.store.ledger import now
+from tests.leads.conftest import NOON, Desk
+from tests.web.serving import Api, Client
+
+AGENT = "copenhagen-1"
+HERE = {"campaign": "DK-ENERGY"}
+LEADS, AGENTS, CALLS = 10_000, 50, 4
+
+
+def desk_of(api: Api) -> Desk:
+    return Desk(engine=api.desk.engine)
+
+
+def following(client: Client, **wish: Any) -> Any:
+    return client.do("POST", "dial/next", {**HERE, **wish})
+
+
+def test_a_lead_is_given_called_and_free_again(api: Api) -> None:
+    desk = desk_of(api)
+    first, second = desk.leads({}, {})
+    agent, other = api.user(AGENT), api.user("copenhagen-2")
+    given = following(agent, seconds=60)["lead"]
+    assert (given["id"], given["locked_by"]) == (first, f"user:{AGENT}")
+    assert following(other)["lead"]["id"] == second
+    assert other.refused("POST", f"dial/{first}/result", {"status": "success"}) == (409, "lead_not_held")
+    wish = {
+        "status": "manual_redial_private",
+        "scheduled_at": (now() + timedelta(hours=1)).isoformat(),
+        "fields": {"city": "Lund"},
+        "comment": "after lunch",
+    }
+    done = agent.do("POST", f"dial/{first}/result", wish)
+    assert (done["status"], done["fields"]["city"], done["attempts"]) == ("manual_redial_private", "Lund", 1)
+    assert (done["owner"], done["processed_by"], done["locked_by"]) == (f"user:{AGENT}", f"user:{AGENT}", None)
+    assert agent.refused("POST", f"dial/{first}/result", wish) == (409, "lead_not_held")  # not counted twice
+    told = agent.get(f"leads/{first}/history")["items"]
+    assert {each["why"] for each in told if each["kind"] == "call"} == {"after lunch"}
+
+
+def test_a_result_that_is_refused_changes_nothing(api: Api) -> None:
+    (number,) = desk_of(api).leads({})
+    agent = api.user(AGENT)
+    following(agent)
+    before = agent.get(f"leads/{number}")
+    for wrong, answer in (
+        ({"status": "nothing", "fields": {"city": "Lund"}}, (422, "status_unknown")),
+        ({"status": "unprocessed", "fields": {"city": "Lund"}}, (409, "status_not_allowed")),
+        ({"status": "success", "fields": {"phone": "1"}}, (422, "lead_refused")),
+    ):
+        assert agent.refused("POST", f"dial/{number}/result", wrong) == answer
+    assert agent.get(f"leads/{number}") == before
+
+
+def test_a_lead_is_given_back_without_a_call(api: Api) -> None:
+    (number,) = desk_of(api).leads({})
+    agent = api.user(AGENT)
+    following(agent)
+    assert agent.do("POST", f"dial/{number}/release")["locked_by"] is None
+    assert agent.refused("POST", f"dial/{number}/release") == (409, "lead_not_held")
+    assert following(api.user("copenhagen-2"))["lead"]["id"] == number
+    assert api.user("berlin-1").refused("POST", f"dial/{number}/release") == (404, "lead_unknown")
+
+
+def test_when_there_is_none_it_says_why(api: Api) -> None:
+    desk, agent = desk_of(api), api.user(AGENT)
+    assert following(agent) == {"lead": None, "reasons": []}
+    api.desk.shifts.known.clear()
+    later = now() + timedelta(hours=1)
+    held = {"locked_by_id": desk.owner("user:aarhus-1"), "locked_until": later}
+    desk.leads({"scheduled_at": later}, {"scheduled_at": later + timedelta(hours=1)}, held, {"attempts": 8})
+    desk.leads({"deactivated_at": NOON}, {"status_id": desk.status("busy")}, {"status_id": desk.status("success")})
+    given = following(agent)
+    assert given["lead"] is None
+    told = {each["rule"]: (each["leads"], each["next_at"] is not None) for each in given["reasons"]}
+    assert told == {
+        "due": (2, True),
+        "not_locked": (1, True),
+        "attempts_left": (1, False),
+        "not_deactivated": (1, False),
+        "dialled": (1, False),
+    }
+    assert given["reasons"][0]["rule"] == "due"
+
+
+def test_who_may_not_dial_is_told(api: Api) -> None:
+    desk, agent = desk_of(api), api.user(AGENT)
+    assert agent.refused("POST", "dial/next", {"campaign": "NONE"}) == (422, "campaign_unknown")
+    desk.set("campaigns", "code", "DK-ENERGY", active=False)
+    assert agent.refused("POST", "dial/next", HERE) == (409, "dialling_refused")
+    admin = api.user("admin")
+    admin.do("PUT", f"users/{AGENT}/permissions/dial", {"granted": False})
+    assert agent.refused("POST", "dial/next", HERE) == (403, "permission_missing")
+    assert api.key(Permission.DIAL).refused("POST", "dial/next", HERE) == (403, "key_without_user")
+
+
+def test_a_segment_is_one_argument_more(api: Api) -> None:
+    desk = desk_of(api)
+    _plain, mine = desk.leads({}, {"segment_id": 7})
+    given = api.desk.shifts.next_lead(AGENT, "DK-ENERGY", now(), segment_id=7)
+    assert given.lead is not None
+    assert given.lead.id == mine
+    assert api.desk.shifts.next_lead(AGENT, "DK-ENERGY", now(), segment_id=8).lead is None
+
+
+def test_fifty_agents_at_once_are_given_every_lead_once(api: Api) -> None:
+    """Through the real server: nobody gets what another one has, and these are the first ones of the file."""
+    numbers = desk_of(api).leads(*({} for _ in range(LEADS)))
+    logins = (AGENT, "copenhagen-2", "aarhus-1", "copenhagen-evening-1")
+    clients = [replace(api.user(login), patience=300) for login in logins]  # how long it takes is no part of the test
+    taken: list[int] = []
+    failed: list[BaseException] = []
+    barrier = threading.Barrier(AGENTS)
+
+    def work(client: Client) -> None:
+        try:
+            barrier.wait()
+            taken.extend(following(client)["lead"]["id"] for _ in range(CALLS))
+        except BaseException as problem:  # noqa: BLE001 - told by the test below
+            failed.append(problem)
+
+    threads = [threading.Thread(target=work, args=(clients[each % 4],)) for each in range(AGENTS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert set(Counter(taken).values()) == {1}
+    assert set(taken) == set(numbers[: AGENTS * CALLS])
+
+
+def test_all_leads_are_given_in_the_end(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over the functions, fifty at once until there is none: more leads than are staged at once, each exactly once."""
+    monkeypatch.setattr(dialling, "STAGED", 300)
+    desk = desk_of(api)
+    numbers = desk.leads(*({} for _ in range(1_000)))
+    taken: list[int] = []
+    failed: list[BaseException] = []
+    logins = (AGENT, "copenhagen-2", "aarhus-1", "copenhagen-evening-1")
+
+    def work(login: str) -> None:
+        try:
+            mine = dialling.start(desk.engine, login, "DK-ENERGY", NOON)
+            while True:
+                found, mine = dialling.next_lead(desk.engine, mine, NOON)
+                if found is None:
+                    return
+                taken.append(found.id)
+        except BaseException as problem:  # noqa: BLE001 - told by the test below
+            failed.append(problem)
+
+    threads = [threading.Thread(target=work, args=(logins[each % 4],)) for each in range(AGENTS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failed == []
+    assert len(taken) == len(numbers)
+    assert sorted(taken) == numbers
