@@ -39,7 +39,7 @@ LOOK_AGAIN_SECONDS = 1
 """When a small file is likely loaded; larger ones are asked for once more."""
 
 _FILE = {"schema": {"type": "string", "format": "binary"}}
-_BODY = {"required": True, "content": dict.fromkeys(("application/octet-stream", "text/csv"), _FILE)}
+BODY = {"required": True, "content": dict.fromkeys(("application/octet-stream", "text/csv"), _FILE)}
 
 
 def _asked(
@@ -89,7 +89,7 @@ def _limit(desk: Desk, caller: Caller, name: str) -> int:
     status_code=HTTPStatus.ACCEPTED,
     problems=(400, 404, 413, 503),
     largest=None,
-    body=_BODY,
+    body=BODY,
 )
 async def import_file(
     request: Request,
@@ -103,9 +103,9 @@ async def import_file(
     When this answers 202 the bytes survive a power cut. `Location` is where its state is seen.
     """
     arrival, limit = asked
-    incoming = await run_in_threadpool(_open, desk, announced(request), limit)
+    incoming = await run_in_threadpool(open_for, desk, announced(request), limit)
     with closing(incoming):
-        await _fill(incoming, request, limit)
+        await fill(incoming, request, limit)
         receipt = await run_in_threadpool(_accept, desk, incoming, arrival)
     assert receipt.delivery_id is not None, "without a prover every file is a delivery"
     response.headers["Location"] = f"{PREFIX}/deliveries/{receipt.delivery_id}"
@@ -113,7 +113,7 @@ async def import_file(
     return out(await run_in_threadpool(known, desk, caller, receipt.delivery_id))
 
 
-def _open(desk: Desk, size: int, limit: int) -> Incoming:
+def open_for(desk: Desk, size: int, limit: int) -> Incoming:
     """A file to write into, when what is announced is not too much for the source or the disk."""
     if size > limit:
         raise too_large(limit)
@@ -125,7 +125,7 @@ def _open(desk: Desk, size: int, limit: int) -> Incoming:
         raise Unavailable(f"nothing can be received: {problem}") from problem
 
 
-async def _fill(incoming: Incoming, request: Request, limit: int) -> None:
+async def fill(incoming: Incoming, request: Request, limit: int) -> None:
     """Writes the body as it arrives, by a thread: disks are slow, and the loop is everybody's."""
     try:
         async for piece in _pieces(request):

@@ -27,13 +27,34 @@ def number_of(word: str | None) -> int | None:
     """The number in a cursor of a list that goes by number; raises Invalid."""
     if word is None:
         return None
+    found = _only_key(word)
+    if type(found) is not int or not 0 <= found < 2**63:
+        raise _unusable()
+    return found
+
+
+def word_of(word: str | None) -> str | None:
+    """The text in a cursor of a list that goes by a text; raises Invalid."""
+    if word is None:
+        return None
+    found = _only_key(word)
+    if not isinstance(found, str) or "\0" in found:
+        raise _unusable()
+    return found
+
+
+def _only_key(word: str) -> Any:
     try:
         found = json.loads(base64.urlsafe_b64decode(word + "=" * (-len(word) % 4)))
     except (binascii.Error, ValueError):
         found = None
-    if not (isinstance(found, list) and len(found) == 1 and type(found[0]) is int and 0 <= found[0] < 2**63):
-        raise Invalid("cursor_unusable", "the cursor is none that this list has given", field="query.cursor")
+    if not isinstance(found, list) or len(found) != 1:
+        raise _unusable()
     return found[0]
+
+
+def _unusable() -> Invalid:
+    return Invalid("cursor_unusable", "the cursor is none that this list has given", field="query.cursor")
 
 
 def following(numbers: Sequence[int], limit: int) -> str | None:

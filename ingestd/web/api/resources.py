@@ -12,6 +12,7 @@ from ingestd.web.api import (
     campaigns,
     codes,
     deliveries,
+    do_not_call,
     imports,
     keys,
     leads,
@@ -60,6 +61,7 @@ RESOURCES = (
     deliveries.routes,
     pools.routes,
     leads.routes,
+    do_not_call.routes,
     logs.routes,
     queue.routes,
 )

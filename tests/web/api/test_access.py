@@ -85,6 +85,11 @@ WHO_MAY = {
     "GET /leads": "agent leader admin",
     "GET /leads/{number}": "agent leader admin",
     "GET /leads/{number}/explain": "agent leader admin",
+    "GET /do-not-call": "leader admin",
+    "POST /do-not-call": "leader admin",
+    "POST /do-not-call/import": "leader admin",
+    "GET /do-not-call/{phone}": "leader admin",
+    "DELETE /do-not-call/{phone}": "leader admin",
     "GET /queue": "leader admin key",
 }
 
@@ -120,7 +125,7 @@ def test_every_route_is_written_down() -> None:
 @pytest.mark.parametrize("route", WHO_MAY)
 def test_a_route_is_open_to_whom_it_says_and_to_nobody_else(callers: dict[str, Client], route: str) -> None:
     method, _, path = route.partition(" ")
-    for name in ("key", "source", "login", "code", "permission"):
+    for name in ("key", "source", "login", "code", "permission", "phone"):
         path = path.replace(f"{{{name}}}", "nothing")
     path = path.replace("{number}", "77").removeprefix("/")
     let_in = set()
