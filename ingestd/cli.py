@@ -23,6 +23,7 @@ from ingestd.commands.pools import pools
 from ingestd.commands.sources import source
 from ingestd.commands.storage import storage
 from ingestd.commands.users import user
+from ingestd.commands.webhooks import webhook
 from ingestd.errors import EXIT_MISCONFIGURED, IngestdError, Misconfigured, Rejected
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ app.add_typer(user, name="user")
 app.add_typer(key, name="key")
 app.add_typer(pools, name="pools")
 app.add_typer(storage, name="storage")
+app.add_typer(webhook, name="webhook")
 app.add_typer(lead, name="lead")
 app.add_typer(lead, name="leads", hidden=True)  # who thinks of many
 

@@ -24,6 +24,7 @@ from ingestd.presence import AtWork
 from ingestd.pulse import Pulse
 from ingestd.store.ledger import now
 from ingestd.store.nodes import ResultsDue
+from ingestd.webhooks.sending import Sender
 
 log = structlog.get_logger()
 
@@ -32,6 +33,10 @@ STAGE_SECONDS = 600.0
 LIST_SECONDS = 0.5
 """Between two looks at what is to be handed back."""
 MINUTE_SECONDS = 60.0
+SEND_SECONDS = 120.0
+"""What one turn of what sends webhooks may take: a load holds SQLite for seconds, PostgreSQL may be away."""
+FAREWELL_SECONDS = 5.0
+"""How long a stop waits for messages on their way; what is cut off is sent once more."""
 TURN_SECONDS = 0.25
 """What the rules of time may take before the worker looks for files again."""
 
@@ -67,10 +72,18 @@ def work(house: House, pipes: Pipes, metrics: Metrics) -> None:
         clockwork.sweep()
 
     bell = Bell(doorbell=pipes.doorbell, idle=idle, beat=beat)
-    on_stop(bell.stopped.set)
+    sender = sender_of(house, pulse.loop("webhooks", allowance=SEND_SECONDS))
+
+    def stop() -> None:
+        bell.stopped.set()
+        sender.stopped.set()
+
+    on_stop(stop)
     presence.of_process(house, hands.told)
+    sending = sender.start()
     say_ready(pipes, {}, pulse)
     house.dispatcher.run(handle, bell)
+    sending.join(FAREWELL_SECONDS)
 
 
 def hand_back(house: House, pipes: Pipes, metrics: Metrics) -> None:
@@ -115,6 +128,19 @@ class Clockwork:
         self.due_at = begun + MINUTE_SECONDS if ended.finished else begun
         if ended.leads or ended.unlocked:
             log.info("time_rules_applied", **ended.leads, unlocked=ended.unlocked)
+
+
+def sender_of(house: House, beat: Callable[[], None] = lambda: None) -> Sender:
+    """What sends the webhooks of a house."""
+    settings = house.configuration.daemon.webhooks
+    return Sender(
+        engine=house.engine,
+        clock=now,
+        timeout=settings.timeout_seconds,
+        allow_private=settings.allow_private,
+        keep=timedelta(days=settings.keep_days),
+        beat=beat,
+    )
 
 
 def road_of(house: House) -> Road:

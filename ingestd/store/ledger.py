@@ -16,7 +16,9 @@ from sqlalchemy.sql import Select
 
 from ingestd.errors import Rejected, Unavailable
 from ingestd.model import Arrival, Completeness, Counts, Delivery, Outcome, State
+from ingestd.receipts import receipt
 from ingestd.spool import Kept, Landed, Recorded
+from ingestd.store import outbox
 from ingestd.store.engine import reading, writing
 from ingestd.store.tables import companions, deliveries, pools, receipts, sources
 
@@ -96,6 +98,7 @@ class Ledger:
         moment = self.clock()
         ended = {"state": State.DUPLICATE, "finished_at": moment, "duplicate_of": first, "spool_key": ""}
         delivery_id = _insert(connection, arrival, landed, received_at=moment, node_id=self.node, **ended)
+        self._announce(connection, delivery_id, State.DUPLICATE)
         proved = self._prove(connection, first, arrival)
         return Recorded(
             delivery_id=delivery_id, duplicate_of=first, proved=proved, held=not proved and _waits(connection, first)
@@ -152,6 +155,16 @@ class Ledger:
             "suggestion": "an operator must look at the daemon's log; the file is kept and can be retried",
         }
         connection.execute(update(deliveries).where(deliveries.c.id == delivery.id).values(values))
+        self._announce(connection, delivery.id, State.FAILED)
+
+    def _announce(self, connection: Connection, delivery_id: int, state: State) -> None:
+        """Tells webhooks how a delivery has ended, in the transaction in which it does."""
+
+        def facts() -> dict[str, Any]:
+            ended = delivery_of(connection.execute(_GET, {"delivery": delivery_id}).mappings().one())
+            return {"source": ended.source, **receipt(ended)}
+
+        outbox.announce(connection, f"delivery.{state}", self.clock(), facts)
 
     def note(self, delivery: Delivery, *, stage: str | None = None, error: str | None = None) -> None:
         """Tells onlookers what a running delivery is doing, or why an attempt ended; says nothing once fenced."""
@@ -171,6 +184,7 @@ class Ledger:
         ended = connection.execute(update(deliveries).where(*_mine(delivery)).values(values))
         if ended.rowcount != 1:
             raise Fenced(f"delivery {delivery.id} was taken over; epoch {delivery.epoch} is past")
+        self._announce(connection, delivery.id, state)
 
     def receipt(self, connection: Connection, delivery: Delivery) -> None:
         """Says in the loading transaction that the delivery is loaded; a second receipt violates the primary key."""
@@ -286,6 +300,7 @@ class Ledger:
             why = Rejected("cancelled", "cancelled before it was loaded", suggestion="send the file again")
             this = update(deliveries).where(deliveries.c.id == delivery_id)
             connection.execute(this.values({**ended, **reasons(why)}))
+            self._announce(connection, delivery_id, State.CANCELLED)
 
     def latest_named(self, source: str, folder: str, name: str) -> Kept | None:
         """What a source has sent last under a name; a duplicate's bytes are those of the delivery that it repeats."""

@@ -24,6 +24,7 @@ from ingestd.web.api import (
     teams,
     trail,
     users,
+    webhooks,
 )
 from ingestd.web.api.access import ANYBODY
 from ingestd.web.api.routes import Guarded, Routes, mount
@@ -64,6 +65,7 @@ RESOURCES = (
     do_not_call.routes,
     logs.routes,
     queue.routes,
+    webhooks.routes,
 )
 
 

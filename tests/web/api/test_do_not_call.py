@@ -59,7 +59,8 @@ def test_a_campaigns_list_is_paged(admin: Client) -> None:
     numbers = [f"2600000{digit}" for digit in range(5)]
     admin.do("POST", "do-not-call", {"numbers": numbers, "campaign": "DK-ENERGY", "reason": "asked"})
     assert admin.get("do-not-call")["items"] == []
-    seen, cursor = [], ""
+    seen: list[str] = []
+    cursor: str | None = ""
     while cursor is not None:
         page = admin.get(f"do-not-call?campaign=DK-ENERGY&limit=2{cursor and '&cursor='}{cursor}")
         seen += [each["phone"] for each in page["items"]]
