@@ -20,6 +20,7 @@ from ingestd.commands.leads import lead
 from ingestd.commands.options import CONFIG, HOME, AsJson, Config, Home, Limit, opened
 from ingestd.commands.organisation import org
 from ingestd.commands.pools import pools
+from ingestd.commands.reports import report
 from ingestd.commands.sources import source
 from ingestd.commands.storage import storage
 from ingestd.commands.users import user
@@ -47,6 +48,7 @@ app.add_typer(pools, name="pools")
 app.add_typer(storage, name="storage")
 app.add_typer(webhook, name="webhook")
 app.add_typer(lead, name="lead")
+app.command()(report)
 app.add_typer(lead, name="leads", hidden=True)  # who thinks of many
 
 

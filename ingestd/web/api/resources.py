@@ -19,6 +19,7 @@ from ingestd.web.api import (
     logs,
     pools,
     queue,
+    reports,
     session,
     sources,
     teams,
@@ -66,6 +67,7 @@ RESOURCES = (
     logs.routes,
     queue.routes,
     webhooks.routes,
+    reports.routes,
 )
 
 

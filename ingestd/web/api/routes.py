@@ -12,6 +12,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.types import Message
 
+from ingestd.errors import Invalid
 from ingestd.web.api import gate
 from ingestd.web.api.access import Access
 from ingestd.web.problems import Problem
@@ -37,6 +38,7 @@ class Guarded(APIRoute):
 
         async def guarded(request: Request) -> Response:
             await gate.admit(request.app.state.desk, request, self.access)
+            _refuse_nul(request)
             return await answer(request if self.largest is None else limited(request, self.largest))
 
         return guarded
@@ -109,6 +111,12 @@ def unguarded(app: FastAPI) -> list[str]:
         for route in app.router.routes
         if str(getattr(route, "path", "")).startswith("/api") and not isinstance(route, Guarded)
     ]
+
+
+def _refuse_nul(request: Request) -> None:
+    """No text of a store holds the character U+0000, and PostgreSQL takes none that is looked for either."""
+    if any("\0" in text for text in (*map(str, request.path_params.values()), *request.query_params.values())):
+        raise Invalid("value_unusable", "the address holds the character U+0000", field="path")
 
 
 def limited(request: Request, largest: int) -> Request:

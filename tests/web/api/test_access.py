@@ -91,6 +91,8 @@ WHO_MAY = {
     "GET /do-not-call/{phone}": "leader admin",
     "DELETE /do-not-call/{phone}": "leader admin",
     "GET /queue": "leader admin key",
+    "GET /reports": "leader admin",
+    "GET /reports.csv": "leader admin",
     "GET /webhooks": ADMIN,
     "POST /webhooks": ADMIN,
     "GET /webhooks/{number}": ADMIN,

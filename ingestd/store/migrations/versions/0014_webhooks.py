@@ -1,4 +1,4 @@
-"""Webhooks: endpoints, the messages that wait for them, and the log of every attempt."""
+"""Webhooks: endpoints, messages that wait for them, and the log of every attempt; and events found by their time."""
 
 from __future__ import annotations
 
@@ -31,6 +31,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_webhooks"),
     )
     _messages()
+    op.create_index("ix_lead_events_at", "lead_events", ["at"])
     op.create_table(
         "webhook_attempts",
         sa.Column("message_id", _NUMBER, autoincrement=False, nullable=False),
