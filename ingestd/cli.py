@@ -16,14 +16,17 @@ import typer
 from ingestd import printing
 from ingestd.commands.deliveries import deliveries
 from ingestd.commands.dialling import lead
+from ingestd.commands.do_not_call import dnc
 from ingestd.commands.keys import key
 from ingestd.commands.options import CONFIG, HOME, AsJson, Config, Home, deed, opened
 from ingestd.commands.organisation import org
 from ingestd.commands.pools import pools
+from ingestd.commands.reports import report
 from ingestd.commands.segments import segments
 from ingestd.commands.sources import source
 from ingestd.commands.storage import storage
 from ingestd.commands.users import user
+from ingestd.commands.webhooks import webhook
 from ingestd.errors import EXIT_MISCONFIGURED, IngestdError, Misconfigured, Rejected
 
 if TYPE_CHECKING:
@@ -38,7 +41,6 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-dnc = typer.Typer(help="Do-not-call lists.", no_args_is_help=True)
 app.add_typer(org, name="org")
 app.add_typer(dnc, name="dnc")
 app.add_typer(source, name="source")
@@ -48,7 +50,9 @@ app.add_typer(key, name="key")
 app.add_typer(pools, name="pools")
 app.add_typer(segments, name="segments")
 app.add_typer(storage, name="storage")
+app.add_typer(webhook, name="webhook")
 app.add_typer(lead, name="lead")
+app.command()(report)
 app.add_typer(lead, name="leads", hidden=True)  # who thinks of many
 
 
@@ -238,53 +242,6 @@ def restore(
     with printing.progress() as progress:
         told = restoring.put_back(Estate.of(config, home), source_folder, progress, replace=replace)
     printing.backed_up(told, f"{source_folder}, restored to {home}", as_json=as_json)
-
-
-@dnc.command(name="import")
-def dnc_import(
-    file: Annotated[
-        Path,
-        typer.Argument(
-            help="One number a line, or a table with a phone column.",
-            metavar="FILE",
-            exists=True,
-            dir_okay=False,
-            readable=True,
-        ),
-    ],
-    campaign: Annotated[str | None, typer.Option("--campaign", help="Only for this campaign; else global.")] = None,
-    region: Annotated[str | None, typer.Option("--region", help="Country of numbers without +, such as DK.")] = None,
-    reason: Annotated[str, typer.Option("--reason", help="Why nobody may call them.")] = "imported",
-    config: Config = CONFIG,
-    home: Home = HOME,
-    as_json: AsJson = False,
-) -> None:
-    """Adds numbers to the global do-not-call list, or to a campaign's, and closes their open leads."""
-    from ingestd import schemas
-    from ingestd.leads import do_not_call
-
-    house = opened(config, home)
-    result = do_not_call.import_list(
-        house.engine,
-        file.read_bytes(),
-        name=file.name,
-        schema=schemas.read(house.schemas),
-        campaign=campaign,
-        region=region,
-        deed=deed(reason),
-    )
-    if as_json:
-        told = ("added", "known", "closed", "unreadable")
-        printing.print_json({name: getattr(result, name) for name in told})
-    else:
-        typer.echo(
-            f"{result.added:,} added, {result.known:,} known already, {len(result.unreadable):,} unreadable, "
-            f"{result.closed:,} open leads closed"
-        )
-        for line, text in result.unreadable[:10]:
-            typer.echo(f"  line {line}: {text!r} is not a phone number", err=True)
-    if result.unreadable:
-        raise typer.Exit(WITH_REJECTS)
 
 
 @app.command(name="role", hidden=True)

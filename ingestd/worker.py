@@ -26,6 +26,7 @@ from ingestd.store import idempotency
 from ingestd.store.engine import writing
 from ingestd.store.ledger import now
 from ingestd.store.nodes import ResultsDue
+from ingestd.webhooks.sending import Sender
 
 log = structlog.get_logger()
 
@@ -34,6 +35,10 @@ STAGE_SECONDS = 600.0
 LIST_SECONDS = 0.5
 """Between two looks at what is to be handed back."""
 MINUTE_SECONDS = 60.0
+SEND_SECONDS = 120.0
+"""What one turn of what sends webhooks may take: a load holds SQLite for seconds, PostgreSQL may be away."""
+FAREWELL_SECONDS = 5.0
+"""How long a stop waits for messages on their way; what is cut off is sent once more."""
 TURN_SECONDS = 0.25
 """What the rules of time, or segments, may take before the worker looks for files again."""
 PLACING_SECONDS = 1.0
@@ -78,10 +83,18 @@ def work(house: House, pipes: Pipes, metrics: Metrics) -> None:
             bell.ring()  # it goes on when no file is waiting
 
     bell = Bell(doorbell=pipes.doorbell, idle=idle, beat=beat)
-    on_stop(bell.stopped.set)
+    sender = sender_of(house, pulse.loop("webhooks", allowance=SEND_SECONDS))
+
+    def stop() -> None:
+        bell.stopped.set()
+        sender.stopped.set()
+
+    on_stop(stop)
     presence.of_process(house, hands.told)
+    sending = sender.start()
     say_ready(pipes, {}, pulse)
     house.dispatcher.run(handle, bell)
+    sending.join(FAREWELL_SECONDS)
 
 
 def hand_back(house: House, pipes: Pipes, metrics: Metrics) -> None:
@@ -177,6 +190,19 @@ class Mover:
             state, refused = str(change.state), sum(change.refused.values())
             log.info("owner_change_ended", change=change.id, state=state, moved=change.moved, refused=refused)
         return finished
+
+
+def sender_of(house: House, beat: Callable[[], None] = lambda: None) -> Sender:
+    """What sends the webhooks of a house."""
+    settings = house.configuration.daemon.webhooks
+    return Sender(
+        engine=house.engine,
+        clock=now,
+        timeout=settings.timeout_seconds,
+        allow_private=settings.allow_private,
+        keep=timedelta(days=settings.keep_days),
+        beat=beat,
+    )
 
 
 def road_of(house: House) -> Road:

@@ -18,7 +18,7 @@ FLOORS = (
     ("access", "accounts", "throttle", "host_keys", "certificates"),
     ("organisation", "receive", "ingest"),
     ("leads",),
-    ("dispatch", "handback"),
+    ("dispatch", "handback", "webhooks"),
     ("web",),
     (
         "house",

@@ -9,12 +9,14 @@ from sqlalchemy import Engine
 
 from ingestd.errors import Rejected
 from ingestd.ingest import phones, reading
-from ingestd.model import Severity
+from ingestd.ingest.reading import container
+from ingestd.model import DialectHints, Severity
 from ingestd.schemas import Schema, header_key
 from ingestd.store import rules
 from ingestd.store.engine import reading as viewing
 
 _LINES = pl.Schema({"line": pl.Int64, "text": pl.String})
+_BROKEN = pl.Schema({"line": pl.Int64, "text": pl.String, "reason": pl.String})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,8 +27,8 @@ class Numbers:
     """every number once, E.164"""
     read: int
     """how many there are, those counted that are there twice"""
-    unreadable: list[tuple[int, str]]
-    """line and text of what is no phone number, or no record of the table"""
+    unreadable: list[tuple[int, str, str]]
+    """line, text and fault of what is no phone number, or no record of the table"""
 
 
 def read_list(
@@ -41,12 +43,14 @@ def read_list(
     numbers, broken = _numbers(data, name, schema)
     read = numbers.hstack(phones.normalise(numbers["text"], region or (owner.region if owner else "ZZ")))
     good = read["e164"].drop_nulls()
-    wrong = pl.concat([read.filter(pl.col("e164").is_null()).select("line", "text"), broken]).sort("line")
+    fault = pl.col("reason").replace_strict(phones.MESSAGES, return_dtype=pl.String)
+    faulty = read.filter(pl.col("e164").is_null()).select("line", "text", fault)
+    wrong = pl.concat([faulty, broken]).sort("line")
     return Numbers(phones=good.unique().sort().to_list(), read=len(good), unreadable=wrong.rows())
 
 
 def _numbers(data: bytes, name: str, schema: Schema) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """`line`, `text` of every number, and of every record that could not be read.
+    """`line`, `text` of every number, and those with `reason` of every record that could not be read.
 
     A table is told from a plain list by its header.
     """
@@ -54,7 +58,9 @@ def _numbers(data: bytes, name: str, schema: Schema) -> tuple[pl.DataFrame, pl.D
         sheet = reading.read(data, name=name)
     except Rejected as problem:
         if problem.code in ("no_header", "header_only"):
-            return _plain_list(data), pl.DataFrame(schema=_LINES)
+            unpacked = container.unpack(data, name=name, max_bytes=DialectHints().max_bytes)
+            if unpacked.container != "xlsx":  # a workbook has no lines
+                return _plain_list(unpacked.data), pl.DataFrame(schema=_BROKEN)
         raise
     columns = [column for column in sheet.header if _is_phone(column, schema)]
     if not columns:
@@ -78,7 +84,8 @@ def _is_phone(column: str, schema: Schema) -> bool:
 def _broken(sheet: reading.Sheet) -> pl.DataFrame:
     errors = sheet.problems.filter(pl.col("severity") == Severity.ERROR).unique("row", keep="first")
     placed = errors.join(sheet.records, on="row", validate="1:1")
-    return placed.select(pl.col("line_start").alias("line"), pl.col("value").alias("text")).cast(_LINES)
+    told = {"line": "line_start", "text": "value", "reason": "message"}
+    return placed.select(pl.col(column).alias(name) for name, column in told.items()).cast(_BROKEN)
 
 
 def _plain_list(data: bytes) -> pl.DataFrame:

@@ -172,13 +172,7 @@ def _extensions(extended: pl.DataFrame, field: LeadField, column: str) -> pl.Dat
     )
 
 
-_PHONE_MESSAGES = {
-    "phone_unparseable": "is not a phone number",
-    "phone_too_short": "is too short for a phone number",
-    "phone_too_long": "is too long for a phone number",
-    "phone_invalid_country_code": "does not begin with a known country code",
-    "phone_invalid": "is not a number that is in use in its country",
-}
+_PHONE_MESSAGES = phones.MESSAGES
 
 
 def _judge(

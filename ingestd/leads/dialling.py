@@ -37,7 +37,7 @@ from sqlalchemy.dialects.postgresql import ARRAY
 
 from ingestd.access.permissions import Permission
 from ingestd.errors import Rejected
-from ingestd.leads import access, agents, editing, history, lead, order, segment_plan, statuses
+from ingestd.leads import access, agents, do_not_call, editing, history, lead, order, segment_plan, statuses
 from ingestd.leads.access import Campaign
 from ingestd.leads.agents import Agent
 from ingestd.leads.history import Stamp
@@ -275,7 +275,7 @@ def _take(connection: Connection, shift: Shift, at: datetime, until: datetime) -
     if connection.dialect.name == "sqlite":
         stamp, held = Stamp(kind="dialled", by=shift.agent.id, at=at), {"lock": (None, shift.agent.id)}
         history.record(connection, (taken.campaign_id, taken.id, taken.version), held, stamp)
-    return taken
+    return do_not_call.without_listed(connection, taken)
 
 
 def _stages(connection: Connection, shift: Shift) -> dict[int, str]:

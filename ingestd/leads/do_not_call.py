@@ -1,29 +1,38 @@
 """Do-not-call lists and the leads that are there already: whoever is listed is not called from that moment on.
 
 List and leads change in one transaction, so nobody finds one without the other. Numbers are E.164, as leads have them.
+
+A lead closes when its phone is listed. Its alternative number alone closes nothing, because the lead has another one to
+be called at; but whoever is given the lead to call does not get a listed alternative number (`without_listed`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, and_, select
+import polars as pl
+from sqlalchemy import ColumnElement, Connection, Engine, and_, or_, select
 
-from ingestd.ingest import donotcall
+from ingestd.errors import Invalid, Missing
+from ingestd.ingest import donotcall, phones
 from ingestd.ingest.screening import LISTED, LISTED_GLOBALLY
 from ingestd.leads import selection, statuses
 from ingestd.leads.ending import end
 from ingestd.leads.history import Stamp
+from ingestd.leads.lead import Lead
 from ingestd.leads.statuses import Status
 from ingestd.schemas import Schema
 from ingestd.store import audit, loading, rules, tables
 from ingestd.store.audit import Deed
 from ingestd.store.engine import writing
+from ingestd.store.tables import do_not_call as lists
 from ingestd.store.tables import leads as table
 
-BATCH = 2_000
-"""Numbers whose leads are looked for at once."""
+BATCH = 50_000
+"""Numbers of a file that are added in one transaction: others who write wait for no more than a second or so."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,43 +55,67 @@ class Imported:
     """numbers that were on the list already, or twice in the file"""
     closed: int = 0
     """open leads that got the status of the list"""
-    unreadable: list[tuple[int, str]]
-    """line and text of what is no phone number, or no record of the table"""
+    unreadable: list[tuple[int, str, str]]
+    """line, text and fault of what is no phone number, or no record of the table"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """A number on a list."""
+
+    phone: str
+    campaign: str | None
+    """None: the global list"""
+    reason: str
+    added_at: datetime
 
 
 def import_list(
     engine: Engine, data: bytes, *, name: str, schema: Schema, campaign: str | None, region: str | None, deed: Deed
 ) -> Imported:
-    """Adds every number of a file to the global list, or to a campaign's; one transaction.
+    """Adds every number of a file to the global list, or to a campaign's; a transaction for each BATCH.
 
-    Without `region` a campaign's own counts; the global list then takes numbers with a country code only. Raises
-    Rejected for what is no list, and for an unknown campaign.
+    When it breaks off, the same file once more adds the rest. Without `region` a campaign's own counts; the global list
+    then takes numbers with a country code only. Raises Rejected for what is no list, and for an unknown campaign.
     """
     found = donotcall.read_list(engine, data, name=name, schema=schema, campaign=campaign, region=region)
-    with writing(engine) as connection:
-        done = add(connection, found.phones, campaign, deed)
-    known = found.read - done.added
-    return Imported(added=done.added, known=known, closed=done.closed, unreadable=found.unreadable)
+    added = closed = 0
+    for start in range(0, len(found.phones), BATCH) or (0,):
+        with writing(engine) as connection:
+            done = add(connection, found.phones[start : start + BATCH], campaign, deed)
+        added, closed = added + done.added, closed + done.closed
+    return Imported(added=added, known=found.read - added, closed=closed, unreadable=found.unreadable)
 
 
-def add(connection: Connection, phones: Sequence[str], campaign: str | None, deed: Deed) -> Added:
+def readable(connection: Connection, numbers: Sequence[str], campaign: str | None, region: str | None) -> list[str]:
+    """Numbers as people write them as E.164; without `region` a campaign's own counts.
+
+    Raises Invalid for the first that is none, because whoever adds it would take it for protected; and Rejected for an
+    unknown campaign.
+    """
+    home = region or (rules.campaign(connection, campaign).region if campaign else "ZZ")
+    read = phones.normalise(pl.Series(numbers, dtype=pl.String).str.strip_chars(), home.upper())
+    for place, (number, e164, reason) in enumerate(zip(numbers, read["e164"], read["reason"], strict=True)):
+        if e164 is None:
+            fault = phones.MESSAGES.get(reason or "", "is not a phone number")
+            raise Invalid("number_unusable", f"{number!r} {fault}", field=f"numbers.{place}")
+    return read["e164"].to_list()
+
+
+def add(connection: Connection, numbers: Sequence[str], campaign: str | None, deed: Deed) -> Added:
     """Puts numbers on the global list, or on a campaign's, and closes their open leads; raises Rejected: no campaign.
 
-    A lead that somebody holds is closed at once and its lock ends: a person who is listed must not be called.
-    Only the first phone of a lead counts, as when it is loaded.
+    A lead that somebody holds is closed at once and its lock ends: a person who is listed must not be called. One that
+    an agent had taken by a Private or VIP redial goes back to its original owner.
     """
-    wanted = sorted(set(phones))
+    wanted = pl.Series(sorted(set(numbers)), dtype=pl.String)
     owner = rules.campaign(connection, campaign).id if campaign else 0
     touched = _held_campaigns(connection, owner)
-    added = loading.add_do_not_call(connection, owner, wanted, deed.why) if wanted else 0
+    added = loading.add_do_not_call(connection, owner, wanted.to_list(), deed.why) if len(wanted) else 0
     book = statuses.read(connection)
     to = book.get(LISTED if owner else LISTED_GLOBALLY)
-    opened = book.ids(kind="open")
-    closed = 0
-    for number in touched:
-        for start in range(0, len(wanted), BATCH):
-            some = and_(table.c.status_id.in_(opened), table.c.phone.in_(wanted[start : start + BATCH]))
-            closed += _close(connection, number, some, to, deed)
+    opened = table.c.status_id.in_(book.ids(kind="open"))
+    closed = sum(_close(connection, number, wanted, opened, (to, deed)) for number in touched)
     done = Added(added=added, known=len(wanted) - added, closed=closed)
     after = {"numbers": len(wanted), "added": added, "closed": closed}
     audit.note(connection, deed, "do_not_call.add", _subject(campaign), after=after)
@@ -90,12 +123,62 @@ def add(connection: Connection, phones: Sequence[str], campaign: str | None, dee
 
 
 def remove(connection: Connection, phone: str, campaign: str | None, deed: Deed) -> bool:
-    """Takes a number off a list; False when it is not on it. Leads that it closed stay closed."""
+    """Takes a number off a list; False when it is not on it. Leads that it closed stay closed.
+
+    Raises Invalid without a reason: somebody may have asked not to be called, and the audit has to say why it ended.
+    """
+    if not deed.why.strip():
+        raise Invalid("reason_missing", "say why the number may be called again", field="why")
     owner = rules.campaign(connection, campaign).id if campaign else 0
     if not loading.remove_do_not_call(connection, owner, phone):
         return False
     audit.note(connection, deed, "do_not_call.remove", _subject(campaign), before={"phone": phone})
     return True
+
+
+def page(
+    connection: Connection, campaign: str | None, *, limit: int, after: str = "", phone: str | None = None
+) -> list[Listing]:
+    """Numbers of the global list, or of a campaign's, in their order, from the one after `after` on.
+
+    Raises Missing for an unknown campaign; one that is not active any more keeps its list.
+    """
+    here = lists.c.campaign_id == (_number_of(connection, campaign) if campaign else 0)
+    query = _listings().where(here, lists.c.phone > after).order_by(lists.c.phone).limit(limit)
+    if phone is not None:
+        query = query.where(lists.c.phone == phone)
+    return [Listing(**row) for row in connection.execute(query).mappings()]
+
+
+def of_number(connection: Connection, phone: str) -> list[Listing]:
+    """Every list that a number is on, the global one first."""
+    # Each list by its key: the number alone is no beginning of an index.
+    known = [0, *connection.scalars(select(tables.campaigns.c.id)).all()]
+    query = _listings().where(lists.c.campaign_id.in_(known), lists.c.phone == phone).order_by(lists.c.campaign_id)
+    return [Listing(**row) for row in connection.execute(query).mappings()]
+
+
+def without_listed(connection: Connection, here: Lead) -> Lead:
+    """The lead as whoever shall call it gets it: an alternative number that is on a list is left out."""
+    other = here.fields["alternative_phone"]
+    if other is None:
+        return here
+    mine = or_(lists.c.campaign_id == 0, lists.c.campaign_id == here.campaign_id)
+    if connection.scalar(select(lists.c.phone).where(mine, lists.c.phone == other).limit(1)) is None:
+        return here
+    return replace(here, fields={**here.fields, "alternative_phone": None})
+
+
+def _listings() -> Any:
+    columns = (lists.c.phone, tables.campaigns.c.code.label("campaign"), lists.c.reason, lists.c.added_at)
+    return select(*columns).outerjoin(tables.campaigns, tables.campaigns.c.id == lists.c.campaign_id)
+
+
+def _number_of(connection: Connection, campaign: str) -> int:
+    found: int | None = connection.scalar(select(tables.campaigns.c.id).where(tables.campaigns.c.code == campaign))
+    if found is None:
+        raise Missing("campaign_unknown", f"there is no campaign {campaign!r}")
+    return found
 
 
 def _held_campaigns(connection: Connection, owner: int) -> Sequence[int]:
@@ -105,9 +188,15 @@ def _held_campaigns(connection: Connection, owner: int) -> Sequence[int]:
     return connection.scalars(query.where(campaign == owner) if owner else query).all()
 
 
-def _close(connection: Connection, campaign_id: int, some: ColumnElement[bool], to: Status, deed: Deed) -> int:
-    query = select(table.c.id).where(table.c.campaign_id == campaign_id, some).order_by(table.c.id).with_for_update()
-    numbers = connection.scalars(query).all()
+def _close(
+    connection: Connection, campaign_id: int, wanted: pl.Series, opened: ColumnElement[bool], how: tuple[Status, Deed]
+) -> int:
+    to, deed = how
+    there = loading.with_phones(connection, campaign_id, wanted)
+    if not there:
+        return 0
+    mine = and_(table.c.campaign_id == campaign_id, opened, selection.among(connection, table.c.id, there))
+    numbers = connection.scalars(select(table.c.id).where(mine).order_by(table.c.id).with_for_update()).all()
     if not numbers:
         return 0
     these = and_(table.c.campaign_id == campaign_id, selection.among(connection, table.c.id, numbers))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Text, cast, literal, null, select, update
+from sqlalchemy import ColumnElement, Connection, Text, case, cast, func, literal, null, select, update
 
-from ingestd.leads import history
+from ingestd.leads import history, statuses
 from ingestd.leads.history import Stamp
 from ingestd.leads.statuses import Status
 from ingestd.store import tables
@@ -16,7 +16,8 @@ from ingestd.store.tables import leads as table
 def end(connection: Connection, these: ColumnElement[bool], to: Status | None, stamp: Stamp) -> None:
     """Ends the locks of these leads and gives them a closed status; None: only the locks end.
 
-    History first, because it tells what was there before.
+    What an agent had taken by a status goes back to its original owner, when the new status says so. History first,
+    because it tells what was there before.
     """
     held = these & table.c.locked_by_id.is_not(None)
     history.record_all(connection, held, "lock", (cast(table.c.locked_by_id, Text), null()), stamp)
@@ -25,5 +26,16 @@ def end(connection: Connection, these: ColumnElement[bool], to: Status | None, s
         code = select(tables.statuses.c.code).where(tables.statuses.c.id == table.c.status_id).scalar_subquery()
         history.record_all(connection, these, "status", (code, literal(to.code)), stamp)
         values |= {"status_id": to.id, "status_at": stamp.at, "scheduled_at": None, "dial_key": None}
+        if to.gives_back:
+            values["owner_id"] = _given_back(connection, these, stamp)
     signed = {"modified_by_id": stamp.by, "modified_at": stamp.at}
     connection.execute(update(table).where(these).values({**values, **signed}))
+
+
+def _given_back(connection: Connection, these: ColumnElement[bool], stamp: Stamp) -> ColumnElement[int]:
+    """Who owns each of these leads then; the same as `statuses.consequences` says for one."""
+    taking = table.c.status_id.in_(statuses.read(connection).ids(takes_owner=True))
+    original = func.coalesce(table.c.original_owner_id, table.c.owner_id)
+    moving = these & taking & (original != table.c.owner_id)
+    history.record_all(connection, moving, "owner", (cast(table.c.owner_id, Text), cast(original, Text)), stamp)
+    return case((taking, original), else_=table.c.owner_id)

@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, and_, case, delete, fu
 from ingestd.errors import Conflict, Missing
 from ingestd.leads import access, dialling, selection, statuses
 from ingestd.model import PoolState
-from ingestd.store import audit, pool_counts
+from ingestd.store import audit, outbox, pool_counts
 from ingestd.store.audit import Deed
 from ingestd.store.engine import reading, writing
 from ingestd.store.lead_tables import lead_events
@@ -71,6 +71,7 @@ def _switch(connection: Connection, deed: Deed, number: int, before: PoolState, 
     dialling.reorder(connection, pool.campaign_id, number)
     verb = "activated" if after == PoolState.ACTIVE else "deactivated"
     audit.note(connection, deed, f"pool_{verb}", f"pool:{number}", before={"state": before}, after={"state": after})
+    outbox.announce(connection, f"pool.{verb}", deed.at, lambda: {"lead_pool": number, "state": after})
 
 
 def settle(engine: Engine) -> int:
@@ -128,7 +129,9 @@ def delete_unprocessed(connection: Connection, deed: Deed, number: int) -> Delet
         grown = {"load_sequence": campaigns.c.load_sequence + 1}
         connection.execute(update(campaigns).where(campaigns.c.id == pool.campaign_id).values(grown))
     kept = _kept(connection, pool, case((~unprocessed, "processed"), (~uncalled, "called"), else_="locked"))
-    audit.note(connection, deed, "pool_emptied", f"pool:{number}", after={"deleted": len(gone), "kept": kept})
+    done = {"deleted": len(gone), "kept": kept}
+    audit.note(connection, deed, "pool_emptied", f"pool:{number}", after=done)
+    outbox.announce(connection, "pool.emptied", deed.at, lambda: {"lead_pool": number, **done})
     return Deleted(deleted=len(gone), kept=kept)
 
 

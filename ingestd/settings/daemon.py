@@ -226,6 +226,18 @@ class ResultSettings(Frozen):
     keep_days: int = Field(30, ge=1, description="days that results stay in `results/`, `done/` and `rejected/`")
 
 
+class WebhookSettings(Frozen):
+    """`[webhooks]`: how programs of others are told what happens."""
+
+    allow_private: bool = Field(
+        False,
+        description="also send to private, loopback and link-local addresses; whoever may make webhooks could then "
+        "have this machine speak to every other one of its network",
+    )
+    timeout_seconds: float = Field(15.0, ge=1, le=50, description="within which an endpoint has to answer")
+    keep_days: int = Field(30, ge=1, description="days that messages and their attempts are kept")
+
+
 class StopSettings(Frozen):
     """`[stop]`: how the daemon ends."""
 
@@ -268,6 +280,7 @@ class DaemonSettings(BaseSettings):
     folder: FolderSettings = FolderSettings()
     worker: WorkerSettings = WorkerSettings()
     results: ResultSettings = ResultSettings()
+    webhooks: WebhookSettings = WebhookSettings()
     stop: StopSettings = StopSettings()
     watch: WatchSettings = WatchSettings()
 

@@ -77,6 +77,6 @@ def _sensible(status: Status) -> None:
         raise ValueError(f"status {status.code!r}: after_days and then go together")
     if status.takes_owner and status.gives_back:
         raise ValueError(f"status {status.code!r}: takes_owner and gives_back exclude each other")
-    for key in ("dial_order", "takes_owner", "gives_back", "outlives_pool", "kept_for_caller", "after_days"):
+    for key in ("dial_order", "takes_owner", "outlives_pool", "kept_for_caller", "after_days"):
         if status.kind == "closed" and getattr(status, key) not in (None, False):
             raise ValueError(f"status {status.code!r}: {key} is for open statuses only")

@@ -10,8 +10,18 @@ from ingestd.store import (
     owner_change_tables,
     segment_tables,
     tables,
+    webhook_tables,
 )
 
-DESCRIBED_IN = (tables, access_tables, lead_tables, import_tables, mapping_tables, segment_tables, owner_change_tables)
+DESCRIBED_IN = (
+    tables,
+    access_tables,
+    lead_tables,
+    import_tables,
+    mapping_tables,
+    segment_tables,
+    owner_change_tables,
+    webhook_tables,
+)
 
 metadata = tables.metadata

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Integer, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, String, Table, Text
 
 from ingestd.store.access_tables import metadata
 from ingestd.store.tables import Id, Instant
@@ -45,6 +45,7 @@ lead_events = Table(
     Column("before", Text),
     Column("after", Text),
     Column("why", Text, nullable=False, server_default=""),
+    Index(None, "at"),
     sqlite_with_rowid=False,
 )
 """What happened to each lead: one row for each field that a change touched, and never changed afterwards.

@@ -16,8 +16,9 @@ from sqlalchemy.sql import Select
 
 from ingestd.errors import Rejected, Unavailable
 from ingestd.model import UPLOAD, Arrival, Completeness, Counts, Delivery, Outcome, PoolState, State
+from ingestd.receipts import receipt
 from ingestd.spool import Kept, Landed, Recorded
-from ingestd.store import audit
+from ingestd.store import audit, outbox
 from ingestd.store.audit import Deed
 from ingestd.store.engine import reading, take_turn, writing
 from ingestd.store.tables import companions, deliveries, pools, receipts, sources
@@ -111,6 +112,7 @@ class Ledger:
         moment = self.clock()
         ended = {"state": State.DUPLICATE, "finished_at": moment, "duplicate_of": first, "spool_key": ""}
         delivery_id = _insert(connection, arrival, landed, received_at=moment, node_id=self.node, **ended)
+        self._announce(connection, delivery_id, State.DUPLICATE)
         proved = self._prove(connection, first, arrival)
         return Recorded(
             delivery_id=delivery_id, duplicate_of=first, proved=proved, held=not proved and _waits(connection, first)
@@ -167,6 +169,16 @@ class Ledger:
             "suggestion": "an operator must look at the daemon's log; the file is kept and can be retried",
         }
         connection.execute(update(deliveries).where(deliveries.c.id == delivery.id).values(values))
+        self._announce(connection, delivery.id, State.FAILED)
+
+    def _announce(self, connection: Connection, delivery_id: int, state: State) -> None:
+        """Tells webhooks how a delivery has ended, in the transaction in which it does."""
+
+        def facts() -> dict[str, Any]:
+            ended = delivery_of(connection.execute(_GET, {"delivery": delivery_id}).mappings().one())
+            return {"source": ended.source, **receipt(ended)}
+
+        outbox.announce(connection, f"delivery.{state}", self.clock(), facts)
 
     def note(self, delivery: Delivery, *, stage: str | None = None, error: str | None = None) -> None:
         """Tells onlookers what a running delivery is doing, or why an attempt ended; says nothing once fenced."""
@@ -186,6 +198,7 @@ class Ledger:
         ended = connection.execute(update(deliveries).where(*_mine(delivery)).values(values))
         if ended.rowcount != 1:
             raise Fenced(f"delivery {delivery.id} was taken over; epoch {delivery.epoch} is past")
+        self._announce(connection, delivery.id, state)
 
     def receipt(self, connection: Connection, delivery: Delivery) -> None:
         """Says in the loading transaction that the delivery is loaded; a second receipt violates the primary key."""
@@ -307,6 +320,7 @@ class Ledger:
         this = update(deliveries).where(deliveries.c.id == delivery.id)
         connection.execute(this.values({**ended, **reasons(why)}))
         give_up_pool(connection, delivery.id)
+        self._announce(connection, delivery.id, State.CANCELLED)
 
     def confirm(self, connection: Connection, delivery: Delivery, mapping: str | None) -> None:
         """Queues a delivery that waits for its confirmation; columns that match no field are ignored from now on.

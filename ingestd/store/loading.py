@@ -231,6 +231,14 @@ def existing(connection: Connection, campaign_id: int, phones: pl.Series, column
     return frame.sort("id").unique("phone", keep="first", maintain_order=True)
 
 
+def with_phones(connection: Connection, campaign_id: int, phones: pl.Series) -> list[int]:
+    """The number of every lead of a campaign that has one of `phones`, in order."""
+    if connection.scalar(_ANY_LEAD, {"campaign": campaign_id}) is None:
+        return []
+    query = "SELECT leads.id FROM {wanted} JOIN leads ON leads.campaign_id = :campaign AND leads.phone = wanted.value"
+    return sorted(row[0] for row in _probe(connection, query, [leads.c.id], phones, campaign_id))
+
+
 def listed(connection: Connection, campaign_id: int, phones: pl.Series) -> pl.DataFrame:
     """Which of `phones` nobody may call: `phone`, `global_list` (True when the global list has it)."""
     wanted = [do_not_call.c.phone, do_not_call.c.campaign_id]
@@ -248,15 +256,17 @@ def listed(connection: Connection, campaign_id: int, phones: pl.Series) -> pl.Da
 def add_do_not_call(connection: Connection, campaign_id: int, phones: list[str], reason: str) -> int:
     """Puts numbers (E.164) on a list, 0 being the global one; returns how many are new."""
     _move_list_sequence(connection)  # first: it holds its row until the commit, so imports go one after the other
-    moment, before = now(), _listed_in_all(connection)
-    for start in range(0, len(phones), BATCH):
-        rows = [
-            {"campaign_id": campaign_id, "phone": phone, "reason": reason, "added_at": moment}
-            for phone in phones[start : start + BATCH]
-        ]
-        connection.execute(_unless_there(connection, do_not_call), rows)
-    # Counted before and after: drivers disagree on the row count of a batch that skips conflicts.
-    return _listed_in_all(connection) - before
+    # All numbers travel as one parameter: a row each took four times as long on PostgreSQL.
+    if connection.dialect.name == "postgresql":
+        given, wanted = phones, "unnest(CAST(:phones AS text[])) AS wanted(value) WHERE true"
+    else:
+        given, wanted = json.dumps(phones), "json_each(:phones) AS wanted WHERE true"  # type: ignore[assignment]
+    columns, values = "campaign_id, phone, reason, added_at", ":campaign, wanted.value, :reason, :moment"
+    query = f"INSERT INTO do_not_call ({columns}) SELECT {values} FROM {wanted} ON CONFLICT DO NOTHING"  # noqa: S608 - our columns
+    typed = text(query).bindparams(bindparam("moment", type_=Instant), bindparam("campaign", type_=Integer))
+    said = {"campaign": campaign_id, "reason": reason, "moment": now(), "phones": given}
+    added: int = connection.execute(typed, said).rowcount
+    return added
 
 
 def remove_do_not_call(connection: Connection, campaign_id: int, phone: str) -> bool:
@@ -277,10 +287,6 @@ def _unless_there(connection: Connection, table: Table) -> Any:
     """INSERT that leaves alone what is there already, as each database says it."""
     make = pg_insert if connection.dialect.name == "postgresql" else sqlite_insert
     return make(table).on_conflict_do_nothing()
-
-
-def _listed_in_all(connection: Connection) -> int:
-    return connection.scalar(select(func.count()).select_from(do_not_call)) or 0
 
 
 def _probe(

@@ -80,13 +80,17 @@ def test_a_number_twice_in_one_list_is_known_the_second_time(organised: Engine) 
 
 def test_lines_that_are_no_number_are_named(organised: Engine) -> None:
     result = imported(organised, b"26000001\n\nnobody\n12\n26000002\n")
-    assert result == Imported(added=2, known=0, unreadable=[(3, "nobody"), (4, "12")])
+    assert result == Imported(
+        added=2,
+        known=0,
+        unreadable=[(3, "nobody", "is not a phone number"), (4, "12", "is too short for a phone number")],
+    )
 
 
 def test_broken_records_of_a_table_are_named_too(organised: Engine) -> None:
     """A record that nobody can read may hold a number that must not be called."""
     result = imported(organised, b"Phone,Name\n26000001,Anna\n26000002,Bo,more\nx,Carl\n26000003,Dorte\n")
-    assert (result.added, [line for line, _ in result.unreadable]) == (2, [3, 4])
+    assert (result.added, [line for line, *_ in result.unreadable]) == (2, [3, 4])
     assert "26000002" in result.unreadable[0][1]
 
 
@@ -106,7 +110,9 @@ def test_a_campaigns_list_is_its_own_and_has_its_region(organised: Engine) -> No
 
 def test_without_a_region_the_global_list_takes_international_numbers_only(organised: Engine) -> None:
     result = imported(organised, b"26000001\n+4526000002\n", region=None)
-    assert result == Imported(added=1, known=0, unreadable=[(1, "26000001")])
+    assert result == Imported(
+        added=1, known=0, unreadable=[(1, "26000001", "does not begin with a known country code")]
+    )
 
 
 def test_a_region_that_is_given_wins_over_the_campaigns(organised: Engine) -> None:
@@ -114,7 +120,9 @@ def test_a_region_that_is_given_wins_over_the_campaigns(organised: Engine) -> No
 
 
 def test_a_list_without_a_number_changes_nothing(organised: Engine) -> None:
-    assert imported(organised, b"phone\nnobody\n") == Imported(added=0, known=0, unreadable=[(2, "nobody")])
+    assert imported(organised, b"phone\nnobody\n") == Imported(
+        added=0, known=0, unreadable=[(2, "nobody", "is not a phone number")]
+    )
     assert listed(organised) == set()
 
 

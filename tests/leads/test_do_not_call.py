@@ -6,12 +6,14 @@ import threading
 
 import pytest
 
-from ingestd.errors import Rejected
-from ingestd.leads import do_not_call
+from ingestd import schemas
+from ingestd.errors import Invalid, Missing, Rejected
+from ingestd.leads import dialling, do_not_call, lead
 from ingestd.leads.do_not_call import Added
 from ingestd.store import audit, loading
 from ingestd.store.audit import COMMAND_LINE, Deed
 from ingestd.store.engine import reading, writing
+from tests.conftest import ROOT
 from tests.leads.conftest import MINUTE, NOON, Desk
 
 DEED = Deed(actor=COMMAND_LINE, at=NOON, why="asked")
@@ -61,7 +63,10 @@ def test_a_lead_that_somebody_holds_is_closed_and_its_lock_ends(desk: Desk) -> N
 def test_many_numbers_are_worked_off_in_batches(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(do_not_call, "BATCH", 2)
     numbers = desk.leads(*({} for _ in range(5)))
-    assert added(desk, *(phone(desk, number) for number in numbers)).closed == 5
+    listed = "\n".join(phone(desk, number) for number in numbers).encode()
+    given = {"name": "list.txt", "schema": schemas.read(ROOT / "schemas"), "campaign": None, "region": None}
+    done = do_not_call.import_list(desk.engine, listed, **given, deed=DEED)  # type: ignore[arg-type]
+    assert (done.added, done.closed) == (5, 5)
 
 
 def test_a_number_that_is_taken_off_reopens_nothing(desk: Desk) -> None:
@@ -102,3 +107,58 @@ def test_an_addition_waits_for_a_load_that_has_passed_and_closes_its_leads(desk:
         assert adding.is_alive()
     adding.join(20)
     assert [done.closed for done in results] == [1]
+
+
+def test_a_private_lead_goes_back_to_its_original_owner(desk: Desk) -> None:
+    (there,) = desk.leads({})
+    desk.change(there, "manual_redial_private")
+    mine, before = desk.owner("user:copenhagen-1"), desk.owner("team:denmark")
+    assert desk.lead(there).owner_id == mine
+    assert added(desk, phone(desk, there)).closed == 1
+    assert desk.lead(there).owner_id == before
+    assert ("owner", str(mine), str(before)) in desk.told(there)
+
+
+def test_an_alternative_number_that_is_listed_closes_nothing_but_no_agent_is_given_it(desk: Desk) -> None:
+    (there,) = desk.leads({"alternative_phone": "+4531000001"}, owner="team:copenhagen")
+    shift = dialling.start(desk.engine, "copenhagen-1", "DK-ENERGY", NOON)
+    found, shift = dialling.next_lead(desk.engine, shift, NOON)
+    assert found is not None
+    assert found.fields["alternative_phone"] == "+4531000001"
+    assert added(desk, "+4531000001", campaign="DE-ENERGY").closed == 0  # the list of another campaign
+    assert next_alternative(desk, there) == "+4531000001"
+    assert added(desk, "+4531000001").closed == 0
+    assert next_alternative(desk, there) is None
+    assert desk.lead(there).fields["alternative_phone"] == "+4531000001"
+
+
+def next_alternative(desk: Desk, number: int) -> object:
+    with reading(desk.engine) as connection:
+        return do_not_call.without_listed(connection, lead.find(connection, number)).fields["alternative_phone"]
+
+
+def test_a_list_is_read_in_pages_and_a_number_says_on_which_lists_it_is(desk: Desk) -> None:
+    added(desk, "+4526000001", "+4526000002", "+4526000003")
+    added(desk, "+4526000002", campaign="DK-ENERGY")
+    with reading(desk.engine) as connection:
+        first = do_not_call.page(connection, None, limit=2)
+        rest = do_not_call.page(connection, None, limit=2, after=first[-1].phone)
+        both = do_not_call.of_number(connection, "+4526000002")
+        with pytest.raises(Missing):
+            do_not_call.page(connection, "nowhere", limit=1)
+    assert [each.phone for each in (*first, *rest)] == ["+4526000001", "+4526000002", "+4526000003"]
+    assert [(each.campaign, each.reason) for each in both] == [(None, "asked"), ("DK-ENERGY", "asked")]
+
+
+def test_nobody_is_taken_off_a_list_without_a_reason(desk: Desk) -> None:
+    added(desk, "+4526000001")
+    with pytest.raises(Invalid, match="say why"), writing(desk.engine) as connection:
+        do_not_call.remove(connection, "+4526000001", None, Deed(actor=COMMAND_LINE, at=NOON, why=" "))
+
+
+def test_what_is_no_number_is_refused_with_its_place(desk: Desk) -> None:
+    with reading(desk.engine) as connection:
+        assert do_not_call.readable(connection, ["26 00 00 01"], "DK-ENERGY", None) == ["+4526000001"]
+        with pytest.raises(Invalid, match="does not begin") as caught:
+            do_not_call.readable(connection, ["+4526000001", "26000001"], None, None)
+    assert caught.value.facts == {"field": "numbers.1"}

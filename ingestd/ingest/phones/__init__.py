@@ -16,6 +16,8 @@ from ingestd.ingest.phones import plain, reference, singly
 SCHEMA = pl.Schema({"e164": pl.String, "reason": pl.String, "extension": pl.String})
 """What `normalise` returns, one line a number."""
 
+MESSAGES = reference.MESSAGES
+
 FEW = 1_000
 """numbers: fewer are looked at one at a time, 5 µs each; polars takes 5 ms to sort and judge however few there are."""
 

@@ -31,6 +31,16 @@ _IMPOSSIBLE = {
 }
 
 
+MESSAGES = {
+    UNPARSEABLE: "is not a phone number",
+    TOO_SHORT: "is too short for a phone number",
+    TOO_LONG: "is too long for a phone number",
+    INVALID_COUNTRY_CODE: "does not begin with a known country code",
+    INVALID: "is not a number that is in use in its country",
+}
+"""What each reason says about a number, for people."""
+
+
 class Verdict(NamedTuple):
     """What libphonenumber says of one number; the fields are the columns of `normalise`."""
 

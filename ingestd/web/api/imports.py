@@ -33,7 +33,7 @@ routes = Routes("imports")
 IMPORTING = needs(Permission.LEAD_POOLS, bound_keys=True)
 
 _FILE = {"schema": {"type": "string", "format": "binary"}}
-_BODY = {"required": True, "content": dict.fromkeys(("application/octet-stream", "text/csv"), _FILE)}
+BODY = {"required": True, "content": dict.fromkeys(("application/octet-stream", "text/csv"), _FILE)}
 
 Source = Annotated[
     str, Query(max_length=64, description="the source whose mapping and rules the file has; empty: an upload")
@@ -76,7 +76,7 @@ def _asked(
     status_code=HTTPStatus.ACCEPTED,
     problems=(400, 404, 408, 409, 413, 503),
     largest=None,
-    body=_BODY,
+    body=BODY,
 )
 async def import_file(
     request: Request,

@@ -45,7 +45,18 @@ def key_of(word: str | None, *kinds: type) -> tuple[Any, ...] | None:
     return tuple(found)
 
 
+def word_of(word: str | None) -> str | None:
+    """The text in a cursor of a list that goes by a text; raises Invalid."""
+    key = key_of(word, str)
+    if key is None:
+        return None
+    text: str = key[0]
+    return text
+
+
 def _fits(value: Any, kind: type) -> bool:
+    if isinstance(value, str) and "\0" in value:
+        return False
     return type(value) is kind and (not isinstance(value, int) or 0 <= value < 2**63)
 
 

@@ -13,6 +13,7 @@ from ingestd.web.api import (
     codes,
     deliveries,
     dialling,
+    do_not_call,
     imports,
     keys,
     lead_actions,
@@ -25,6 +26,7 @@ from ingestd.web.api import (
     pushes,
     queue,
     rehearsals,
+    reports,
     reruns,
     segment_groups,
     segments,
@@ -34,6 +36,7 @@ from ingestd.web.api import (
     teams,
     trail,
     users,
+    webhooks,
 )
 from ingestd.web.api.access import ANYBODY
 from ingestd.web.api.routes import Guarded, Routes, mount
@@ -82,8 +85,11 @@ RESOURCES = (
     lead_actions.routes,
     owner_changes.routes,
     dialling.routes,
+    do_not_call.routes,
     logs.routes,
     queue.routes,
+    webhooks.routes,
+    reports.routes,
 )
 
 

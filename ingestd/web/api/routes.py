@@ -13,6 +13,7 @@ from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 from starlette.types import Message
 
+from ingestd.errors import Invalid
 from ingestd.web.api import gate
 from ingestd.web.api.access import Access
 from ingestd.web.problems import Problem
@@ -39,6 +40,7 @@ class Guarded(APIRoute):
         async def guarded(request: Request) -> Response:
             desk = request.app.state.desk
             await gate.admit(desk, request, self.access)
+            _refuse_nul(request)
             return await answer(bounded(request, self.largest, desk.body_seconds))
 
         return guarded
@@ -111,6 +113,12 @@ def unguarded(app: FastAPI) -> list[str]:
         for route in app.router.routes
         if str(getattr(route, "path", "")).startswith("/api") and not isinstance(route, Guarded)
     ]
+
+
+def _refuse_nul(request: Request) -> None:
+    """No text of a store holds the character U+0000, and PostgreSQL takes none that is looked for either."""
+    if any("\0" in text for text in (*map(str, request.path_params.values()), *request.query_params.values())):
+        raise Invalid("value_unusable", "the address holds the character U+0000", field="path")
 
 
 def bounded(request: Request, largest: int | None, patience: float) -> Request:
