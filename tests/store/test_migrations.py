@@ -12,7 +12,7 @@ from sqlalchemy import Engine
 
 from ingestd.store import tables
 from ingestd.store.engine import open_engine, reading, writing
-from ingestd.store.lead_tables import metadata
+from ingestd.store.view_tables import metadata
 from ingestd.store.migrations import configured, upgrade
 from tests.conftest import Postgres
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from ingestd.store.lead_tables import metadata
+from ingestd.store.view_tables import metadata
 
 context.configure(connection=context.config.attributes["connection"], target_metadata=metadata, render_as_batch=True)
 context.run_migrations()

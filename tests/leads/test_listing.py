@@ -1,0 +1,134 @@
+"""Lead Admin's pages against sorting all leads: whatever the filter and the sort, every lead comes once, in its place."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ingestd.errors import Invalid
+from ingestd.leads import columns, filters, listing, ordering, scope
+from ingestd.leads.agents import Agent
+from ingestd.leads.conditions import ascii_lower
+from ingestd.leads.filter_fields import Kind
+from ingestd.leads.listing import Page, Wish
+from ingestd.store.engine import reading
+from tests.leads.conftest import NOON, Desk
+from tests.leads.test_conditions import TREES, matching, one, rows
+from tests.leads.test_filters import FIELDS
+
+EVERY = columns.known(FIELDS)
+SORTS = sorted(set(EVERY) - ordering.NEVER)
+WALKED = sorted({"id", "phone", *ordering.STAMPS, *ordering.OF_POOLS})
+
+
+def several_pools(desk: Desk) -> None:
+    """Leads with and without values in pools of three campaigns."""
+    given = rows()
+    for number, values in enumerate(given):
+        values |= {
+            "modified_at": None if number % 2 else NOON - (number % 9) * timedelta(minutes=1),
+            "scheduled_at": None if number % 7 else NOON,
+            "processed_by_id": desk.owner("user:berlin-1") if number % 8 == 0 else None,
+        }
+    desk.leads(*given[:25])
+    desk.leads(*given[25:30], owner="user:copenhagen-1")
+    desk.leads(*given[30:45], campaign="DE-ENERGY", owner="team:germany")
+    desk.leads(*given[45:], owner="team:copenhagen")
+    for number in range(1, 5):
+        desk.set("pools", "id", number, uploaded_at=NOON + timedelta(days=number % 3), name=f"pool {number % 2}")
+
+
+def paged(desk: Desk, tree: Any, sort: str, cursor: str | None = None, who: Agent | None = None, **facts: Any) -> Page:
+    wish = Wish(
+        tree=filters.parsed(tree, FIELDS),
+        sort=ordering.parsed(sort, EVERY),
+        cursor=cursor,
+        at=NOON,
+        who=who,
+        **{"limit": 7, **facts},
+    )
+    with reading(desk.engine) as connection:
+        return listing.page(connection, wish)
+
+
+def pages(desk: Desk, tree: Any, sort: str, **facts: Any) -> Iterator[Page]:
+    page = paged(desk, tree, sort, **facts)
+    yield page
+    while page.next:
+        page = paged(desk, tree, sort, page.next, **facts)
+        yield page
+
+
+def numbers(found: list[Page]) -> list[int]:
+    return [place.id for page in found for place in page.places]
+
+
+def sorted_by_reading(desk: Desk, found: set[int], sort: str) -> list[int]:
+    """The same leads, sorted as a whole."""
+    wanted = ordering.parsed(sort, EVERY)
+    name = wanted.column.name
+    campaigns = {lead["id"]: lead["campaign_id"] for lead in desk.all_leads()}
+    places = [columns.Place(campaign_id=campaigns[number], id=number) for number in sorted(found)]
+    shown = [EVERY[column] for column in ("id", name, "pool")]
+    with reading(desk.engine) as connection:
+        cells = columns.cells(connection, places, shown, NOON)
+    filled = [row for row in cells if row[1] is not None or name in ordering.OF_POOLS]
+    empty = [row for row in cells if row[1] is None and name not in ordering.OF_POOLS]
+
+    def key(row: Any) -> Any:
+        number, value, pool = row
+        if value is None:
+            value = "" if name == "file" else 0
+        value = ascii_lower(value) if isinstance(value, str) and wanted.column.kind != Kind.PHONE else value
+        return (value, pool, number) if name in ordering.OF_POOLS else (value, number)
+
+    filled.sort(key=key, reverse=wanted.descending)
+    empty.sort(key=lambda row: row[0], reverse=wanted.descending)
+    return [row[0] for row in filled + empty]
+
+
+def holds(desk: Desk, tree: Any, sort: str, **facts: Any) -> None:
+    expected = sorted_by_reading(desk, matching(desk, tree), sort)
+    found = list(itertools.islice(pages(desk, tree, sort, **facts), 200))
+    assert found[-1].next is None
+    assert numbers(found) == expected, (sort, facts)
+    back = [found[-1]]
+    while back[0].previous:
+        back.insert(0, paged(desk, tree, sort, back[0].previous, **facts))
+        assert len(back) <= 200
+    assert numbers(back) == expected, (sort, facts, "backwards")
+
+
+NATURAL = st.one_of(
+    TREES,
+    st.sampled_from([
+        one("pool", "in", [1, 3]),
+        one("uploaded_at", "from", "2026-06-17"),
+        one("processed_by", "filled"),
+        one("locked", "is", False),
+        {"all": [one("campaign", "is", "DK-ENERGY"), one("modified_at", "filled")]},
+        one("uploaded_by", "is_not", "source:nordlead"),
+        one("phone", "starts_with", "+45260000"),
+    ]),
+)  # fmt: skip
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(tree=NATURAL, sort=st.sampled_from(SORTS), down=st.booleans(), limit=st.integers(1, 20), data=st.data())
+def test_every_lead_comes_once_and_in_its_place(
+    desk: Desk, tree: Any, sort: str, down: bool, limit: int, data: st.DataObject
+) -> None:
+    if not desk.all_leads():
+        several_pools(desk)
+    with pytest.MonkeyPatch.context() as patch:
+        if sort in WALKED and data.draw(st.booleans(), label="walked"):
+            patch.setattr(scope, "FEW", -1)  # as if there were too many leads
+            patch.setattr("ingestd.leads.walking.LARGEST_PIECE", data.draw(st.sampled_from([1, 3, 8000]), label="piece"))
+        patience = data.draw(st.sampled_from([-1.0, 60.0]), label="patience")
+        holds(desk, tree, f"{'-' if down else ''}{sort}", limit=limit, patience=patience)
