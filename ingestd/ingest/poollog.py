@@ -259,7 +259,7 @@ def _csv(frame: pl.DataFrame) -> Iterator[bytes]:
     csv.writer(line).writerow(frame.columns)
     yield line.getvalue().encode()
     for piece in frame.iter_slices(CHUNK):
-        safe = piece.with_columns(_defused(column) for column in piece.get_columns() if column.dtype == pl.String)
+        safe = piece.with_columns(defused(column) for column in piece.get_columns() if column.dtype == pl.String)
         yield safe.write_csv(include_header=False, line_terminator="\r\n").encode()
 
 
@@ -268,7 +268,7 @@ def _json_lines(frame: pl.DataFrame) -> Iterator[bytes]:
         yield piece.write_ndjson().encode()
 
 
-def _defused(text: pl.Series) -> pl.Series:
+def defused(text: pl.Series) -> pl.Series:
     """The text of a column, with an apostrophe before whatever a spreadsheet would run (OWASP, CSV injection)."""
     runs = text.str.contains(_FORMULA)
     if runs.any():

@@ -62,6 +62,9 @@ class Column:
         return OPERATORS[self.kind] if self.filterable else ()
 
 
+NUMBER = Column(name="id", title="Lead", kind=Kind.NUMBERED, filterable=True)
+
+
 def fields_of(connection: Connection, folder: Path) -> dict[str, Field]:
     """Every field by name that leads of the campaigns here have; `folder` has the schemas. Raises Misconfigured."""
     templates = connection.scalars(select(tables.campaigns.c.template).distinct()).all()
@@ -167,15 +170,17 @@ def _beside(connection: Connection, rows: Sequence[Any], at: Any) -> _Beside:
     fields = rows[0]._fields if rows else ()
     people = {getattr(row, name) for name in _OWNERS.values() if name in fields for row in rows} - {None}
     pools = {row.pool_id for row in rows} if "pool_id" in fields else set()
-    status = tables.statuses.c
     return _Beside(
         at=at,
         pools=of_pools(connection, pools) if pools else {},
         owners=_owners(connection, people) if people else {},
-        statuses={row.id: (row.code, row.name) for row in connection.execute(select(status.id, status.code, status.name))}
-        if "status_id" in fields
-        else {},
+        statuses=_statuses(connection) if "status_id" in fields else {},
     )
+
+
+def _statuses(connection: Connection) -> dict[int, tuple[str, str]]:
+    status = tables.statuses.c
+    return {row[0]: (row[1], row[2]) for row in connection.execute(select(status.id, status.code, status.name))}
 
 
 def _owners(connection: Connection, numbers: Iterable[int]) -> dict[int, tuple[str, str]]:
@@ -195,10 +200,8 @@ def _getter(name: str, beside: _Beside) -> Callable[[Any], Any]:
     if name in ("status", "status_name"):
         place = int(name == "status_name")
         return lambda row: beside.statuses[row.status_id][place]
-    if name == "deactivated":
-        return lambda row: row.deactivated_at is not None
-    if name == "locked":
-        return lambda row: held(row, beside.at)
+    if name in ("deactivated", "locked"):
+        return lambda row: held(row, beside.at) if name == "locked" else row.deactivated_at is not None
     if name.startswith(EXTRA):
         key = name.removeprefix(EXTRA)
         return lambda row: unpacked(row.extra).get(key) if row.extra else None

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Column,
     ColumnElement,
     Connection,
     Text,
@@ -123,7 +124,7 @@ def moved(condition: ColumnElement[bool], columns: Mapping[str, ColumnElement[An
 
 def columns_of(condition: ColumnElement[bool]) -> set[str]:
     """The columns of the table of leads of which a condition speaks."""
-    return {element.name for element in iterate(condition) if getattr(element, "table", None) is table}
+    return {column.name for column in iterate(condition) if isinstance(column, Column) and column.table is table}
 
 
 def _comparison(one: Comparison, names: Terms) -> ColumnElement[bool]:

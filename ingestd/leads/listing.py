@@ -13,7 +13,7 @@ import hashlib
 import json
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -24,8 +24,7 @@ from ingestd.errors import Invalid
 from ingestd.leads import conditions, filters, ordering
 from ingestd.leads import scope as scopes
 from ingestd.leads.agents import Agent
-from ingestd.leads.columns import Column, Place
-from ingestd.leads.filter_fields import Kind
+from ingestd.leads.columns import NUMBER, Place
 from ingestd.leads.filters import Filter
 from ingestd.leads.ordering import Key, Order, Sort
 from ingestd.leads.pool_facts import PoolFacts
@@ -69,8 +68,10 @@ class Page:
     """the cursor of what follows; None: nothing does"""
     previous: str | None
     """the cursor of what is before; None: nothing is"""
+    complete: bool
+    """False: the time was over before the page was full, and `next` goes on looking"""
     searched_until: str | None
-    """the value of the sort up to which leads were looked at, when the time was over before the page was full"""
+    """the value of the sort up to which leads were looked at, when it is not complete"""
     sorts: frozenset[str] | None
     """the columns by which the leads of this filter can be sorted; None: all"""
 
@@ -130,6 +131,23 @@ def _found(connection: Connection, here: Scope, looked: Looked) -> Walked:
     return looked.along(connection, here, _few_lanes(here, looked.wish.sort), math.inf)
 
 
+def every(connection: Connection, wish: Wish, *, size: int) -> Iterator[list[Place]]:
+    """All leads of the filter in their order, at most `size` at a time, without a limit of time. Raises as `page`."""
+    here = scopes.scope(connection, wish.tree, conditions.terms(connection, wish.at), wish.who)
+    order, after = Order(sort=wish.sort), None
+    lanes = _lanes(connection, here, wish.sort)
+    if lanes is None and here.few is None:
+        raise _not_offered(wish.sort, here)
+    walk = Walk(connection=connection, order=order, where=here.where, count=size, in_time=lambda: True)
+    while True:
+        found = walk.along(_few_lanes(here, wish.sort) if lanes is None else lanes, after)
+        if found.places:
+            yield found.places
+        if len(found.keys) < size:
+            return
+        after = found.keys[-1]
+
+
 def offered(here: Scope) -> frozenset[str] | None:
     """The columns by which leads can be sorted; None: all that have an order."""
     if here.few is not None:
@@ -139,14 +157,19 @@ def offered(here: Scope) -> frozenset[str] | None:
 
 
 def count(
-    connection: Connection, tree: Filter, who: Agent | None, at: datetime, *, clock: Callable[[], float] = time.monotonic
+    connection: Connection,
+    tree: Filter,
+    who: Agent | None,
+    at: datetime,
+    *,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Count:
-    """How many leads of a filter a user sees, exactly up to COUNTED, and not longer counted than a page is looked for."""
+    """How many leads of a filter a user sees: exactly up to COUNTED, and no longer counted than a page takes."""
     end = clock() + PATIENCE
     here = scopes.scope(connection, tree, conditions.terms(connection, at), who)
     if here.where is None or here.few is not None:
         return _count_at_once(connection, here)
-    order = Order(sort=Sort(column=_NUMBER, descending=True))
+    order = Order(sort=Sort(column=NUMBER, descending=True))
     walk = Walk(connection=connection, order=order, where=here.where, count=COUNTED + 1, in_time=lambda: clock() < end)
     walked = walk.along(_by_number(here), None)
     return Count(leads=min(len(walked.keys), COUNTED), exact=walked.until is None and len(walked.keys) <= COUNTED)
@@ -204,13 +227,11 @@ def _few_lanes(here: Scope, sort: Sort) -> list[Lane]:
     number = table.c.id + 0
     lanes = []
     for campaign_id, way in here.few.items():
-        filled, empty = (way,), (way,)
+        filled: tuple[ColumnElement[bool], ...] = (way,)
         if sort.column.name not in ordering.OF_POOLS and ordered:
             filled, empty = (way, ordered[0].is_not(None)), (way, ordered[0].is_(None))
             lanes.append(Lane(campaign_id=campaign_id, head=(1, None), where=empty, ordered=(number,), indexed=False))
-        lanes.append(
-            Lane(campaign_id=campaign_id, head=(0,), where=filled, ordered=(*ordered, number), indexed=False)
-        )
+        lanes.append(Lane(campaign_id=campaign_id, head=(0,), where=filled, ordered=(*ordered, number), indexed=False))
     return lanes
 
 
@@ -223,9 +244,16 @@ def _page(wish: Wish, order: Order, after: Key | None, found: Walked, sorts: fro
         keys, places = keys[::-1], places[::-1]
     forth, turn = (_cursor(wish, key, back=back) for key, back in ((beyond, order.back), (here, not order.back)))
     turn = turn if after is not None else None
-    told = None if more or found.until is None else _told(found.until)
+    until = None if more else found.until
     ahead, behind = (turn, forth) if order.back else (forth, turn)
-    return Page(places=places, next=ahead, previous=behind, searched_until=told, sorts=sorts)
+    return Page(
+        places=places,
+        next=ahead,
+        previous=behind,
+        complete=until is None,
+        searched_until=None if until is None else _told(until),
+        sorts=sorts,
+    )
 
 
 def _told(key: Key) -> str | None:
@@ -290,16 +318,14 @@ def _key(written: Any, sort: Sort) -> Key | None:
 
 
 def _value(written: Any, kind: type) -> Any:
-    if kind in (date, datetime):
-        moment = kind.fromisoformat(written)  # type: ignore[attr-defined]
-        if kind is datetime and moment.tzinfo is None:
+    if kind is date:
+        return date.fromisoformat(written)
+    if kind is datetime:
+        moment = datetime.fromisoformat(written)
+        if moment.tzinfo is None:
             raise ValueError("a moment without time zone")
         return moment
-    if type(written) is not kind or (kind is int and not -(2**63) <= written < 2**63):
-        raise ValueError("a value of another kind")
-    if kind is str and "\0" in written:
-        raise ValueError("a character that no text has")
+    too_large = isinstance(written, int) and not -(2**63) <= written < 2**63
+    if type(written) is not kind or too_large or (isinstance(written, str) and "\0" in written):
+        raise ValueError("no value of this kind")
     return written
-
-
-_NUMBER = Column(name="id", title="Lead", kind=Kind.NUMBERED, filterable=True)

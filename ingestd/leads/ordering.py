@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any
+from typing import Any, Literal
 
 from sqlalchemy import ColumnElement, Connection, Integer, Text, cast, func, literal, select, text
 
@@ -69,6 +69,13 @@ class Sort:
         kind = str if self.column.kind in (Kind.DAY, Kind.MOMENT) and name.startswith(conditions.EXTRA) else None
         first = kind or value.get(self.column.kind, str)
         return (first, int, int) if name in OF_POOLS else (first, int)
+
+
+def sortable(name: str) -> Literal["always", "few", "never"]:
+    """Whether leads can be sorted by a column: always, or when the filter leaves few of them."""
+    if name in NEVER:
+        return "never"
+    return "always" if name in {"id", "phone", *STAMPS, *OF_POOLS} else "few"
 
 
 def parsed(written: str | None, every: Mapping[str, Column]) -> Sort:
@@ -178,7 +185,8 @@ def _of_pool(name: str, names: Terms) -> ColumnElement[Any]:
     if name == "campaign":
         return _found(campaign.code, names, campaign.id == table.c.campaign_id)
     placed = tables.campaigns.join(tables.projects, project.id == campaign.project_id)
-    return select(_lower(project.code, names)).select_from(placed).where(campaign.id == table.c.campaign_id).scalar_subquery()
+    mine = campaign.id == table.c.campaign_id
+    return select(_lower(project.code, names)).select_from(placed).where(mine).scalar_subquery()
 
 
 def _found(column: ColumnElement[Any], names: Terms, where: ColumnElement[bool]) -> ColumnElement[Any]:
@@ -186,5 +194,4 @@ def _found(column: ColumnElement[Any], names: Terms, where: ColumnElement[bool])
 
 
 def _lower(column: ColumnElement[Any], names: Terms) -> ColumnElement[Any]:
-    lowered = func.lower(column.collate("C") if names.dialect == "postgresql" else column, type_=Text)
-    return lowered
+    return func.lower(column.collate("C") if names.dialect == "postgresql" else column, type_=Text)

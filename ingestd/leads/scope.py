@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from sqlalchemy import (
     ColumnElement,
@@ -77,14 +76,12 @@ def _conjoined(tree: Filter) -> Iterator[Comparison]:
             yield from _conjoined(part)
 
 
-def _pools(
-    connection: Connection, tree: Filter, names: Terms, numbers: Iterable[int]
-) -> tuple[PoolFacts, ...] | None:
+def _pools(connection: Connection, tree: Filter, names: Terms, numbers: Iterable[int]) -> tuple[PoolFacts, ...] | None:
     asked = [each for each in _conjoined(tree) if each.field.name in OF_POOLS]
     if not asked:
         return None
     named = select(pools.c.id.label("pool_id"), pools.c.campaign_id).subquery("named")
-    told = [conditions.moved(conditions.condition(each, names), named.c) for each in asked]
+    told = [conditions.moved(conditions.condition(each, names), dict(named.c.items())) for each in asked]
     mine = select(named.c.pool_id).where(named.c.campaign_id.in_(list(numbers)), *told)
     return tuple(pool_facts.where(connection, selection.among(connection, pools.c.id, connection.scalars(mine))))
 
@@ -96,7 +93,7 @@ def _indexed(tree: Filter, names: Terms, *, bytewise: bool) -> Iterator[ColumnEl
     """Parts of the filter that an index answers, each as a condition of its own (`store.tables`)."""
     for one in _conjoined(tree):
         name, op = one.field.name, one.op
-        if (name == "id" or name == "phone") and op in ("is", "in"):
+        if name in ("id", "phone") and op in ("is", "in"):
             yield conditions.condition(one, names)
         elif name == "phone" and op == "starts_with" and bytewise:
             first = str(one.value)

@@ -140,7 +140,7 @@ class Walk:
         columns = [table.c[name] for name in sorted(needed)]
         walked = self._stretch(lane, rest, columns).limit(step.size).subquery("walked")
         ordered = [walked.c[column.name] for column in lane.ordered]
-        matching = conditions.moved(self.where, walked.c)
+        matching = conditions.moved(self.where, dict(walked.c.items()))
         return select(*ordered).where(matching).order_by(*self._directed(ordered)).limit(self.count)
 
     def _stretch(self, lane: Lane, rest: Key, columns: Sequence[ColumnElement[Any]]) -> Select[Any]:

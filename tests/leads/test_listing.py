@@ -1,4 +1,4 @@
-"""Lead Admin's pages against sorting all leads: whatever the filter and the sort, every lead comes once, in its place."""
+"""Lead Admin's pages against sorting all leads: whatever filter and sort, every lead comes once, in its place."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ingestd.errors import Invalid
-from ingestd.leads import columns, filters, listing, ordering, scope
+from ingestd.leads import columns, filters, listing, ordering, scope, walking
 from ingestd.leads.agents import Agent
 from ingestd.leads.conditions import ascii_lower
 from ingestd.leads.filter_fields import Kind
@@ -129,6 +128,6 @@ def test_every_lead_comes_once_and_in_its_place(
     with pytest.MonkeyPatch.context() as patch:
         if sort in WALKED and data.draw(st.booleans(), label="walked"):
             patch.setattr(scope, "FEW", -1)  # as if there were too many leads
-            patch.setattr("ingestd.leads.walking.LARGEST_PIECE", data.draw(st.sampled_from([1, 3, 8000]), label="piece"))
+            patch.setattr(walking, "LARGEST_PIECE", data.draw(st.sampled_from([1, 3, 8000]), label="piece"))
         patience = data.draw(st.sampled_from([-1.0, 60.0]), label="patience")
         holds(desk, tree, f"{'-' if down else ''}{sort}", limit=limit, patience=patience)

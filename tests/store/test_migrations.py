@@ -12,8 +12,8 @@ from sqlalchemy import Engine
 
 from ingestd.store import tables
 from ingestd.store.engine import open_engine, reading, writing
-from ingestd.store.view_tables import metadata
 from ingestd.store.migrations import configured, upgrade
+from ingestd.store.view_tables import metadata
 from tests.conftest import Postgres
 
 

@@ -98,7 +98,7 @@ def list_leads(  # noqa: PLR0913, PLR0917 - each is a part of the request
     """Leads that the caller may see, the newest first."""
     before = paging.number_of(cursor)
     with reading(desk.engine) as connection:
-        seen = access.visible_to(_agent(connection, caller))
+        seen = access.visible_to(agent_of(connection, caller))
         wanted = Filter(
             campaign_id=None if campaign is None else rules.campaign(connection, campaign).id,
             pool_id=pool,
@@ -117,7 +117,7 @@ def list_leads(  # noqa: PLR0913, PLR0917 - each is a part of the request
 def get_lead(desk: AtDesk, caller: ByCaller, response: Response, number: Number) -> LeadOut:
     """One lead."""
     with reading(desk.engine) as connection:
-        here = _visible(connection, _agent(connection, caller), number)
+        here = _visible(connection, agent_of(connection, caller), number)
         tags.mark(response, str(here.version))
         return _told(connection, [here])[0]
 
@@ -126,7 +126,7 @@ def get_lead(desk: AtDesk, caller: ByCaller, response: Response, number: Number)
 def explain_lead(desk: AtDesk, caller: ByCaller, number: Number, agent: Login = None) -> ExplanationOut:
     """Each rule of calling and seeing, with its fact. Other users than oneself need the permission `lead_admin`."""
     with reading(desk.engine) as connection:
-        who = _agent(connection, caller)
+        who = agent_of(connection, caller)
         _visible(connection, who, number)
         if agent is not None and agent != who.login:
             caller.require((Permission.LEAD_ADMIN,))
@@ -142,7 +142,7 @@ def explain_lead(desk: AtDesk, caller: ByCaller, number: Number, agent: Login = 
     )
 
 
-def _agent(connection: Connection, caller: Caller) -> Agent:
+def agent_of(connection: Connection, caller: Caller) -> Agent:
     """The user who asks, with no more than the key may; a key of the house stands in no team and sees no lead."""
     if caller.person is None:
         raise Denied("key_without_user", "leads are seen by users: use a key of a user")

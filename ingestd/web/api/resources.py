@@ -14,6 +14,7 @@ from ingestd.web.api import (
     deliveries,
     imports,
     keys,
+    lead_admin,
     leads,
     logs,
     pools,
@@ -23,6 +24,7 @@ from ingestd.web.api import (
     teams,
     trail,
     users,
+    views,
 )
 from ingestd.web.api.access import ANYBODY
 from ingestd.web.api.routes import Guarded, Routes, mount
@@ -60,6 +62,8 @@ RESOURCES = (
     deliveries.routes,
     pools.routes,
     leads.routes,
+    lead_admin.routes,
+    views.routes,
     logs.routes,
     queue.routes,
 )

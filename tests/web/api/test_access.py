@@ -85,6 +85,18 @@ WHO_MAY = {
     "GET /leads": "agent leader admin",
     "GET /leads/{number}": "agent leader admin",
     "GET /leads/{number}/explain": "agent leader admin",
+    "GET /lead-fields": "agent leader admin",
+    "POST /leads/search": "agent leader admin",
+    "POST /leads/count": "agent leader admin",
+    "POST /leads/export": "leader admin",
+    "GET /views": "agent leader admin",
+    "POST /views": "agent leader admin",
+    "GET /views/{number}": "agent leader admin",
+    "PATCH /views/{number}": "agent leader admin",
+    "DELETE /views/{number}": "agent leader admin",
+    "POST /views/{number}/copy": "agent leader admin",
+    "PUT /views/{number}/star": "agent leader admin",
+    "DELETE /views/{number}/star": "agent leader admin",
     "GET /queue": "leader admin key",
 }
 
