@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import itertools
+import json
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -11,11 +13,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ingestd.leads import columns, filters, listing, ordering, scope, walking
+from ingestd.errors import Invalid
+from ingestd.leads import access, columns, filters, listing, ordering, scope, walking
 from ingestd.leads.agents import Agent
 from ingestd.leads.conditions import ascii_lower
 from ingestd.leads.filter_fields import Kind
-from ingestd.leads.listing import Page, Wish
+from ingestd.leads.listing import Count, Page, Wish
 from ingestd.store.engine import reading
 from tests.leads.conftest import NOON, Desk
 from tests.leads.test_conditions import TREES, matching, one, rows
@@ -131,3 +134,111 @@ def test_every_lead_comes_once_and_in_its_place(
             patch.setattr(walking, "LARGEST_PIECE", data.draw(st.sampled_from([1, 3, 8000]), label="piece"))
         patience = data.draw(st.sampled_from([-1.0, 60.0]), label="patience")
         holds(desk, tree, f"{'-' if down else ''}{sort}", limit=limit, patience=patience)
+
+
+def test_a_cursor_of_another_list_or_a_forged_one_is_refused(desk: Desk) -> None:
+    several_pools(desk)
+    cursor = paged(desk, None, "city").next
+    assert cursor is not None
+    for tree, sort, word in [
+        (None, "-city", cursor),
+        (one("city", "filled"), "city", cursor),
+        (None, "city", "nonsense"),
+        (None, "city", "W10"),
+        (None, "city", forged(cursor, [0, 7, 1])),
+        (None, "city", forged(cursor, [0, "a\0", 1])),
+        (None, "city", forged(cursor, [0, "a", 1, 1])),
+        (None, "city", forged(cursor, [2, "a", 1])),
+        (None, "city", forged(cursor, [0, "a", 2**70])),
+        (None, "city", forged(cursor, {"a": 1})),
+    ]:
+        with pytest.raises(Invalid) as refusal:
+            paged(desk, tree, sort, word)
+        assert refusal.value.code == "cursor_unusable"
+
+
+def forged(cursor: str, key: Any) -> str:
+    mark, back, _ = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    return base64.urlsafe_b64encode(json.dumps([mark, back, key]).encode()).decode().rstrip("=")
+
+
+def test_what_cannot_be_sorted_in_time_says_what_can(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    several_pools(desk)
+    monkeypatch.setattr(scope, "FEW", 10)
+    with pytest.raises(Invalid) as refusal:
+        paged(desk, None, "city")
+    assert refusal.value.code == "sort_not_offered"
+    assert "narrow the filter" in refusal.value.message
+    assert refusal.value.facts["sorts"] == WALKED
+    assert paged(desk, None, "id").sorts == set(WALKED)
+    few = paged(desk, {"all": [one("pool", "is", 2), one("city", "filled")]}, "city")
+    assert few.sorts is None
+    with pytest.raises(Invalid) as refusal:
+        paged(desk, None, "locked")
+    assert refusal.value.code == "sort_unknown"
+
+
+def test_a_page_that_is_not_full_in_time_says_how_far_it_looked(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    several_pools(desk)
+    monkeypatch.setattr(scope, "FEW", -1)
+    monkeypatch.setattr(walking, "LARGEST_PIECE", 5)
+    page = paged(desk, one("city", "is", "Nowhere"), "id", patience=-1.0)
+    assert (page.places, page.complete) == ([], False)
+    assert page.searched_until == "5"
+    assert list(pages(desk, one("city", "is", "Nowhere"), "id", patience=-1.0))[-1].complete
+
+
+def test_leads_that_come_and_go_do_not_move_the_others_between_pages(desk: Desk) -> None:
+    made = desk.leads({}, {}, {}, {})
+    first = paged(desk, None, "-id", limit=2)
+    new = desk.leads({})
+    second = paged(desk, None, "-id", first.next, limit=2)
+    assert numbers([first, second]) == made[::-1]
+    assert second.next is None
+    before = paged(desk, None, "-id", first.next, limit=2).previous
+    assert numbers([paged(desk, None, "-id", before, limit=2)]) == made[:1:-1]
+    assert numbers([paged(desk, None, "-id", limit=2)])[0] == new[0]
+
+
+@pytest.mark.parametrize("login", ["copenhagen-1", "berlin-1", "lead-denmark", "admin"])
+@pytest.mark.parametrize("sort", ["-uploaded_at", "city", "-called_at"])
+def test_everybody_sees_what_is_theirs(desk: Desk, login: str, sort: str) -> None:
+    several_pools(desk)
+    who = desk.agent(login)
+    with reading(desk.engine) as connection:
+        seen = {lead["id"] for lead in desk.all_leads() if access.explain(connection, lead["id"], who, NOON).may_see}
+    assert numbers(list(pages(desk, None, sort, who=who))) == sorted_by_reading(desk, seen, sort)
+    with reading(desk.engine) as connection:
+        assert listing.count(connection, filters.EVERYTHING, who, NOON) == Count(leads=len(seen), exact=True)
+
+
+def test_a_count_is_exact_up_to_its_limit(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    several_pools(desk)
+    monkeypatch.setattr(listing, "COUNTED", 20)
+    for few in (25_000, -1):
+        monkeypatch.setattr(scope, "FEW", few)
+        with reading(desk.engine) as connection:
+            many = filters.parsed(one("attempts", "from", 0), FIELDS)
+            pool = filters.parsed(one("pool", "is", 2), FIELDS)
+            assert listing.count(connection, many, None, NOON) == Count(leads=20, exact=False)
+            assert listing.count(connection, pool, None, NOON) == Count(leads=5, exact=True)
+            assert listing.count(connection, filters.EVERYTHING, None, NOON) == Count(leads=20, exact=False)
+
+
+def test_the_columns_show_where_a_lead_came_from_and_who_has_it(desk: Desk) -> None:
+    (number,) = desk.leads({"processed_by_id": desk.owner("user:berlin-1"), "extra": '{"supplier": "Havvind"}'})
+    shown = ["pool_name", "file", "row", "uploaded_by", "owner", "owner_name", "original_owner", "processed_by_name"]
+    shown += ["status_name", "extra.supplier", "campaign", "deactivated", "locked", "extra.consumption_kwh"]
+    place = columns.Place(campaign_id=desk.campaign(), id=number)
+    with reading(desk.engine) as connection:
+        (row,) = columns.cells(connection, [place], columns.chosen(shown, EVERY), NOON)
+    assert row[:8] == ("a pool", None, 1, "user:test", "team:denmark", "Denmark", "team:denmark", row[7])
+    assert row[7]
+    assert row[8:] == ("Unprocessed", "Havvind", "DK-ENERGY", False, False, None)
+
+
+def test_columns_that_no_lead_has_are_refused() -> None:
+    with pytest.raises(Invalid, match="shoe_size"):
+        columns.chosen(["city", "shoe_size"], EVERY)
+    assert [column.name for column in columns.chosen(None, EVERY)] == list(columns.DEFAULT)
+    assert all(name in EVERY for names in columns.SETS.values() for name in names)
