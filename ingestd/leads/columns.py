@@ -115,7 +115,7 @@ def cells(connection: Connection, places: Sequence[Place], wanted: Sequence[Colu
 
     A lead that is gone by now has no row. Both come from the state of the store that the connection sees.
     """
-    needed = ["campaign_id", "id", *_needed(wanted)]
+    needed = ["campaign_id", "id", "version", *_needed(wanted)]  # the version: see selection.NOT_BY_POOL
     rows: dict[int, Any] = {}
     for campaign_id in dict.fromkeys(place.campaign_id for place in places):
         numbers = [place.id for place in places if place.campaign_id == campaign_id]
