@@ -34,7 +34,7 @@ from ingestd.leads.walking import Lane, Walk, Walked
 from ingestd.store.tables import leads as table
 from ingestd.store.tables import pools
 
-PATIENCE = 0.06
+PATIENCE = 0.05
 """seconds that a page is looked for; what it costs beside has to fit into a tenth of a second too"""
 COUNTED = 10_000
 """leads up to which they are counted"""
