@@ -121,7 +121,7 @@ NATURAL = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tree=NATURAL, sort=st.sampled_from(SORTS), down=st.booleans(), limit=st.integers(4, 20), data=st.data())
 def test_every_lead_comes_once_and_in_its_place(
     desk: Desk, tree: Any, sort: str, down: bool, limit: int, data: st.DataObject
