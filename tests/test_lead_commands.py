@@ -120,3 +120,24 @@ def test_results_of_an_anonymised_person_are_handed_back_anew(shell: Shell) -> N
     assert told["left"] == []
     for path in (path for path in shell.home.rglob("*") if path.is_file()):
         assert b"Bo Holm" not in path.read_bytes()
+
+
+def test_leads_are_listed_by_a_sentence(shell: Shell) -> None:
+    shell.run("lead", "create", "phone=26141517", "city=Lund", "--campaign", "DK-ENERGY", "--as", "admin")
+    wanted = ("--where", "city is lund and status is open", "--columns", "id,city,owner_name", "--sort", "-city")
+    assert shell.json("lead", "list", *wanted) == [{"id": 2, "city": "Lund", "owner_name": "Company"}]
+    plain = '{"field": "first_name", "op": "starts_with", "value": "an"}'
+    assert [each["id"] for each in shell.json("lead", "list", "--filter", plain, "--phone", "+4526141516")] == [1]
+    told = shell.run("lead", "list", "--sort", "id", "--columns", "Lead Pool Data", "--limit", "1")
+    assert "user:admin" in told.stdout
+    assert "there are more" in told.stderr
+    assert "no lead has this field" in shell.run("lead", "list", "--where", "shoe size is 44", code=1).stderr
+    assert shell.json("lead", "list", "--sort", "id", "--visible-to", "berlin-1") != []
+
+
+def test_leads_are_exported_to_a_file(shell: Shell, tmp_path: Path) -> None:
+    target = tmp_path / "leads.csv"
+    told = shell.run("lead", "export", "-o", target, "--columns", "id,phone", "--why", "for the auditor")
+    assert told.stdout.startswith(f"{target}: ")
+    assert target.read_text(encoding="utf-8-sig") == "Lead,Phone\n1,+4526141516\n"
+    assert "neither .csv" in shell.run("lead", "export", "-o", tmp_path / "leads.doc", code=2).stderr

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ingestd import printing
-from ingestd.commands import lead_printing
+from ingestd.commands import lead_printing, lead_search
 from ingestd.commands.options import CONFIG, HOME, As, AsJson, Config, Home, Limit, opened
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from ingestd.leads.selection import Filter
 
 lead = typer.Typer(help="Leads: who may call them, and what happens to them.", no_args_is_help=True)
+lead.command()(lead_search.export)
 
 Number = Annotated[int, typer.Argument(help="The lead's number.", metavar="LEAD")]
 Why = Annotated[str, typer.Option("--why", help="Kept in the history.")]
@@ -50,10 +51,21 @@ def list_leads(
         bool | None, typer.Option("--deactivated/--active", help="Only what is out of use, or in use.")
     ] = None,
     callable_by: Annotated[str | None, typer.Option("--callable-by", help="Only what this user may call.")] = None,
-    visible_to: Annotated[str | None, typer.Option("--visible-to", help="Only what this user sees.")] = None,
+    visible_to: lead_search.VisibleTo = None,
+    where: lead_search.Where = None,
+    as_filter: lead_search.AsJsonFilter = None,
+    columns: lead_search.Columns = None,
+    sort: lead_search.SortBy = None,
     as_json: AsJson = False,
 ) -> None:
-    """Lists leads, the newest first."""
+    """Lists leads, the newest first; with --where, --filter, --columns or --sort, as Lead Admin does."""
+    if where or as_filter or columns or sort:
+        if callable_by:
+            raise typer.BadParameter("--callable-by goes with none of --where, --filter, --columns and --sort")
+        plain = lead_search.asked(as_filter, campaign=campaign, pool=pool, status=status, owner=owner, phone=phone)
+        house = opened(config, home)
+        lead_search.listed(house, [where], plain, columns, sort, limit, visible_to, as_json=as_json)
+        return
     from ingestd.leads import access, agents, selection, statuses
     from ingestd.store.ledger import now
 

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Column,
     ColumnElement,
     Connection,
     Text,
@@ -28,6 +29,8 @@ from sqlalchemy import (
     select,
     true,
 )
+from sqlalchemy.sql.selectable import SelectBase
+from sqlalchemy.sql.visitors import iterate, replacement_traverse
 
 from ingestd.errors import Invalid
 from ingestd.leads import access, agents, statuses
@@ -107,6 +110,23 @@ def campaigns_of(tree: Filter, names: Terms) -> frozenset[int] | None:
     return None
 
 
+def moved(condition: ColumnElement[bool], columns: Mapping[str, ColumnElement[Any]]) -> ColumnElement[bool]:
+    """The condition on other columns than those of the table of leads, by their names."""
+
+    def other(element: Any, **_: Any) -> Any:
+        if isinstance(element, SelectBase):
+            return element  # what is asked inside of it is no lead
+        return columns[element.name] if getattr(element, "table", None) is table else None
+
+    found: ColumnElement[bool] = replacement_traverse(condition, {}, other)
+    return found
+
+
+def columns_of(condition: ColumnElement[bool]) -> set[str]:
+    """The columns of the table of leads of which a condition speaks."""
+    return {column.name for column in iterate(condition) if isinstance(column, Column) and column.table is table}
+
+
 def _comparison(one: Comparison, names: Terms) -> ColumnElement[bool]:
     of_pool = {Kind.UPLOADER: _uploader, Kind.MOMENT: _uploaded_at if one.field.name == "uploaded_at" else _moment}
     by_kind = {
@@ -123,9 +143,23 @@ def _comparison(one: Comparison, names: Terms) -> ColumnElement[bool]:
     return (by_kind | of_pool)[one.field.kind](one, names)
 
 
+def compared(field: Field, names: Terms) -> ColumnElement[Any]:
+    """What the values of a text, number, day or moment are compared by, and put in order: the same everywhere."""
+    column = _column(field, names)
+    if field.kind == Kind.TEXT:
+        return _lowered(column, names)
+    if field.kind == Kind.NUMBER and field.name.startswith(EXTRA):
+        return cast(column, BigInteger)
+    return column
+
+
+def _lowered(column: ColumnElement[Any], names: Terms) -> ColumnElement[Any]:
+    return func.lower(column.collate("C") if names.dialect == "postgresql" else column)
+
+
 def _text(one: Comparison, names: Terms) -> ColumnElement[bool]:
     column = _column(one.field, names)
-    lowered = func.lower(column.collate("C") if names.dialect == "postgresql" else column)
+    lowered = _lowered(column, names)
     if one.op in RANGES:
         return _ranged(one, lowered, ascii_lower)
     if one.op in WITHIN:
@@ -141,9 +175,7 @@ def _phone(one: Comparison, names: Terms) -> ColumnElement[bool]:
 
 
 def _number(one: Comparison, names: Terms) -> ColumnElement[bool]:
-    column = _column(one.field, names)
-    if one.field.name.startswith(EXTRA):
-        column = cast(column, BigInteger)
+    column = compared(one.field, names)
     return _ranged(one, column) if one.op in RANGES else _equal(one, column, column, _several(one))
 
 

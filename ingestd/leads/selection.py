@@ -92,6 +92,11 @@ def _statuses(wanted: str, book: StatusBook) -> tuple[int, ...]:
     return book.ids(kind=wanted) if wanted in ("open", "closed") else (book.get(wanted).id,)
 
 
+NOT_BY_POOL = table.c.version >= 0
+"""Always true. SQLite takes a question for many numbers, and for nothing else but pools, for one to be answered by all
+of the index of pools; the version is not in it."""
+
+
 def among(connection: Connection, key: ColumnElement[Any], numbers: Iterable[int]) -> ColumnElement[bool]:
     """`key` is one of many numbers, which travel as one parameter: thousands of them would each be parsed."""
     given = list(numbers)

@@ -10,6 +10,7 @@ from ingestd.store import (
     owner_change_tables,
     segment_tables,
     tables,
+    view_tables,
     webhook_tables,
 )
 
@@ -22,6 +23,7 @@ DESCRIBED_IN = (
     segment_tables,
     owner_change_tables,
     webhook_tables,
+    view_tables,
 )
 
 metadata = tables.metadata

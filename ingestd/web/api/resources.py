@@ -17,6 +17,7 @@ from ingestd.web.api import (
     imports,
     keys,
     lead_actions,
+    lead_admin,
     lead_changes,
     leads,
     logs,
@@ -36,6 +37,7 @@ from ingestd.web.api import (
     teams,
     trail,
     users,
+    views,
     webhooks,
 )
 from ingestd.web.api.access import ANYBODY
@@ -86,6 +88,8 @@ RESOURCES = (
     owner_changes.routes,
     dialling.routes,
     do_not_call.routes,
+    lead_admin.routes,
+    views.routes,
     logs.routes,
     queue.routes,
     webhooks.routes,

@@ -1,0 +1,186 @@
+"""Saved views of Lead Admin: filter, columns and sort under a name; one's own, and those that others share."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import Response
+from pydantic import BaseModel, Field
+from sqlalchemy import Connection
+
+from ingestd.access.callers import Caller
+from ingestd.errors import Stale
+from ingestd.leads import columns, filters, views
+from ingestd.leads.agents import Agent
+from ingestd.leads.views import Content, View
+from ingestd.store.engine import reading, writing
+from ingestd.web.api import tags
+from ingestd.web.api.bodies import Given
+from ingestd.web.api.deliveries import Number
+from ingestd.web.api.desk import AtDesk, ByCaller, Desk
+from ingestd.web.api.lead_admin import Names, SortBy, Tree
+from ingestd.web.api.leads import LOOKING, agent_of
+from ingestd.web.api.routes import Routes
+from ingestd.web.api.tags import IfMatch
+
+routes = Routes("views")
+
+Shared = Annotated[str, Field(max_length=80, description="`nobody`, `everybody`, or `team:<key>` with all below it")]
+Name = Annotated[str, Field(min_length=1, max_length=views.LONGEST_NAME)]
+
+
+class ViewIn(Given):
+    """A view to be saved."""
+
+    name: Name
+    filter: Tree = None
+    columns: Names = None
+    sort: SortBy = None
+    shared: Shared = views.NOBODY
+
+
+class ViewEdit(Given):
+    """What is to be another; what is left out stays."""
+
+    name: Name | None = None
+    filter: Tree = None
+    columns: Names = None
+    sort: SortBy = None
+    shared: Shared | None = None
+
+
+class Copy(Given):
+    """What the copy is called."""
+
+    name: Name | None = Field(None, description="null: as the view, with `(copy)`")
+
+
+class ViewOut(BaseModel):
+    """A saved view."""
+
+    id: int
+    name: str
+    owner: str = Field(description="login of the user who saved it")
+    mine: bool = Field(description="only its owner changes it")
+    starred: bool = Field(description="by whoever asks")
+    shared: str = Field(description="`nobody`, `everybody`, or `team:<key>`")
+    filter: dict[str, Any]
+    told: str = Field(description="the filter as a sentence")
+    columns: list[str]
+    sort: str
+    changed_at: datetime
+    version: int
+
+
+@routes.get("/views", access=LOOKING)
+def list_views(desk: AtDesk, caller: ByCaller) -> list[ViewOut]:
+    """One's own views and those that are shared with one: the starred ones first, then by name."""
+    with reading(desk.engine) as connection:
+        found = views.seen(connection, agent_of(connection, caller))
+        return [_out(desk, connection, each) for each in found]
+
+
+@routes.post("/views", access=LOOKING, status_code=201, problems=(409,))
+def save_view(desk: AtDesk, caller: ByCaller, response: Response, body: ViewIn) -> ViewOut:
+    """Saves a view. 409 `exists`: one has a view of that name already."""
+    with writing(desk.engine) as connection:
+        content = Content(
+            name=body.name,
+            filter=body.filter or {},
+            columns=tuple(body.columns or ()),
+            sort=body.sort or "",
+            shared=body.shared,
+        )
+        who, at = agent_of(connection, caller), desk.clock()
+        judged = views.judged(connection, desk.schemas, content, at)
+        return _marked(desk, connection, response, views.save(connection, caller.deed(at), who, judged))
+
+
+@routes.get("/views/{number}", access=LOOKING, problems=(404,))
+def get_view(desk: AtDesk, caller: ByCaller, response: Response, number: Number) -> ViewOut:
+    """One view."""
+    with reading(desk.engine) as connection:
+        return _marked(desk, connection, response, views.one(connection, agent_of(connection, caller), number))
+
+
+@routes.patch("/views/{number}", access=LOOKING, problems=(404, 409, 412))
+def edit_view(
+    desk: AtDesk, caller: ByCaller, response: Response, number: Number, body: ViewEdit, if_match: IfMatch = None
+) -> ViewOut:
+    """Changes a view of one's own. 403 `view_of_another`: copy it instead."""
+    with writing(desk.engine) as connection:
+        who, at = agent_of(connection, caller), desk.clock()
+        before = views.one(connection, who, number)
+        judged = views.judged(connection, desk.schemas, _edited(before.content, body), at)
+        seen = _version(tags.seen(if_match))
+        return _marked(desk, connection, response, views.edit(connection, caller.deed(at), who, number, judged, seen))
+
+
+@routes.delete("/views/{number}", access=LOOKING, status_code=204, problems=(404,))
+def remove_view(desk: AtDesk, caller: ByCaller, number: Number) -> None:
+    """Takes a view of one's own away. 403 `view_of_another`."""
+    with writing(desk.engine) as connection:
+        views.remove(connection, caller.deed(desk.clock()), agent_of(connection, caller), number)
+
+
+@routes.post("/views/{number}/copy", access=LOOKING, status_code=201, problems=(404, 409))
+def copy_view(desk: AtDesk, caller: ByCaller, response: Response, number: Number, body: Copy) -> ViewOut:
+    """A view of one's own that says the same, shared with nobody."""
+    with writing(desk.engine) as connection:
+        who, deed = agent_of(connection, caller), caller.deed(desk.clock())
+        return _marked(desk, connection, response, views.copy(connection, deed, who, number, body.name))
+
+
+@routes.put("/views/{number}/star", access=LOOKING, problems=(404,))
+def star_view(desk: AtDesk, caller: ByCaller, number: Number) -> ViewOut:
+    """Puts a view at the top of one's own list."""
+    return _starred(desk, caller, number, starred=True)
+
+
+@routes.delete("/views/{number}/star", access=LOOKING, problems=(404,))
+def unstar_view(desk: AtDesk, caller: ByCaller, number: Number) -> ViewOut:
+    """Takes it from the top."""
+    return _starred(desk, caller, number, starred=False)
+
+
+def _starred(desk: Desk, caller: Caller, number: int, *, starred: bool) -> ViewOut:
+    with writing(desk.engine) as connection:
+        who: Agent = agent_of(connection, caller)
+        return _out(desk, connection, views.star(connection, who, number, starred=starred))
+
+
+def _edited(before: Content, body: ViewEdit) -> Content:
+    """A filter, columns or a sort of null are the default ones."""
+    given = body.model_dump(exclude_unset=True)
+    names = {"filter": {}, "columns": (), "sort": ""}
+    wanted = {name: names[name] if value is None and name in names else value for name, value in given.items()}
+    whole = {**vars(before), **{name: value for name, value in wanted.items() if value is not None}}
+    return Content(**{**whole, "columns": tuple(whole["columns"])})
+
+
+def _version(tag: str | None) -> int | None:
+    if tag is None:
+        return None
+    if not tag.isdecimal():
+        raise Stale("changed_since", "the tag is none that this view ever had")
+    return int(tag)
+
+
+def _marked(desk: Desk, connection: Connection, response: Response, view: View) -> ViewOut:
+    tags.mark(response, str(view.version))
+    return _out(desk, connection, view)
+
+
+def _out(desk: Desk, connection: Connection, view: View) -> ViewOut:
+    fields = columns.fields_of(connection, desk.schemas)
+    content = view.content
+    return ViewOut(
+        **{name: getattr(view, name) for name in ("id", "owner", "mine", "starred", "changed_at", "version")},
+        name=content.name,
+        shared=content.shared,
+        filter=dict(content.filter),
+        told=filters.told(filters.parsed(content.filter, fields)),
+        columns=list(content.columns),
+        sort=content.sort,
+    )

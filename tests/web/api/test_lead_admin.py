@@ -1,0 +1,150 @@
+"""Lead Admin over the API: lists, counts and files of what the caller sees."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ingestd.access.permissions import Permission
+from ingestd.leads import scope
+from tests.leads.conftest import NOON, Desk
+from tests.web.serving import Api, Client
+
+LUND = {"field": "city", "op": "is", "value": "lund"}
+
+
+def found(client: Client, **body: Any) -> list[int]:
+    return [each["id"] for each in client.do("POST", "leads/search", body)["items"]]
+
+
+def test_a_list_has_the_columns_asked_for_in_the_order_asked_for(api: Api) -> None:
+    made = Desk(engine=api.desk.engine).leads({"city": "Lund"}, {"city": "Aarhus"}, {"city": "Odense"}, {"city": None})
+    admin = api.user("admin")
+    body = {"columns": ["city", "owner_name", "uploaded_at"], "sort": "city", "limit": 2}
+    page = admin.do("POST", "leads/search", body)
+    assert page["columns"] == ["city", "owner_name", "uploaded_at"]
+    assert page["items"][0] == {"id": made[1], "values": ["Aarhus", "Denmark", "2026-06-15T12:00:00Z"]}
+    assert (page["complete"], page["sorts"], page["previous"], page["told"]) == (True, None, None, "every lead")
+    second = admin.do("POST", "leads/search", {**body, "cursor": page["next"]})
+    assert [each["id"] for each in page["items"] + second["items"]] == [made[1], made[0], made[2], made[3]]
+    assert second["next"] is None
+    again = admin.do("POST", "leads/search", {**body, "cursor": second["previous"]})
+    assert again["items"] == page["items"]
+    assert found(admin, filter=LUND) == [made[0]]
+    assert admin.do("POST", "leads/count", {"filter": LUND}) == {"leads": 1, "exact": True}
+
+
+def test_everybody_finds_what_they_see(api: Api) -> None:
+    desk = Desk(engine=api.desk.engine)
+    (danish,) = desk.leads({})
+    (gone,) = desk.leads({"deactivated_at": NOON})
+    assert found(api.user("berlin-1")) == []
+    assert found(api.user("copenhagen-1")) == [danish]
+    assert found(api.user("lead-denmark")) == found(api.user("admin")) == [gone, danish]
+    assert api.user("copenhagen-1").do("POST", "leads/count", {}) == {"leads": 1, "exact": True}
+    assert api.key(Permission.LEAD_ADMIN).refused("POST", "leads/search", {}) == (403, "key_without_user")
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ({"filter": {"field": "shoe_size", "op": "is", "value": 44}}, "filter_unusable"),
+        ({"filter": {"field": "owner", "op": "is", "value": "team:nobody"}}, "filter_unusable"),
+        ({"columns": ["shoe_size"]}, "column_unknown"),
+        ({"sort": "shoe_size"}, "sort_unknown"),
+        ({"cursor": "x"}, "cursor_unusable"),
+        ({"limit": 0}, "request_unusable"),
+        ({"sort": "city"}, "sort_not_offered"),
+    ],
+)
+def test_what_cannot_be_listed_says_why(
+    api: Api, body: dict[str, Any], code: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Desk(engine=api.desk.engine).leads({}, {})
+    monkeypatch.setattr(scope, "FEW", 1)
+    assert api.user("admin").refused("POST", "leads/search", body) == (422, code)
+    if "limit" not in body and "cursor" not in body:
+        assert api.user("admin").refused("POST", "leads/export", body) == (422, code)
+
+
+def test_fields_say_how_they_are_asked_for(api: Api) -> None:
+    told = api.user("berlin-1").get("lead-fields")
+    by_name = {each["name"]: each for each in told["columns"]}
+    assert by_name["city"]["operators"][0] == "is"
+    assert (by_name["city"]["sortable"], by_name["id"]["sortable"], by_name["locked"]["sortable"]) == (
+        "few", "always", "never",
+    )  # fmt: skip
+    assert by_name["pool_name"]["operators"] == []
+    assert by_name["extra.supplier"]["title"]
+    assert set(told["sets"]["Lead Pool Data"]) <= by_name.keys()
+
+
+def test_an_export_is_a_download_that_the_audit_knows(api: Api) -> None:
+    made = Desk(engine=api.desk.engine).leads({"city": "Lund"}, {"city": "Aarhus"})
+    admin = api.user("admin")
+    answer = admin.ask("POST", "leads/export?why=audit", {"columns": ["id", "city"], "sort": "-id"})
+    assert answer.status == 200
+    assert answer.headers["content-disposition"] == 'attachment; filename="leads.csv"'
+    lines = answer.body.decode("utf-8-sig").splitlines()
+    assert lines == ["Lead,City", f"{made[1]},Aarhus", f"{made[0]},Lund"]
+    end, begun = admin.get("audit?subject=leads")["items"]
+    assert (end["action"], end["actor"], end["why"]) == ("leads_exported", "user:admin", "audit")
+    assert (end["after"]["leads"], begun["action"]) == (2, "lead_export_begun")
+    for form, begin in (("xlsx", b"PK"), ("parquet", b"PAR1")):
+        assert admin.ask("POST", "leads/export", {"format": form, "filter": LUND}).body.startswith(begin)
+    assert api.user("berlin-1").refused("POST", "leads/export", {}) == (403, "permission_missing")
+
+
+VIEW = {"name": "Lund", "filter": LUND, "columns": ["id", "city"], "sort": "-id"}
+
+
+def test_a_view_is_saved_changed_and_taken_away_by_its_owner(api: Api) -> None:
+    leader = api.user("lead-denmark")
+    answer = leader.ask("POST", "views", VIEW)
+    view = answer.json()
+    assert (answer.status, answer.headers["etag"], view["owner"], view["mine"]) == (201, '"1"', "lead-denmark", True)
+    assert (view["filter"], view["told"], view["shared"]) == (LUND, "City is lund", "nobody")
+    path = f"views/{view['id']}"
+    assert leader.refused("POST", "views", VIEW) == (409, "exists")
+    changed = leader.do("PATCH", path, {"sort": None, "shared": "everybody"}, if_match='"1"')
+    assert (changed["sort"], changed["shared"], changed["version"]) == ("-uploaded_at", "everybody", 2)
+    assert (changed["filter"], changed["columns"]) == (LUND, ["id", "city"])
+    assert leader.refused("PATCH", path, {"name": "x"}, if_match='"1"') == (412, "changed_since")
+    other = api.user("berlin-1")
+    assert other.get(path)["mine"] is False
+    assert other.refused("PATCH", path, {"name": "x"}) == (403, "view_of_another")
+    assert other.refused("DELETE", path) == (403, "view_of_another")
+    leader.do("DELETE", path)
+    assert leader.refused("GET", path) == (404, "view_unknown")
+    assert leader.refused("POST", "views", {**VIEW, "sort": "shoe_size"}) == (422, "sort_unknown")
+    assert leader.refused("POST", "views", {**VIEW, "shared": "team:x"}) == (422, "owner_unknown")
+    actions = [each["action"] for each in api.user("admin").get(f"audit?subject=view:{view['id']}")["items"]]
+    assert actions == ["view_removed", "view_edited", "view_saved"]
+
+
+def test_views_are_seen_starred_and_copied_by_those_they_are_shared_with(api: Api) -> None:
+    leader, agent, german = (api.user(login) for login in ("lead-denmark", "copenhagen-1", "berlin-1"))
+    mine, danish, all_of_us = (
+        leader.do("POST", "views", {**VIEW, "name": name, "shared": shared})["id"]
+        for name, shared in (("a", "nobody"), ("b", "team:denmark"), ("c", "everybody"))
+    )
+
+    def names(client: Client) -> list[tuple[str, bool]]:
+        return [(each["name"], each["starred"]) for each in client.get("views")]
+
+    assert names(leader) == [("a", False), ("b", False), ("c", False)]
+    assert names(agent) == [("b", False), ("c", False)]
+    assert names(german) == [("c", False)]
+    assert german.refused("GET", f"views/{danish}") == (404, "view_unknown")
+    assert german.refused("POST", f"views/{mine}/copy", {}) == (404, "view_unknown")
+    assert agent.do("PUT", f"views/{all_of_us}/star")["starred"]
+    agent.do("PUT", f"views/{all_of_us}/star")
+    assert names(agent) == [("c", True), ("b", False)]
+    assert names(leader)[2] == ("c", False)
+    copy = agent.do("POST", f"views/{danish}/copy", {})
+    assert (copy["name"], copy["mine"], copy["shared"]) == ("b (copy)", True, "nobody")
+    assert agent.refused("POST", f"views/{danish}/copy", {}) == (409, "exists")
+    assert agent.do("DELETE", f"views/{all_of_us}/star")["starred"] is False
+    leader.do("DELETE", f"views/{all_of_us}")
+    assert names(german) == []
