@@ -69,12 +69,12 @@ WHO_MAY = {
     "GET /sources/{source}/mapping/versions": "leader admin key",
     "POST /sources/{source}/mapping/versions/{version}/restore": ADMIN,
     "POST /mappings/suggest": POOLS,
-    "POST /mappings/preview": POOLS,
+    "POST /mappings/preview": "leader admin key",  # a bound key names its source
     "POST /imports": POOLS,
     "POST /imports/form": POOLS,
     "POST /imports/leads": POOLS,
     "POST /sources/{source}/leads": POOLS,
-    "POST /imports/dry-run": POOLS,
+    "POST /imports/dry-run": "leader admin key",  # the same
     "GET /deliveries": POOLS,
     "GET /deliveries/{number}": POOLS,
     "POST /deliveries/{number}/retry": POOLS,
