@@ -122,6 +122,11 @@ class Source(Frozen):
     same_content: Literal["load", "refuse"] = Field(
         "refuse", description="the bytes of an earlier delivery under another name: load them, or refuse the file"
     )
+    expected_every_hours: float | None = Field(
+        None,
+        gt=0,
+        description="hours within which a file comes as a rule; pages warn when the feed is silent for longer",
+    )
     login: tuple[Login, ...] = ()
     dialect: DialectSettings = DialectSettings()
     mapping: dict[str, str] = Field({}, description="header = field; an empty field ignores the column")
