@@ -94,5 +94,6 @@ def test_only_what_one_may_open_is_linked(site: Site) -> None:
     for login in ("berlin-1", "lead-denmark", "admin"):
         client = site.client(login)
         body = client.ask("GET", "/deliveries").body.decode()  # refused or not, with all that one may open
-        linked = [place for place in known if f'href="{place.path}"' in body]
+        linked = [place for place in known if f'<li><a href="{place.path}"' in body]
         assert all(client.ask("GET", place.path).status == 200 for place in linked)
+        assert len(linked) == sum(client.ask("GET", place.path).status == 200 for place in known)
