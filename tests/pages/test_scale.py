@@ -1,4 +1,4 @@
-"""Pages over very many deliveries ask the store for no more than over few; bench/pages.py measures how long it takes."""
+"""Pages over very many deliveries ask the store no more than over few; bench/pages.py measures how long that takes."""
 
 from __future__ import annotations
 
