@@ -14,6 +14,7 @@ def main() -> None:
     results += [
         not_here("262k rows into 10 M leads", "<= 2 x empty (SQLite), 1.5 x (PostgreSQL)", "python -m bench.growth"),
         not_here("Lead Admin page over 10 M leads", "p95 <= 100 ms", "python -m bench.lead_admin [--postgres]"),
+        not_here("a page over 100,000 deliveries", "<= 300 ms", "python -m bench.pages"),
         not_here("random kill -9, 1,000 times", "0 lost, 0 doubled", "python -m bench.soak --minutes 30"),
         not_here("Pollock files", "0 silently changed cells", "python -m tests.corpora_report"),
     ]

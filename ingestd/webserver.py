@@ -38,12 +38,13 @@ def answer(house: House, pipes: Pipes, metrics: Metrics) -> None:
         storage=house.storage,
         run=house.places.run,
     )
+    # Before it says that it is ready and its loop is expected to advance: this is half a second of work.
+    answering = app.build(observer, house.places.metrics, desk_of(house, ringer(pipes.doorbell)))
     pulse = Pulse()
     host, port = listening.getsockname()[:2]
     presence.of_process(house, dict)
     say_ready(pipes, {"http": {"host": host, "port": port}}, pulse)
     beat = pulse.loop("http", allowance=LOOP_SECONDS)
-    answering = app.build(observer, house.places.metrics, desk_of(house, ringer(pipes.doorbell)))
     server.serve(answering, listening, beat, proxies=house.configuration.daemon.http.proxies)
 
 

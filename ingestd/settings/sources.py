@@ -128,6 +128,11 @@ class Source(Frozen):
         description="columns that match no field: ignore them, or hold the file until somebody confirms it; a column "
         "that the mapping ignores is not asked about",
     )
+    expected_every_hours: float | None = Field(
+        None,
+        gt=0,
+        description="hours within which a file comes as a rule; pages warn when the feed is silent for longer",
+    )
     login: tuple[Login, ...] = ()
     dialect: DialectSettings = DialectSettings()
     mapping: dict[str, str] = Field({}, description="header = field; an empty field ignores the column")

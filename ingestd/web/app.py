@@ -50,7 +50,7 @@ def build(observer: Observer, metrics: Path, desk: Desk) -> FastAPI:
 
     open_api(app)
     assert not unguarded(app), f"routes that do not say who may use them: {unguarded(app)}"
-    open_pages(app)
+    open_pages(app, desk)
     problems.install(app, shown)
     app.add_middleware(Guard, show=shown)
     return app

@@ -152,6 +152,7 @@ def furnish(house: House) -> dict[str, int]:
     with writing(house.engine) as connection:
         deed = Deed(actor=COMMAND_LINE, at=now())
         do_not_call.add(connection, ["+4528999999"], None, deed)
+    (publisher_of(house).drop / "fibreweb").mkdir(parents=True)
     numbers: dict[str, int] = {}
     for sample in samples.every(clean_rows=2_000):
         if kind_of(sample.name) is None:

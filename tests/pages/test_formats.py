@@ -66,6 +66,12 @@ def test_every_state_has_a_word_and_a_colour(state: str) -> None:
     assert state in formats._TONES or state == Outcome.DUPLICATE
 
 
+def test_a_sentence_ends_once() -> None:
+    assert [formats.sentence(text) for text in ("send it again", "Send it again.", "why?")] == [
+        "send it again.", "Send it again.", "why?",
+    ]  # fmt: skip
+
+
 def test_a_chip_escapes_its_word() -> None:
     assert "<script>" not in formats.chip("<script>")
 

@@ -117,6 +117,11 @@ def moment(value: datetime | None) -> Markup | str:
     )
 
 
+def sentence(text: str) -> str:
+    """With a full stop, unless it ends already."""
+    return text if text.endswith((".", "!", "?")) else f"{text}."
+
+
 def brief(text: str, length: int = 12) -> Markup:
     """The beginning of a long word, such as a hash; the whole of it on hover."""
     if len(text) <= length:
@@ -133,5 +138,6 @@ FILTERS: Mapping[str, Any] = {
     "size": size,
     "seconds": seconds,
     "moment": moment,
+    "sentence": sentence,
     "brief": brief,
 }

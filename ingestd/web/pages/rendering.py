@@ -132,11 +132,13 @@ def theme(request: Request) -> str:
 
 def _common(request: Request, studio: Studio) -> dict[str, Any]:
     caller = getattr(request.state, "caller", None)
+    places = navigation.open_to(caller, studio.places)
     return {
         "here": here(request),
         "person": None if caller is None else caller.person,
         "permissions": frozenset() if caller is None else caller.permissions,
-        "places": navigation.open_to(caller, studio.places),
+        "places": places,
+        "linked": {place.path for place in places},
         "theme": theme(request),
         "themes": THEMES,
     }
