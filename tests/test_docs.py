@@ -36,7 +36,7 @@ FOR_OPERATORS = {
     ),
     *("store_missing", "backup_exists", "backup_broken", "backup_foreign", "home_not_empty", "store_not_empty"),
     *("user_unknown", "owner_unknown", "status_unknown", "status_not_allowed", "version_conflict", "lead_unknown"),
-    *("lead_locked", "field_unknown", "lease_unusable", "dialling_refused"),
+    *("lead_locked", "field_unknown", "lease_unusable", "dialling_refused", "segment_unknown"),
 }
 """Codes that only whoever runs a command sees; they are in docs/operators.md."""
 
