@@ -33,6 +33,13 @@ WHO_MAY = {
     "GET /deliveries/{number}/rows": POOLS,
     "POST /deliveries/{number}/retry": POOLS,
     "POST /deliveries/{number}/cancel": POOLS,
+    "GET /pools": POOLS,
+    "GET /pools/act": POOLS,
+    "POST /pools/act": POOLS,
+    "POST /pools/kpis": POOLS,
+    "GET /pools/{number}": POOLS,
+    "GET /pools/{number}/figure": POOLS,
+    "GET /pools/{number}/owners": POOLS,
 }
 
 
