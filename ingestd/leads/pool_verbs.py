@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection
 
 from ingestd.errors import Conflict, Missing
-from ingestd.leads import pools
+from ingestd.leads import pools, undoing
 from ingestd.store.audit import Deed
 from ingestd.store.engine import writing
+from ingestd.store.ledger import Ledger
 
 Verb = Callable[[Connection, Deed, int], str]
 """Does something with one pool and tells what came of it; raises Missing and Conflict."""
@@ -46,22 +48,27 @@ def _empty(connection: Connection, deed: Deed, number: int) -> str:
     return f"{gone.deleted:,} unprocessed leads were deleted{f'; kept: {kept}' if kept else ''}"
 
 
-VERBS: Mapping[str, Verb] = {
-    "activate": _activate,
-    "deactivate": _deactivate,
-    "shuffle": _shuffle,
-    "delete_unprocessed": _empty,
-}
+def _undo(ledger: Ledger, connection: Connection, deed: Deed, number: int) -> str:
+    gone = undoing.undo(connection, deed, number, ledger)
+    return f"it was undone: {gone.deleted:,} leads were taken back"
 
 
-def each(engine: Engine, deed: Deed, verb: str, numbers: Iterable[int]) -> list[Fate]:
+VERBS = ("activate", "deactivate", "shuffle", "delete_unprocessed", "undo")
+
+
+def _verbs(ledger: Ledger) -> Mapping[str, Verb]:
+    return dict(zip(VERBS, (_activate, _deactivate, _shuffle, _empty, partial(_undo, ledger)), strict=True))
+
+
+def each(ledger: Ledger, deed: Deed, verb: str, numbers: Iterable[int]) -> list[Fate]:
     """Does a thing of VERBS with each pool, every one in a transaction of its own; raises Unavailable."""
-    return [_done(engine, deed, VERBS[verb], number) for number in dict.fromkeys(numbers)]
+    does = _verbs(ledger)[verb]
+    return [_done(ledger, deed, does, number) for number in dict.fromkeys(numbers)]
 
 
-def _done(engine: Engine, deed: Deed, verb: Verb, number: int) -> Fate:
+def _done(ledger: Ledger, deed: Deed, verb: Verb, number: int) -> Fate:
     try:
-        with writing(engine) as connection:
+        with writing(ledger.engine) as connection:
             told = verb(connection, deed, number)
     except (Missing, Conflict) as problem:
         return Fate(number=number, done=False, told=problem.message)

@@ -150,3 +150,15 @@ def test_a_page_follows_the_page_before_in_any_order(site: Site, mine: list[str]
                 found = re.search(r'href="([^"]+)" rel="next"', body)
                 path = found[1].replace("&amp;", "&") if found else ""
             assert sorted(seen) == mine
+
+
+def test_an_import_is_undone_while_nobody_has_called(site: Site) -> None:
+    deliver(site.house, "mistake.csv", samples.clean(20, start=400_000), "nordlead")
+    with site.visit("admin") as page:
+        page.goto("/pools?name=mistake.csv")
+        page.get_by_role("link", name="Details").click()
+        page.get_by_role("link", name="Undo import").click()
+        page.get_by_role("dialog").get_by_role("button", name="Undo the import").click()
+        page.get_by_text("it was undone: 20 leads were taken back").wait_for()
+        expect(page.locator(".head .chip")).to_have_text("Undone")
+        expect(page.get_by_role("link", name="Shuffle")).to_have_count(0)

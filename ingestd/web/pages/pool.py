@@ -68,12 +68,22 @@ ASKING: Mapping[str, Asking] = {
         confirm="Delete them",
         lasting=True,
     ),
+    "undo": Asking(
+        title="Undo the import of",
+        meaning="All leads that its file brought are taken back, as long as nobody has worked with one of them. "
+        "The pool, its log and the file stay, and the file can be imported again.",
+        confirm="Undo the import",
+        lasting=True,
+    ),
 }
-assert ASKING.keys() == VERBS.keys()
+assert tuple(ASKING) == VERBS
+
+LABELS: Mapping[str, str] = {"delete_unprocessed": "Delete unprocessed", "undo": "Undo import"}
+"""On buttons, where the titles of questions would be too long."""
 
 _OFFERED: Mapping[PoolState, tuple[str, ...]] = {
-    PoolState.ACTIVE: ("deactivate", "shuffle", "delete_unprocessed"),
-    PoolState.INACTIVE: ("activate", "shuffle", "delete_unprocessed"),
+    PoolState.ACTIVE: ("deactivate", "shuffle", "delete_unprocessed", "undo"),
+    PoolState.INACTIVE: ("activate", "shuffle", "delete_unprocessed", "undo"),
 }
 _REFUSED_AT_ONCE = frozenset(
     {"invalid", "invalid_phone_number", "in_do_not_call_list", "in_global_do_not_call_list", "duplicate"}
@@ -109,7 +119,7 @@ def act(
 ) -> Response:
     """Does it with each pool by itself, and says of each what happened."""
     asking = _asking(verb)
-    fates = pool_verbs.each(desk.engine, caller.deed(desk.clock(), why.strip()), verb, pool)
+    fates = pool_verbs.each(desk.ledger, caller.deed(desk.clock(), why.strip()), verb, pool)
     names = _names(desk, pool)
     back = local_path(next)
     if len(fates) == 1 and fates[0].done:
@@ -141,7 +151,7 @@ def one_pool(request: Request, desk: AtDesk, number: Number) -> Response:
         figures=[(kpi, values.get(kpi.name)) for kpi in added],
         choices=figures.groups(known, added),
         kpi_title=figures.title,
-        verbs=[(verb, ASKING[verb]) for verb in _OFFERED.get(PoolState(pool["state"]), ())],
+        verbs=[(verb, LABELS.get(verb, ASKING[verb].title)) for verb in _OFFERED.get(PoolState(pool["state"]), ())],
     )
 
 
