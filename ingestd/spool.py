@@ -42,7 +42,7 @@ HASHING_THREADS = 2
 ORPHAN_AGE = timedelta(days=1)
 """No landing takes so long: an older file without a delivery is what a crash left."""
 
-_DELIVERIES, _ORPHANS = "deliveries", "orphans"
+_DELIVERIES, _ORPHANS, _DRAFTS = "deliveries", "orphans", "drafts"
 _KEY = re.compile(r"\d{4}/\d{2}/\d{2}/[0-9a-f]{32}")
 _CHUNK = 1024 * 1024
 _LOOK_EVERY = 8 * 1024 * 1024  # bytes between two looks at the free space
@@ -187,14 +187,25 @@ class Incoming:
 
         Raises Gap when bytes in the middle never came; OSError or Unavailable when the storage does not keep them.
         """
+        sha256 = self._made_durable()
+        key = self._spool.new_key()
+        self._spool.keep(self._path, key, sha256)
+        return Landed(key=key, size=self.size, sha256=sha256)
+
+    def keep_as_draft(self, key: str) -> Landed:
+        """Make the bytes durable where no delivery is: among the drafts of the spool. Raises as `commit` does."""
+        sha256 = self._made_durable()
+        self._spool.drafts.keep(self._path, key, sha256=sha256)
+        return Landed(key=key, size=self.size, sha256=sha256)
+
+    def _made_durable(self) -> str:
+        """The SHA-256 of what is on the disk now."""
         self.check_whole()
         sha256 = self.digest()
         if self._early is not None:
             self._early.result()  # the kernel tells of a failed write only once, so its answer is not thrown away
         os.fsync(self._descriptor)
-        key = self._spool.new_key()
-        self._spool.keep(self._path, key, sha256)
-        return Landed(key=key, size=self.size, sha256=sha256)
+        return sha256
 
     def park(self, target: Path) -> None:
         """Give the file away, as it is, to a place outside the spool; durable, and replaces what is there."""
@@ -218,7 +229,8 @@ class Incoming:
 class Spool:
     """Received files. `tmp/` is private to the machine; what is kept is in a storage, by default beside it.
 
-    There `deliveries/` holds what the ledger names, `orphans/` what it did not name at a sweep.
+    There `deliveries/` holds what the ledger names, `orphans/` what it did not name at a sweep, and `drafts/` what was
+    uploaded on a page and not imported yet.
     """
 
     def __init__(
@@ -235,6 +247,11 @@ class Spool:
         self._clock = clock
         self.hashing: Executor = ThreadPoolExecutor(HASHING_THREADS, "hashing")
         self._temporary.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def drafts(self) -> Storage:
+        """Files that somebody has uploaded and not imported yet: none of them is a delivery."""
+        return self._storage.below(_DRAFTS)
 
     def open(self, *, limit: int) -> Incoming:
         """A new private file that takes at most `limit` bytes; raises ENOSPC when the disk is nearly full."""

@@ -12,13 +12,18 @@ def whole_lines(data: bytes) -> bytes:
     >>> whole_lines(b"a,b\\r\\n1,2\\r\\n3")
     b'a,b\\r\\n1,2\\r\\n'
     """
-    if data.startswith(_PACKED):
+    if is_packed(data):
         return data
     for mark, newline in _UTF_16.items():
         if data.startswith(mark):
             return _until_unit(data, newline)
     newline = b"\n" if b"\n" in data else b"\r"
     return data[: data.rfind(newline) + 1] or data
+
+
+def is_packed(data: bytes) -> bool:
+    """True for what can only be read as a whole: zip, and with it xlsx; gzip."""
+    return data.startswith(_PACKED)
 
 
 def _until_unit(data: bytes, newline: bytes) -> bytes:

@@ -140,6 +140,13 @@ def measured_all(
     return {number: [(kpi, kpi.figure(its)) for kpi in wanted] for number, its in facts.items()}
 
 
+def by_status(connection: Connection, number: int) -> list[tuple[Status, Group]]:
+    """The leads of a pool by their status, open ones first; a status that none of them has is left out."""
+    book = statuses.read(connection)
+    found = _by_status(pool_counts.of_pools(connection, [number])[number], book)
+    return [(status, found[code]) for code, status in book.by_code.items() if code in found and found[code].leads]
+
+
 def _known(name: str, book: StatusBook) -> Kpi:
     kind, _, code = name.partition(":")
     if kind in _OF_STATUS and code in book.by_code:

@@ -46,21 +46,22 @@ def latest(
 
     `before` is the number from which to go on; with `source` those of its deliveries only.
     """
-    query = _shown(source).order_by(tables.pools.c.id.desc()).limit(limit)
+    query = shown(source).order_by(tables.pools.c.id.desc()).limit(limit)
     if campaign:
         query = query.where(tables.campaigns.c.code == campaign)
     if before is not None:
         query = query.where(tables.pools.c.id < before)
-    return _with_totals(connection, [dict(row) for row in connection.execute(query).mappings()])
+    return with_totals(connection, [dict(row) for row in connection.execute(query).mappings()])
 
 
 def one(connection: Connection, pool_id: int, *, source: str | None = None) -> dict[str, Any] | None:
     """One pool with the same columns; None when there is none, or with `source` none of its deliveries."""
-    row = connection.execute(_shown(source).where(tables.pools.c.id == pool_id)).mappings().one_or_none()
-    return None if row is None else _with_totals(connection, [dict(row)])[0]
+    row = connection.execute(shown(source).where(tables.pools.c.id == pool_id)).mappings().one_or_none()
+    return None if row is None else with_totals(connection, [dict(row)])[0]
 
 
-def _shown(source: str | None) -> Select[Any]:
+def shown(source: str | None) -> Select[Any]:
+    """Asks for the columns that an operator sees, but the totals; with `source` of its deliveries only."""
     pool, camp, project = tables.pools.c, tables.campaigns.c, tables.projects.c
     query = (
         select(
@@ -83,17 +84,17 @@ def _shown(source: str | None) -> Select[Any]:
 
 
 def owners(connection: Connection, pool_id: int) -> list[dict[str, Any]]:
-    """Who owns how many leads of a pool, the most first."""
+    """Who owns how many leads of a pool, the most first; `key` is that of the team, or the login of the user."""
     lead, team, user = tables.leads.c, tables.teams.c, tables.users.c
-    name = func.coalesce(team.name, user.name).label("owner")
+    name, key = func.coalesce(team.name, user.name).label("owner"), func.coalesce(team.key, user.login).label("key")
     query = (
-        select(tables.owners.c.kind, name, tables.owners.c.ownership_code, func.count().label("leads"))
+        select(tables.owners.c.kind, key, name, tables.owners.c.ownership_code, func.count().label("leads"))
         .select_from(tables.leads)
         .join(tables.owners, tables.owners.c.id == lead.owner_id)
         .outerjoin(tables.teams, team.id == lead.owner_id)
         .outerjoin(tables.users, user.id == lead.owner_id)
         .where(lead.pool_id == pool_id, lead.campaign_id == _campaign_of(connection, pool_id))
-        .group_by(tables.owners.c.kind, name, tables.owners.c.ownership_code)
+        .group_by(tables.owners.c.kind, key, name, tables.owners.c.ownership_code)
         .order_by(func.count().desc(), name)
     )
     return [dict(row) for row in connection.execute(query).mappings()]
@@ -103,7 +104,8 @@ def _campaign_of(connection: Connection, pool_id: int) -> int:
     return connection.scalar(select(tables.pools.c.campaign_id).where(tables.pools.c.id == pool_id)) or 0
 
 
-def _with_totals(connection: Connection, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def with_totals(connection: Connection, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The same pools with their totals."""
     counts = pool_counts.of_pools(connection, [pool["id"] for pool in found])
     status = tables.statuses.c
     rows = connection.execute(select(status.id, status.code, status.kind, status.outlives_pool))

@@ -93,7 +93,8 @@ class Site:
             yield page
         finally:
             context.close()
-        assert [each for each in complaints if "Failed to load resource" not in each] == []
+        unknown = [each for each in complaints if "Failed to load resource" not in each]
+        assert unknown == [], unknown
 
 
 def check_access(page: Page) -> None:

@@ -33,6 +33,22 @@ WHO_MAY = {
     "GET /deliveries/{number}/rows": POOLS,
     "POST /deliveries/{number}/retry": POOLS,
     "POST /deliveries/{number}/cancel": POOLS,
+    "GET /pools": POOLS,
+    "GET /pools/act": POOLS,
+    "POST /pools/act": POOLS,
+    "POST /pools/kpis": POOLS,
+    "GET /pools/{number}": POOLS,
+    "GET /pools/{number}/figure": POOLS,
+    "GET /pools/{number}/owners": POOLS,
+    "GET /upload": POOLS,
+    "POST /upload": POOLS,
+    "GET /upload/crew": POOLS,
+    "GET /upload/deliveries/{number}": POOLS,
+    "GET /upload/{draft}": POOLS,
+    "GET /upload/{draft}/preview": POOLS,
+    "GET /upload/{draft}/rehearsal": POOLS,
+    "POST /upload/{draft}/import": POOLS,
+    "POST /upload/{draft}/discard": POOLS,
 }
 
 

@@ -120,8 +120,14 @@ def test_the_owners_of_a_pool_are_counted_the_most_first(organised: Engine) -> N
     filled(organised, {"unprocessed": 1}, name="another")
     with reading(organised) as connection:
         assert pools.owners(connection, number) == [
-            {"kind": "team", "owner": "Denmark", "ownership_code": "DK", "leads": 4},
-            {"kind": "user", "owner": "Aarhus agent 1", "ownership_code": "AAR-101", "leads": 2},
+            {"kind": "team", "key": "denmark", "owner": "Denmark", "ownership_code": "DK", "leads": 4},
+            {
+                "kind": "user",
+                "key": "aarhus-1",
+                "owner": "Aarhus agent 1",
+                "ownership_code": "AAR-101",
+                "leads": 2,
+            },
         ]
         assert pools.owners(connection, number + 99) == []
 

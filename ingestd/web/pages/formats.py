@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlencode
 
 from markupsafe import Markup
 
@@ -129,6 +130,11 @@ def brief(text: str, length: int = 12) -> Markup:
     return Markup('<code title="{}">{}…</code>').format(text, text[:length])
 
 
+def query(values: Mapping[str, Any]) -> str:
+    """Parameters of an address; a list is the parameter several times, empty ones too."""
+    return urlencode(values, doseq=True)
+
+
 FILTERS: Mapping[str, Any] = {
     "words": words,
     "chip": chip,
@@ -140,4 +146,5 @@ FILTERS: Mapping[str, Any] = {
     "moment": moment,
     "sentence": sentence,
     "brief": brief,
+    "query": query,
 }

@@ -6,12 +6,12 @@ from fastapi import FastAPI
 from starlette.routing import Route
 
 from ingestd.web.api.desk import Desk
-from ingestd.web.pages import assets, deliveries, delivery, live, navigation, session
+from ingestd.web.pages import assets, deliveries, delivery, live, navigation, pool, pools, session, upload
 from ingestd.web.pages.insights import Insights
 from ingestd.web.pages.rendering import Studio
 from ingestd.web.pages.routes import mount, unguarded
 
-PAGES = (session.pages, live.pages, deliveries.pages, delivery.pages)
+PAGES = (session.pages, live.pages, deliveries.pages, delivery.pages, pools.pages, pool.pages, upload.pages)
 """Of two paths that fit an address, the first one answers: `/deliveries/live` before `/deliveries/{number}`."""
 
 

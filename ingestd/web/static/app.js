@@ -14,12 +14,109 @@ function localTimes(root) {
   }
 }
 
+// A form with a file says how far it is, and that a file is too large before it is sent.
+function sends(form) {
+  if (form.dataset.wired) return; // the whole page is wired by us, and by htmx once more
+  form.dataset.wired = "1";
+  const file = form.querySelector("input[type=file]");
+  const told = form.querySelector("[data-told]");
+  const most = Number(form.dataset.uploads);
+  // Upwards, so that what is a byte too large is not said to be as large as may be.
+  const size = (bytes) => `${(Math.ceil((bytes / 1024 / 1024) * 10) / 10).toLocaleString()} MB`;
+
+  file.addEventListener("change", () => {
+    const [chosen] = file.files;
+    const problem = chosen && chosen.size > most ? `${chosen.name} has ${size(chosen.size)}; ${size(most)} is the most. Split it into several files.` : "";
+    file.setCustomValidity(problem);
+    file.setAttribute("aria-invalid", problem ? "true" : "false");
+    told.textContent = problem || (chosen ? `${chosen.name}, ${size(chosen.size)}` : "");
+    told.classList.toggle("told-bad", Boolean(problem));
+  });
+
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    if (form.dataset.sent) return;
+    const bar = form.querySelector("progress");
+    const request = new XMLHttpRequest();
+    const fail = (html) => {
+      document.getElementById("notices").innerHTML = html;
+      document.getElementById("main").scrollIntoView();
+      bar.hidden = true;
+      told.textContent = "";
+      delete form.dataset.sent;
+    };
+    bar.hidden = false;
+    bar.value = 0;
+    request.upload.addEventListener("progress", (at) => {
+      bar.max = at.total;
+      bar.value = at.loaded;
+      const done = at.loaded === at.total;
+      told.textContent = done ? "All of it is there; its columns are being looked at …" : `${size(at.loaded)} of ${size(at.total)}`;
+    });
+    request.addEventListener("load", () => {
+      const next = request.getResponseHeader("HX-Redirect");
+      if (next) window.location.assign(next);
+      else fail(request.responseText);
+    });
+    request.addEventListener("error", () => fail('<p class="notice notice-bad" role="alert">The file did not arrive whole, and nothing of it is kept. Send it once more; if it is too large, split it.</p>'));
+    request.open("POST", form.action);
+    request.setRequestHeader("HX-Request", "true");
+    request.setRequestHeader("HX-Current-URL", window.location.href);
+    request.send(new FormData(form));
+  });
+}
+
 function wire(root) {
   localTimes(root);
+  for (const form of root.querySelectorAll("[data-uploads]")) sends(form);
   for (const select of root.querySelectorAll("[data-submits]")) {
     select.addEventListener("change", () => select.form.requestSubmit());
   }
 }
+
+// A list that a search beside it narrows: data-narrows names it; its labels are what is looked through.
+function narrow(search) {
+  const wanted = search.value.trim().toLowerCase();
+  const list = document.getElementById(search.dataset.narrows);
+  for (const label of list.querySelectorAll("label")) {
+    label.hidden = !`${label.textContent} ${label.title}`.toLowerCase().includes(wanted);
+  }
+  for (const group of list.querySelectorAll("fieldset")) {
+    group.hidden = !group.querySelector("label:not([hidden])");
+  }
+}
+
+// Boxes of a form that may stand outside of it: data-ticks ticks all of them, data-counts says how many are ticked.
+function tally(form) {
+  const boxes = [...form.elements].filter((each) => each.type === "checkbox");
+  const ticked = boxes.filter((each) => each.checked).length;
+  const told = document.querySelector(`[data-counts="${form.id}"]`);
+  if (!told) return;
+  told.dataset.before ??= told.textContent;
+  told.textContent = ticked ? `${ticked} chosen:` : told.dataset.before;
+  const all = document.querySelector(`[data-ticks="${form.id}"]`);
+  if (all) {
+    all.checked = ticked > 0 && ticked === boxes.length;
+    all.indeterminate = ticked > 0 && ticked < boxes.length;
+  }
+}
+
+document.addEventListener("input", (event) => {
+  if (event.target.dataset.narrows) narrow(event.target);
+});
+document.addEventListener("change", (event) => {
+  const box = event.target;
+  if (box.dataset.ticks) {
+    const form = document.getElementById(box.dataset.ticks);
+    for (const each of form.elements) if (each.type === "checkbox") each.checked = box.checked;
+    tally(form);
+  } else if (box.type === "checkbox" && box.form?.id) tally(box.form);
+});
+// A question that comes as a part of a page opens the dialog that it came into.
+document.addEventListener("htmx:afterSwap", (event) => {
+  const dialog = event.detail.target;
+  if (dialog instanceof HTMLDialogElement && !dialog.open) dialog.showModal();
+});
 
 document.addEventListener("click", (event) => {
   const opener = event.target.closest("[data-opens]");
@@ -28,14 +125,14 @@ document.addEventListener("click", (event) => {
   if (closer) closer.closest("dialog").close();
   const copier = event.target.closest("[data-copies]");
   if (copier) navigator.clipboard?.writeText(copier.dataset.copies);
-  for (const menu of document.querySelectorAll("details.who[open]")) {
+  for (const menu of document.querySelectorAll("details.who[open], details.kpi-picker[open]")) {
     if (!menu.contains(event.target)) menu.open = false;
   }
 });
 
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape") return;
-  for (const menu of document.querySelectorAll("details.who[open]")) {
+  for (const menu of document.querySelectorAll("details.who[open], details.kpi-picker[open]")) {
     menu.open = false;
     menu.querySelector("summary").focus();
   }

@@ -1,0 +1,164 @@
+"""Lead Pools in a browser: looked at, filtered, measured, and worked with, many at once."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from ingestd import samples
+from tests.pages.browsing import Site, check_access, deliver, look_at, picture
+
+
+@pytest.fixture(scope="module")
+def mine(site: Site) -> list[str]:
+    """Pools of these tests alone, by their names."""
+    names = ["mine-1.csv", "mine-2.csv", "mine-3.csv"]
+    for place, name in enumerate(names):
+        deliver(site.house, name, samples.clean(20, start=300_000 + 100 * place), "nordlead")
+    return names
+
+
+def state_of(page: Page, name: str) -> str:
+    return page.get_by_role("row").filter(has_text=name).locator(".chip").inner_text()
+
+
+def test_everybody_can_use_it(site: Site) -> None:
+    look_at(site, "/pools?kpi=success_rate&kpi=count:unprocessed&kpi=first:unprocessed", "pools")
+    look_at(site, "/pools/1?kpi=accept_rate&kpi=first:unprocessed", "pool", ready=".owners table")
+
+
+def test_kpis_are_added_stand_in_the_address_and_are_remembered(site: Site) -> None:
+    with site.visit("lead-denmark") as page:
+        page.goto("/pools?name=nordlead")
+        page.get_by_text("Add KPI").click()
+        page.get_by_label("Search for a KPI").fill("unproc")
+        picture(page, "pools-add-kpi")
+        check_access(page)
+        page.get_by_label("Unprocessed", exact=True).check()
+        page.get_by_label("Unprocessed [1]").check()
+        page.get_by_label("Search for a KPI").fill("accept")
+        page.get_by_label("Accept rate").check()
+        page.get_by_role("button", name="Show these KPIs").click()
+        expect(page).to_have_url(re.compile("name=nordlead.*kpi=accept_rate"))
+        row = page.get_by_role("row").filter(has=page.get_by_role("link", name="nordlead-2026-11.csv", exact=True))
+        expect(row).to_contain_text("100.0 %")
+        expect(row.locator("td.num").last).to_have_text("2,000")  # counted from the leads, after the page
+        page.goto("/pools")
+        page.get_by_role("columnheader", name="Accept rate").wait_for()
+        page.get_by_role("button", name="Remove the KPI Accept rate").click()
+        expect(page.get_by_role("columnheader", name="Accept rate")).to_have_count(0)
+        page.get_by_role("button", name="Remove the KPI Unprocessed", exact=True).click()
+        page.get_by_role("button", name="Remove the KPI Unprocessed [1]").click()
+        expect(page).to_have_url(re.compile("kpi=none"))
+        page.goto("/pools")
+        expect(page.get_by_role("button", name="Remove the KPI")).to_have_count(0)
+
+
+def test_the_list_is_filtered_and_sorted_and_the_address_says_how(site: Site, mine: list[str]) -> None:
+    with site.visit("admin") as page:
+        page.goto("/pools")
+        page.get_by_label("Name", exact=True).fill("MINE-")
+        expect(page.locator("tbody tr")).to_have_count(3)
+        expect(page).to_have_url(re.compile("name=MINE-"))
+        page.get_by_role("link", name="Name", exact=True).click()
+        expect(page.locator("tbody th")).to_have_text(mine)
+        page.get_by_label("State").select_option("Inactive")
+        page.get_by_text("No pool is like that").wait_for()
+        page.go_back()
+        expect(page.locator("tbody tr")).to_have_count(3)
+        page.goto("/pools?since=2026-13-01")
+        page.get_by_text("'2026-13-01' is no day").first.wait_for()
+
+
+def test_many_are_deactivated_and_each_is_told_of(site: Site, mine: list[str]) -> None:
+    with site.visit("admin") as page:
+        page.goto("/pools?name=mine-&sort=name")
+        page.get_by_label("Choose mine-1.csv").check()
+        page.get_by_label("Choose mine-2.csv").check()
+        page.get_by_text("2 chosen:").wait_for()
+        page.get_by_role("button", name="Deactivate", exact=True).click()
+        dialog = page.get_by_role("dialog")
+        dialog.get_by_text("Deactivate 2 pools?").wait_for()
+        check_access(page)
+        picture(page, "pools-asking")
+        dialog.get_by_role("button", name="Leave it").click()
+        expect(dialog).to_have_count(0)
+        page.get_by_role("button", name="Deactivate", exact=True).click()
+        dialog.get_by_label("Why").fill("prices")
+        dialog.get_by_role("button", name="Deactivate").click()
+        page.get_by_text("Done with 2 of 2 pools.").wait_for()
+        picture(page, "pools-acted")
+        check_access(page)
+        page.get_by_role("link", name="Back").click()
+        assert [state_of(page, name) for name in mine] == ["Inactive", "Inactive", "Active"]
+        page.get_by_label("Choose all pools of this page").check()
+        page.get_by_role("button", name="Activate", exact=True).click()
+        dialog.get_by_role("button", name="Activate").click()
+        page.get_by_text("Done with 2 of 3 pools.").wait_for()
+        page.get_by_text("only a pool that is Inactive becomes Active").wait_for()
+
+
+def test_without_scripts_one_is_asked_on_a_page(site: Site, mine: list[str]) -> None:
+    with site.visit("admin", java_script_enabled=False) as page:
+        page.goto(f"/pools?name={mine[2]}")
+        page.get_by_role("button", name="Shuffle").click()
+        page.get_by_text("Choose at least one pool").wait_for()
+        page.get_by_role("link", name="Back to the list").click()
+        page.get_by_label(f"Choose {mine[2]}").check()
+        page.get_by_role("button", name="Delete unprocessed").click()
+        page.get_by_text("This cannot be taken back.").wait_for()
+        page.get_by_role("button", name="Delete them").click()
+        page.get_by_text("mine-3.csv: 20 unprocessed leads were deleted.").wait_for()
+        page.get_by_text("Add KPI").click()
+        page.get_by_label("Success rate").check()
+        page.get_by_role("button", name="Show these KPIs").click()
+        page.get_by_role("columnheader", name="Success rate").wait_for()
+
+
+def test_the_page_of_a_pool_says_whose_it_is_and_who_can_call(site: Site, mine: list[str]) -> None:
+    with site.visit("admin") as page:
+        page.goto("/pools?name=nordlead-2026-11.csv")
+        page.get_by_role("link", name="Details of nordlead-2026-11.csv").click()
+        page.get_by_role("link", name="Shuffle").click()
+        page.get_by_role("dialog").get_by_role("button", name="Shuffle").click()
+        page.get_by_text("2,000 leads are in a random order now").wait_for()
+        owners = page.locator(".owners")
+        expect(owners.get_by_role("row").nth(1)).to_contain_text("agent")
+        expect(page.locator(".totals .sum")).to_have_text("= 2,000 leads")
+        page.goto("/pools/7777")
+        page.get_by_text("there is no pool 7777").wait_for()
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["name=%00", "state=%00&campaign=x", "cursor=x", "cursor=WyJhIiwxXQ", "sort=name&cursor=WzEsMV0", "sort=total"],
+)
+def test_what_no_list_has_is_refused(site: Site, query: str) -> None:
+    assert site.client("admin").ask("GET", f"/pools?{query}").status == 422
+
+
+def test_a_page_follows_the_page_before_in_any_order(site: Site, mine: list[str]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("ingestd.web.pages.pools.SHOWN", 2)
+        for sort in ("name", "-uploaded", "-state"):
+            client, seen, path = site.client("admin"), list[str](), f"/pools?name=mine-&sort={sort}"
+            while path:
+                body = client.ask("GET", path).body.decode()
+                seen += re.findall(r'aria-label="Details of ([^"]+)"', body)
+                found = re.search(r'href="([^"]+)" rel="next"', body)
+                path = found[1].replace("&amp;", "&") if found else ""
+            assert sorted(seen) == mine
+
+
+def test_an_import_is_undone_while_nobody_has_called(site: Site) -> None:
+    deliver(site.house, "mistake.csv", samples.clean(20, start=400_000), "nordlead")
+    with site.visit("admin") as page:
+        page.goto("/pools?name=mistake.csv")
+        page.get_by_role("link", name="Details").click()
+        page.get_by_role("link", name="Undo import").click()
+        page.get_by_role("dialog").get_by_role("button", name="Undo the import").click()
+        page.get_by_text("it was undone: 20 leads were taken back").wait_for()
+        expect(page.locator(".head .chip")).to_have_text("Undone")
+        expect(page.get_by_role("link", name="Shuffle")).to_have_count(0)
