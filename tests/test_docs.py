@@ -142,6 +142,12 @@ def test_no_code_is_explained_that_does_not_exist() -> None:
     assert set(tables) - codes() == set()
 
 
+def test_every_test_that_the_quickstart_names_is_there() -> None:
+    named = re.findall(r"`(tests/[a-z_/]+\.py)::(test_[a-z0-9_]+)`", page("docs/quickstart.md"))
+    assert len(named) > 40
+    assert [(file, test) for file, test in named if f"def {test}(" not in page(file)] == []
+
+
 def test_every_event_of_the_log_is_explained() -> None:
     assert {event for event in events() if f"`{event}`" not in page("docs/operations.md")} == set()
 

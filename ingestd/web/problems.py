@@ -77,7 +77,10 @@ REJECTED: Mapping[str, HTTPStatus] = {
     "lead_unknown": HTTPStatus.NOT_FOUND,
     "version_conflict": HTTPStatus.PRECONDITION_FAILED,
     **dict.fromkeys(
-        ("lead_refused", "field_unknown", "status_unknown", "owner_unknown", "campaign_unknown", "lease_unusable"),
+        (
+            *("lead_refused", "field_unknown", "status_unknown", "owner_unknown", "campaign_unknown", "lease_unusable"),
+            "segment_unknown",
+        ),
         HTTPStatus.UNPROCESSABLE_ENTITY,
     ),
     **dict.fromkeys(("lead_locked", "status_not_allowed", "dialling_refused"), HTTPStatus.CONFLICT),

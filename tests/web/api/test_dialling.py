@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from ingestd.access.permissions import Permission
-from ingestd.leads import dialling
+from ingestd.leads import dialling, placing
 from ingestd.store.ledger import now
 from tests.leads.conftest import NOON, Desk
 from tests.web.serving import Api, Client
@@ -107,13 +107,18 @@ def test_who_may_not_dial_is_told(api: Api) -> None:
     assert api.key(Permission.DIAL).refused("POST", "dial/next", HERE) == (403, "key_without_user")
 
 
-def test_a_segment_is_one_argument_more(api: Api) -> None:
-    desk = desk_of(api)
-    _plain, mine = desk.leads({}, {"segment_id": 7})
-    given = api.desk.shifts.next_lead(AGENT, "DK-ENERGY", now(), segment_id=7)
-    assert given.lead is not None
-    assert given.lead.id == mine
-    assert api.desk.shifts.next_lead(AGENT, "DK-ENERGY", now(), segment_id=8).lead is None
+def test_an_agent_in_a_segment_is_given_its_leads_only(api: Api) -> None:
+    desk, admin = desk_of(api), api.user("admin")
+    _plain, mine = desk.leads({}, {"city": "Lund"})
+    group = admin.do("POST", "segment-groups", {"project": "ENERGY", "name": "By city"})["id"]
+    lund = {"field": "city", "op": "is", "value": "Lund"}
+    segment = admin.do("POST", "segments", {"group": group, "name": "Lund", "filter": lund})["id"]
+    placing.work(api.desk.engine)
+    agent = api.user(AGENT)
+    assert following(agent, segment=segment)["lead"]["id"] == mine
+    agent.do("POST", f"dial/{mine}/result", {"status": "success"})
+    assert following(agent, segment=segment)["lead"] is None
+    assert agent.refused("POST", "dial/next", {**HERE, "segment": 99}) == (422, "segment_unknown")
 
 
 def test_fifty_agents_at_once_are_given_every_lead_once(api: Api) -> None:
