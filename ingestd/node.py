@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from ingestd.errors import Misconfigured
@@ -53,6 +53,25 @@ class Process:
     beat_at: datetime
     doing: Mapping[str, Any]
 
+    def told(self, now: datetime, names: Mapping[int, str]) -> str:
+        """What it does, for people; empty when it waits. `names` are those of the files, by delivery.
+
+        One that has not spoken for long may do something else by now.
+        """
+        doing, silent = self.doing, (now - self.beat_at).total_seconds()
+        if silent > SILENT_SECONDS:
+            return f"{self.name}: silent for {lasting(silent)}"
+        if "delivery" in doing:
+            name = names.get(doing["delivery"], "")
+            spent = (now - datetime.fromisoformat(doing["since"])).total_seconds()
+            spent_told = lasting(max(0.0, spent))
+            return f"{self.name}: delivery {doing['delivery']} {name}, {doing['stage']}, for {spent_told}"
+        counts = {door: its for door, its in doing.items() if any(its.values())}
+        told = (
+            f"{door} {', '.join(_counted(count, what) for what, count in its.items())}" for door, its in counts.items()
+        )
+        return f"{self.name}: {'; '.join(told)}" if counts else ""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Standing:
@@ -83,6 +102,24 @@ class Standing:
         """
         same_home = (self.node.home, self.node.place) == (other.home, other.place)
         return same_home or self.state(now) != "running"
+
+
+def at_work(nodes: Iterable[Standing]) -> set[int]:
+    """The deliveries that are being loaded, wherever."""
+    return {each.doing["delivery"] for node in nodes for each in node.processes if "delivery" in each.doing}
+
+
+def lasting(seconds: float) -> str:
+    """A length of time as people say it, such as `41 s`, `3 min` or `2 days, 4:10`."""
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    if seconds < 7200:
+        return f"{seconds / 60:.0f} min"
+    return str(timedelta(minutes=seconds // 60)).rpartition(":")[0]
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count} {what.removesuffix('s') if count == 1 else what}"
 
 
 def own_name(configured: str, host: str) -> str:

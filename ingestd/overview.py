@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any
 
-from ingestd import printing, roster
+from ingestd import node, printing, roster
 from ingestd.house import House, running
-from ingestd.node import SILENT_SECONDS, Process, Standing
+from ingestd.node import Process, Standing, lasting
 from ingestd.roster import Roster
 from ingestd.store.nodes import Nodes
 
@@ -50,8 +50,7 @@ def look(house: House) -> Overview:
 
 
 def _names(house: House, nodes: Sequence[Standing]) -> dict[int, str]:
-    at_work = {each.doing["delivery"] for node in nodes for each in node.processes if "delivery" in each.doing}
-    found = (house.ledger.get(number) for number in at_work)
+    found = (house.ledger.get(number) for number in node.at_work(nodes))
     return {delivery.id: delivery.name for delivery in found if delivery is not None}
 
 
@@ -108,28 +107,5 @@ def _beat(at: datetime, standing: Standing) -> str:
     return f"{age:.1f} s ago" if state == "running" else f"{state} for {lasting(age)}"
 
 
-def lasting(seconds: float) -> str:
-    """A length of time as people say it, such as `41 s`, `3 min` or `2 days, 4:10`."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    if seconds < 7200:
-        return f"{seconds / 60:.0f} min"
-    return str(timedelta(minutes=seconds // 60)).rpartition(":")[0]
-
-
 def _line(seen: Overview, process: Process) -> str:
-    """What a process does; empty when it waits. One that has not spoken for long may do something else by now."""
-    doing, silent = process.doing, (seen.at - process.beat_at).total_seconds()
-    if silent > SILENT_SECONDS:
-        return f"{process.name}: silent for {lasting(silent)}"
-    if "delivery" in doing:
-        name = seen.names.get(doing["delivery"], "")
-        spent = (seen.at - datetime.fromisoformat(doing["since"])).total_seconds()
-        return f"{process.name}: delivery {doing['delivery']} {name}, {doing['stage']}, for {lasting(max(0.0, spent))}"
-    counts = {door: its for door, its in doing.items() if any(its.values())}
-    told = (f"{door} {', '.join(_counted(count, what) for what, count in its.items())}" for door, its in counts.items())
-    return f"{process.name}: {'; '.join(told)}" if counts else ""
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what.removesuffix('s') if count == 1 else what}"
+    return process.told(seen.at, seen.names)

@@ -297,6 +297,11 @@ class Spool:
         disk = os.statvfs(self._temporary)
         return disk.f_bavail * disk.f_frsize
 
+    def capacity(self) -> int:
+        """Bytes that the file system has."""
+        disk = os.statvfs(self._temporary)
+        return disk.f_blocks * disk.f_frsize
+
     def has_room(self, size: int = 0) -> bool:
         """True while `size` bytes fit without touching the reserve."""
         return self.free() - size >= self._reserve

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ingestd import overview
+from ingestd import node, overview
 from ingestd.node import Node, Process, Standing
 from ingestd.overview import Overview
 
@@ -88,4 +88,4 @@ def test_programs_get_the_same() -> None:
     ("seconds", "told"), [(0.4, "0 s"), (119, "119 s"), (120, "2 min"), (7_199, "120 min"), (7_200, "2:00")]
 )
 def test_lengths_of_time_are_told_as_people_say_them(seconds: float, told: str) -> None:
-    assert overview.lasting(seconds) == told
+    assert node.lasting(seconds) == told

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import ColumnElement, Connection, insert, select
 
 from ingestd.store.access_tables import audit
 
@@ -81,7 +81,39 @@ def note(
     connection.execute(insert(audit).values(values))
 
 
-def latest(connection: Connection, *, limit: int, before: int | None = None, subject: str | None = None) -> list[Entry]:
+@dataclass(frozen=True, kw_only=True)
+class Wanted:
+    """Which lines; what is empty or None says nothing."""
+
+    who: str = ""
+    """an actor, or a login, which is also that of the user's doings by name"""
+    what: str = ""
+    """a subject such as `team:berlin`, a kind such as `team`, or an action such as `team_changed`"""
+    since: datetime | None = None
+    until: datetime | None = None
+    """exclusive"""
+
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """For the query."""
+        table = audit.c
+        found: list[ColumnElement[bool]] = []
+        if self.who:
+            found.append(table.actor.in_([self.who, f"user:{self.who}", f"key:{self.who}"]))
+        if self.what:
+            below = table.subject.startswith(f"{self.what}:", autoescape=True)
+            found.append((table.subject == self.what) | (table.action == self.what) | below)
+        found += [table.at >= self.since] if self.since is not None else []
+        return found + ([table.at < self.until] if self.until is not None else [])
+
+
+def latest(
+    connection: Connection,
+    *,
+    limit: int,
+    before: int | None = None,
+    subject: str | None = None,
+    wanted: Wanted | None = None,
+) -> list[Entry]:
     """The newest lines first; `before` is the number from which to go on, `subject` such as `team:berlin`."""
     columns = [audit.c[name] for name in Entry.__dataclass_fields__]
     query = select(*columns).order_by(audit.c.id.desc()).limit(limit)
@@ -89,6 +121,8 @@ def latest(connection: Connection, *, limit: int, before: int | None = None, sub
         query = query.where(audit.c.id < before)
     if subject is not None:
         query = query.where(audit.c.subject == subject)
+    if wanted is not None:
+        query = query.where(*wanted.conditions())
     return [_entry(dict(row)) for row in connection.execute(query).mappings()]
 
 

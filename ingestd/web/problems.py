@@ -95,6 +95,11 @@ _CODES: Mapping[int, str] = {
 """Of what is raised while a body comes."""
 
 
+def status_of(problem: Refused) -> HTTPStatus:
+    """With which status a refusal is answered."""
+    return _STATUS[type(problem)]
+
+
 def install(app: FastAPI, show: Show) -> None:
     """Has every failure of a request answered as a problem, in the way of `show`."""
     tellers: Mapping[type[Exception], Callable[[Request, Exception], Awaitable[Told]]] = {
@@ -151,7 +156,7 @@ async def _of_validation(_request: Request, problem: Exception) -> Told:
 
 async def _of_refusal(_request: Request, problem: Exception) -> Told:
     assert isinstance(problem, Refused)
-    status = _STATUS[type(problem)]
+    status = status_of(problem)
     facts = dict(problem.facts)
     told: dict[str, Any] = {"code": problem.code, "detail": problem.message}
     told["permission"] = facts.pop("permission", "")

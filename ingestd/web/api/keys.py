@@ -90,7 +90,7 @@ def add_key(desk: AtDesk, caller: ByCaller, body: KeyNew) -> KeyIssued:
                 body.permissions,
                 user_id=user_id,
                 source=body.source,
-                expires_at=_expiry(desk.clock(), body.days),
+                expires_at=expiry(desk.clock(), body.days),
             )
         )
 
@@ -119,7 +119,7 @@ def add_source_key(desk: AtDesk, caller: ByCaller, source: str, body: SourceKeyN
     _check_person(caller)
     deed, permissions = caller.deed(desk.clock()), {Permission.LEAD_POOLS}
     with writing(desk.engine) as connection:
-        expires = _expiry(deed.at, body.days)
+        expires = expiry(deed.at, body.days)
         return _issued(keys.issue(connection, deed, body.name, permissions, source=source, expires_at=expires))
 
 
@@ -129,7 +129,8 @@ def _check_person(caller: Caller) -> None:
         raise Denied("not_by_key", "keys are made by people; sign in")
 
 
-def _expiry(at: datetime, days: int | None) -> datetime | None:
+def expiry(at: datetime, days: int | None) -> datetime | None:
+    """When a key that is made now ends; None: never."""
     return None if days is None else at + timedelta(days=days)
 
 

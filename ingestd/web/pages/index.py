@@ -6,12 +6,44 @@ from fastapi import FastAPI
 from starlette.routing import Route
 
 from ingestd.web.api.desk import Desk
-from ingestd.web.pages import assets, deliveries, delivery, live, navigation, pool, pools, session, upload
+from ingestd.web.pages import (
+    assets,
+    campaigns,
+    deliveries,
+    delivery,
+    live,
+    navigation,
+    pool,
+    pools,
+    session,
+    source_access,
+    sources,
+    system,
+    teams,
+    upload,
+    user_access,
+    users,
+)
 from ingestd.web.pages.insights import Insights
 from ingestd.web.pages.rendering import Studio
 from ingestd.web.pages.routes import mount, unguarded
 
-PAGES = (session.pages, live.pages, deliveries.pages, delivery.pages, pools.pages, pool.pages, upload.pages)
+PAGES = (
+    session.pages,
+    live.pages,
+    deliveries.pages,
+    delivery.pages,
+    pools.pages,
+    pool.pages,
+    upload.pages,
+    teams.pages,
+    users.pages,
+    user_access.pages,
+    campaigns.pages,
+    sources.pages,
+    source_access.pages,
+    system.pages,
+)
 """Of two paths that fit an address, the first one answers: `/deliveries/live` before `/deliveries/{number}`."""
 
 

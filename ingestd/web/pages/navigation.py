@@ -16,6 +16,8 @@ PLACES: Mapping[str, str] = {
     "/leads": "Lead Admin",
     "/segments": "Segments",
     "/organisation": "Organisation",
+    "/campaigns": "Campaigns",
+    "/sources": "Sources",
     "/reports": "Reports",
     "/do-not-call": "Do-not-call",
     "/dial": "Dial",

@@ -1,0 +1,166 @@
+"""Sources: the partner feeds, with their last delivery, and the definition of each."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Annotated, Any
+
+from fastapi import Form, Request, Response
+from sqlalchemy import Connection
+
+from ingestd.access import keys
+from ingestd.access.keys import Issued
+from ingestd.errors import Refused
+from ingestd.organisation import changes, sources
+from ingestd.organisation.changes import Record
+from ingestd.store.engine import reading, writing
+from ingestd.web.api.desk import AtDesk, ByCaller, Desk
+from ingestd.web.api.sources import MANAGING
+from ingestd.web.pages.filled import Said, again, key_of
+from ingestd.web.pages.rendering import onward, show
+from ingestd.web.pages.routes import Pages
+from ingestd.web.pages.source_form import EXPECTED, SourceForm, filled
+
+pages = Pages()
+
+PROTOCOLS = ("ftp", "ftps", "sftp", "http")
+VERSIONS_SHOWN = 10
+
+
+@pages.get("/sources", access=MANAGING)
+def list_sources(request: Request, desk: AtDesk) -> Response:
+    """Every source with its last delivery, and whether it is late."""
+    at = desk.clock()
+    with reading(desk.engine) as connection:
+        every = changes.every(connection, "source")
+    rows = [(source, _last(desk, source.key)) for source in every]
+    late = {source.key for source, last in rows if last is not None and _late(source, at - last.received_at)}
+    return show(request, "sources.html", rows=rows, late=late, expected=EXPECTED)
+
+
+@pages.get("/sources/-new", access=MANAGING)
+def new_source(request: Request, desk: AtDesk) -> Response:
+    """The form for a source."""
+    return _new(request, desk, SourceForm())
+
+
+@pages.post("/sources/-new", access=MANAGING)
+def add_source(request: Request, desk: AtDesk, caller: ByCaller, form: Annotated[SourceForm, Form()]) -> Response:
+    """Makes a source; its logins and keys come afterwards."""
+    try:
+        with writing(desk.engine) as connection:
+            name, deed = key_of(form.name, "name"), caller.deed(desk.clock(), form.why)
+            sources.create(connection, deed, name, form.values({}), folder=desk.schemas)
+    except Refused as problem:
+        return _new(request, desk, form, problem)
+    return onward(f"/sources/{name}", "The source is there. Make a login or a key, so that the partner can deliver.")
+
+
+@pages.get("/sources/{name}", access=MANAGING)
+def show_source(request: Request, desk: AtDesk, name: str) -> Response:
+    """A source with its logins and keys."""
+    return source_page(request, desk, name)
+
+
+@pages.post("/sources/{name}", access=MANAGING)
+def edit_source(
+    request: Request, desk: AtDesk, caller: ByCaller, name: str, form: Annotated[SourceForm, Form()]
+) -> Response:
+    """Changes the definition; the next delivery is loaded by it."""
+    deed = caller.deed(desk.clock(), form.why)
+    try:
+        with writing(desk.engine) as connection:
+            values = form.values(changes.get(connection, "source", name).facts)
+            sources.edit(connection, deed, name, values, folder=desk.schemas, seen=form.seen)
+    except Refused as problem:
+        return source_page(request, desk, name, form=form, problem=problem)
+    return onward(f"/sources/{name}", "Saved. The next delivery is loaded by it.")
+
+
+@pages.post("/sources/{name}/deactivate", access=MANAGING)
+def deactivate_source(
+    request: Request, desk: AtDesk, caller: ByCaller, name: str, said: Annotated[Said, Form()]
+) -> Response:
+    """Takes a source out: its logins are refused."""
+    return _switch(request, desk, caller, name, said, active=False)
+
+
+@pages.post("/sources/{name}/activate", access=MANAGING)
+def activate_source(
+    request: Request, desk: AtDesk, caller: ByCaller, name: str, said: Annotated[Said, Form()]
+) -> Response:
+    """Takes a source in again."""
+    return _switch(request, desk, caller, name, said, active=True)
+
+
+def _switch(request: Request, desk: Desk, caller: ByCaller, name: str, said: Said, *, active: bool) -> Response:
+    deed = caller.deed(desk.clock(), said.reason)
+    try:
+        with writing(desk.engine) as connection:
+            sources.edit(connection, deed, name, {"active": active}, folder=desk.schemas)
+    except Refused as problem:
+        return source_page(request, desk, name, problem=problem)
+    told = "is active again" if active else "is not active any more; the doors refuse its logins within a second"
+    return onward(f"/sources/{name}", f"The source {told}.")
+
+
+def source_page(
+    request: Request,
+    desk: Desk,
+    name: str,
+    *,
+    form: SourceForm | None = None,
+    problem: Refused | None = None,
+    issued: Issued | None = None,
+    password: tuple[str, str] | None = None,
+) -> Response:
+    """The page of a source; `issued` and `password` (login, password) are what was just made and is shown once."""
+    at = desk.clock()
+    with reading(desk.engine) as connection:
+        source = changes.get(connection, "source", name)
+        facts: dict[str, Any] = {
+            "keys": [(key, key.spent(at)) for key in keys.every(connection, source=name)],
+            "versions": sources.versions(connection, name)[:VERSIONS_SHOWN],
+            **_choices(connection),
+        }
+    return again(
+        request,
+        "source.html",
+        problem,
+        f"/sources/{name}",
+        source=source,
+        form=form or filled(source),
+        issued=issued,
+        password=password,
+        last=_last(desk, name),
+        protocols=PROTOCOLS,
+        **facts,
+    )
+
+
+def _new(request: Request, desk: Desk, form: SourceForm, problem: Refused | None = None) -> Response:
+    with reading(desk.engine) as connection:
+        choices = _choices(connection)
+    return again(request, "source_new.html", problem, "/sources/-new", form=form, **choices)
+
+
+def _choices(connection: Connection) -> dict[str, Any]:
+    active = {
+        kind: [each for each in changes.every(connection, kind) if each.facts["active"]]
+        for kind in ("campaign", "team", "user")
+    }
+    owners = [
+        (f"{kind}:{each.key}", f"{each.facts['name']} ({kind})") for kind in ("team", "user") for each in active[kind]
+    ]
+    codes = [(each.key, f"{each.key}, {each.facts['name']}") for each in active["campaign"]]
+    return {"campaigns": codes, "owners": owners, "expects": EXPECTED}
+
+
+def _last(desk: Desk, name: str) -> Any:
+    """The newest delivery of a source; None when nothing ever came."""
+    return next(iter(desk.ledger.latest(limit=1, source=name)), None)
+
+
+def _late(source: Record, silence: timedelta) -> bool:
+    hours = source.facts.get(EXPECTED)
+    return bool(source.facts["active"] and hours and silence > timedelta(hours=hours))
