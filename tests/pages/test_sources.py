@@ -1,0 +1,129 @@
+"""Sources in a real browser: what they are, and by what partners come in."""
+
+from __future__ import annotations
+
+from argon2 import PasswordHasher
+from playwright.sync_api import expect
+
+from ingestd.access import keys
+from ingestd.organisation import changes
+from ingestd.store.engine import reading
+from ingestd.store.facts import Facts
+from ingestd.web.pages.source_form import filled
+from tests.pages.browsing import Site, check_access, look_at
+
+KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ6Yh0Yb3q4p8b2vYv0j7m1m1x7wKq9m8o3n4t5u6v7w partner"
+
+
+def facts(site: Site, name: str) -> Facts:
+    with reading(site.house.engine) as connection:
+        return changes.get(connection, "source", name).facts
+
+
+def test_the_list_says_what_came_last(site: Site) -> None:
+    with site.visit() as page:
+        page.goto("/sources")
+        row = page.get_by_role("row").filter(has=page.get_by_role("link", name="stadtwerk", exact=True))
+        row.locator("time").wait_for()
+        row.get_by_text("DE-ENERGY").wait_for()
+
+
+def test_a_form_that_nobody_touched_changes_nothing(site: Site) -> None:
+    with reading(site.house.engine) as connection:
+        for source in changes.every(connection, "source"):
+            said = filled(source).values(source.facts)
+            assert {name: source.facts[name] for name in said} == said
+
+
+def test_a_source_is_made_and_its_partner_comes_in(site: Site) -> None:
+    with site.visit() as page:
+        page.goto("/sources/-new")
+        page.get_by_label("Name", exact=True).fill("vandpost")
+        page.get_by_label("What the feed is").fill("Vandpost, water leads")
+        page.get_by_label("Campaign", exact=True).select_option("DK-ENERGY")
+        page.get_by_label("Default owner", exact=True).select_option("team:denmark")
+        page.get_by_label("Between two fields").select_option("tab")
+        page.get_by_label("Most rejected records, %").fill("12.5")
+        page.get_by_label("Mapping").fill("Kunde-nr. = nothing_known")
+        page.get_by_role("button", name="Make the source").click()
+        page.get_by_role("alert").get_by_text("nothing_known").wait_for()
+        page.get_by_label("Mapping").fill("Kunde-nr. = external_id\nBemærk =")
+        page.get_by_role("button", name="Make the source").click()
+        page.get_by_text("The source is there.").wait_for()
+        known = facts(site, "vandpost")
+        assert known["mapping"] == {"Kunde-nr.": "external_id", "Bemærk": ""}
+        assert (known["dialect"]["delimiter"], known["limits"]["max_rejected_share"]) == ("\t", 0.125)
+        page.get_by_role("textbox", name="Login").fill("vandpost")
+        page.get_by_role("button", name="Make the login").click()
+        first = page.locator(".secret code").inner_text()
+        check_access(page)
+        (login,) = facts(site, "vandpost")["login"]
+        assert PasswordHasher().verify(login["password_hash"], first)
+        assert login["protocols"] == ["ftps", "sftp", "http"]
+        page.goto("/sources/vandpost")
+        assert first not in page.content()
+
+
+def test_a_new_password_leaves_doors_and_keys_alone(site: Site) -> None:
+    with site.visit() as page:
+        page.goto("/sources/fibreweb")
+        page.get_by_text("Doors and public keys of fibreweb").click()
+        form = page.locator("form[action='/sources/fibreweb/logins/fibreweb']").last
+        form.get_by_label("FTP", exact=True).uncheck()
+        form.get_by_label("Public keys for SFTP").fill(KEY)
+        before = facts(site, "fibreweb")["login"][0]["password_hash"]
+        form.get_by_role("button", name="Save the login").click()
+        page.get_by_text("The login fibreweb is saved.").wait_for()
+        assert facts(site, "fibreweb")["login"][0]["password_hash"] == before
+        page.get_by_role("button", name="New password").click()
+        page.get_by_role("button", name="Make a new password").click()
+        made = page.locator(".secret code").inner_text()
+        (login,) = facts(site, "fibreweb")["login"]
+        assert PasswordHasher().verify(login["password_hash"], made)
+        assert (login["public_keys"], login["protocols"]) == ([KEY], ["ftps", "sftp", "http"])
+        page.get_by_role("button", name="Remove").click()
+        page.get_by_role("button", name="Remove it").click()
+        page.get_by_text("The login fibreweb is removed").wait_for()
+        assert facts(site, "fibreweb")["login"] == []
+
+
+def test_a_key_of_a_partner_is_shown_once_and_revoked(site: Site) -> None:
+    with site.visit() as page:
+        page.goto("/sources/nordlead")
+        page.get_by_text("New key").click()
+        page.get_by_label("What it is for").fill("webshop")
+        page.get_by_role("button", name="Make the key").click()
+        secret = page.locator(".secret code").inner_text()
+        with reading(site.house.engine) as connection:
+            key = keys.find(connection, secret)
+        assert key is not None
+        assert (key.source, key.user) == ("nordlead", None)
+        page.goto("/sources/nordlead")
+        assert secret not in page.content()
+        page.get_by_role("button", name="Revoke").first.click()
+        page.get_by_role("button", name="Revoke it").click()
+        page.get_by_text("The key is revoked").wait_for()
+
+
+def test_a_source_is_changed_and_taken_out_and_in(site: Site) -> None:
+    with site.visit() as page:
+        page.goto("/sources/stadtwerk")
+        page.get_by_label("Largest file, MB").fill("20")
+        page.get_by_role("button", name="Save", exact=True).click()
+        page.get_by_text("Saved. The next delivery").wait_for()
+        known = facts(site, "stadtwerk")
+        assert known["limits"]["max_file_bytes"] == 20 * 1024 * 1024
+        assert known["mapping"]["Kürzel"] == "ownership_code"
+        page.get_by_role("button", name="Deactivate").click()
+        page.get_by_role("dialog").get_by_role("button", name="Deactivate").click()
+        page.get_by_text("The source is not active any more").wait_for()
+        page.get_by_role("button", name="Activate").click()
+        page.get_by_role("dialog").get_by_role("button", name="Activate").click()
+        page.get_by_text("The source is active again.").wait_for()
+        expect(page.get_by_role("heading", name="stadtwerk")).to_be_visible()
+
+
+def test_everybody_can_use_it(site: Site) -> None:
+    look_at(site, "/sources", "sources")
+    look_at(site, "/sources/nordlead", "source")
+    look_at(site, "/sources/-new", "source-new")
