@@ -86,7 +86,7 @@ def test_a_team_is_made_moved_given_a_code_and_taken_out(site: Site) -> None:
         page.get_by_role("alert").get_by_text("users ulla").wait_for()
         check_access(page)
         page.goto("/organisation/users/ulla")
-        page.get_by_label("Team").select_option("denmark")
+        page.get_by_label("Team", exact=True).select_option("denmark")
         page.get_by_role("button", name="Save", exact=True).click()
         page.goto("/organisation/teams/odense")
         page.get_by_role("button", name="Deactivate").click()
@@ -152,8 +152,8 @@ def test_a_user_gets_a_role_exceptions_a_password_and_is_shut_out(site: Site) ->
         )
         page.get_by_role("button", name="Deactivate").click()
         page.get_by_role("dialog").get_by_role("button", name="Deactivate").click()
-        page.get_by_text("signed out everywhere").wait_for()
-        page.get_by_text("Inactive").wait_for()
+        page.get_by_text("The user is not active any more, and signed out everywhere.").wait_for()
+        page.get_by_text("Inactive", exact=True).wait_for()
 
 
 def test_a_key_of_ones_own_is_shown_once_and_revoked(site: Site) -> None:

@@ -107,7 +107,7 @@ def add_key(
 
 @pages.post("/sources/{name}/keys/{number}/revoke", access=MANAGING)
 def revoke_key(request: Request, desk: AtDesk, caller: ByCaller, name: str, number: str) -> Response:
-    """Ends a key of this source that belongs to no user; those of users are ended at the user, or by the user."""
+    """Ends a key of this source for good; that of a user only with `manage_organisation`."""
     try:
         with writing(desk.engine) as connection:
             key = keys.known(connection, number)
