@@ -168,7 +168,7 @@ def test_a_key_of_ones_own_is_shown_once_and_revoked(site: Site) -> None:
         with reading(site.house.engine) as connection:
             key = keys.find(connection, secret)
         assert key is not None
-        assert (key.user, key.permissions) == ("lead-denmark", {Permission.LEAD_POOLS})
+        assert (key.user, key.permissions) == ("lead-denmark", frozenset({Permission.LEAD_POOLS}))
         page.goto("/organisation/users/lead-denmark")
         assert secret not in page.content()
         page.get_by_role("button", name="Revoke").first.click()

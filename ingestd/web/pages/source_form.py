@@ -9,15 +9,12 @@ from pydantic import Field
 
 from ingestd.errors import Invalid
 from ingestd.organisation.changes import Record
-from ingestd.settings import Source
 from ingestd.settings.sources import DEFAULT_LIMIT
 from ingestd.web.pages.filled import Filled, Line, Text, Word, decimal, text_of, title_of, whole
 
-EXPECTED = "expected_every_hours" if "expected_every_hours" in Source.model_fields else ""
-"""The key of a definition that says how often files come; empty where sources have none."""
 MEGABYTE = 1024 * 1024
 
-_PLAIN = ("campaign", "unknown_code", "dates", "same_content")
+_PLAIN = ("campaign", "unknown_code", "dates", "same_content", "on_unmapped")
 
 
 class SourceForm(Filled):
@@ -32,6 +29,7 @@ class SourceForm(Filled):
     code_in_name: Line = ""
     dates: Word = "dmy"
     same_content: Word = "refuse"
+    on_unmapped: Word = "ignore"
     expected_every_hours: Word = ""
     max_megabytes: Word = f"{DEFAULT_LIMIT / MEGABYTE:g}"
     max_rejected_rows: Word = ""
@@ -46,14 +44,13 @@ class SourceForm(Filled):
 
     def values(self, before: Mapping[str, Any]) -> dict[str, Any]:
         """What the form says, beside the facts that the source has; raises Invalid."""
-        expected = {EXPECTED: decimal(self.expected_every_hours, EXPECTED)} if EXPECTED else {}
         return {
             "title": title_of(self.title, "title"),
             **{field: getattr(self, field) for field in _PLAIN},
             "campaigns": [code for code in self.campaigns if code != self.campaign],
             "default_owner": self.default_owner or None,
             "code_in_name": self.code_in_name or None,
-            **expected,
+            "expected_every_hours": decimal(self.expected_every_hours, "expected_every_hours"),
             "limits": {**before.get("limits", {}), **self._limits()},
             "proof": {**before.get("proof", {}), **self._proof()},
             "dialect": {**before.get("dialect", {}), **self._dialect()},
@@ -92,14 +89,14 @@ def filled(source: Record) -> SourceForm:
     """The form of a source that is there."""
     facts = source.facts
     limits, proof, dialect = facts["limits"], facts["proof"], facts["dialect"]
-    share, hours = limits["max_rejected_share"], facts.get(EXPECTED)
+    share, hours = limits["max_rejected_share"], facts["expected_every_hours"]
     return SourceForm(
         tag=source.tag,
         title=facts["title"],
         campaigns=facts["campaigns"],
         default_owner=text_of(facts["default_owner"]),
         code_in_name=text_of(facts["code_in_name"]),
-        expected_every_hours="" if hours is None else f"{hours:g}",
+        expected_every_hours="" if hours is None else _plain(hours),
         max_megabytes=_plain(limits["max_file_bytes"] / MEGABYTE),
         max_rejected_rows=text_of(limits["max_rejected_rows"]),
         max_rejected_percent="" if share is None else _plain(round(share * 100, 6)),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Annotated, Any
 
 from fastapi import Form, Request, Response
@@ -11,15 +10,14 @@ from sqlalchemy import Connection
 from ingestd.access import keys
 from ingestd.access.keys import Issued
 from ingestd.errors import Refused
-from ingestd.organisation import changes, sources
-from ingestd.organisation.changes import Record
+from ingestd.organisation import changes, silence, sources
 from ingestd.store.engine import reading, writing
 from ingestd.web.api.desk import AtDesk, ByCaller, Desk
 from ingestd.web.api.sources import MANAGING
 from ingestd.web.pages.filled import Said, again, key_of
 from ingestd.web.pages.rendering import onward, show
 from ingestd.web.pages.routes import Pages
-from ingestd.web.pages.source_form import EXPECTED, SourceForm, filled
+from ingestd.web.pages.source_form import SourceForm, filled
 
 pages = Pages()
 
@@ -30,12 +28,11 @@ VERSIONS_SHOWN = 10
 @pages.get("/sources", access=MANAGING)
 def list_sources(request: Request, desk: AtDesk) -> Response:
     """Every source with its last delivery, and whether it is late."""
-    at = desk.clock()
     with reading(desk.engine) as connection:
         every = changes.every(connection, "source")
+        late = {each.source for each in silence.silent(connection, desk.clock())}
     rows = [(source, _last(desk, source.key)) for source in every]
-    late = {source.key for source, last in rows if last is not None and _late(source, at - last.received_at)}
-    return show(request, "sources.html", rows=rows, late=late, expected=EXPECTED)
+    return show(request, "sources.html", rows=rows, late=late)
 
 
 @pages.get("/sources/-new", access=MANAGING)
@@ -153,14 +150,9 @@ def _choices(connection: Connection) -> dict[str, Any]:
         (f"{kind}:{each.key}", f"{each.facts['name']} ({kind})") for kind in ("team", "user") for each in active[kind]
     ]
     codes = [(each.key, f"{each.key}, {each.facts['name']}") for each in active["campaign"]]
-    return {"campaigns": codes, "owners": owners, "expects": EXPECTED}
+    return {"campaigns": codes, "owners": owners}
 
 
 def _last(desk: Desk, name: str) -> Any:
     """The newest delivery of a source; None when nothing ever came."""
     return next(iter(desk.ledger.latest(limit=1, source=name)), None)
-
-
-def _late(source: Record, silence: timedelta) -> bool:
-    hours = source.facts.get(EXPECTED)
-    return bool(source.facts["active"] and hours and silence > timedelta(hours=hours))
