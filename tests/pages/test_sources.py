@@ -6,11 +6,15 @@ from argon2 import PasswordHasher
 from playwright.sync_api import expect
 
 from ingestd.access import keys
-from ingestd.organisation import changes
-from ingestd.store.engine import reading
+from ingestd.organisation import changes, sources
+from ingestd.store.audit import COMMAND_LINE, Deed
+from ingestd.store.engine import reading, writing
 from ingestd.store.facts import Facts
+from ingestd.store.ledger import now
 from ingestd.web.pages.source_form import filled
+from tests.conftest import ROOT
 from tests.pages.browsing import Site, check_access, look_at
+from tests.web.serving import HASHED
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ6Yh0Yb3q4p8b2vYv0j7m1m1x7wKq9m8o3n4t5u6v7w partner"
 
@@ -64,27 +68,37 @@ def test_a_source_is_made_and_its_partner_comes_in(site: Site) -> None:
         assert first not in page.content()
 
 
+def made_with_a_login(site: Site, name: str) -> None:
+    """A source of the test's own, with a login of its name for every door."""
+    deed, doors = Deed(actor=COMMAND_LINE, at=now()), ("ftp", "ftps", "sftp", "http")
+    with writing(site.house.engine) as connection:
+        values = {"title": "Doors", "campaign": "DK-FIBRE"}
+        sources.create(connection, deed, name, values, folder=ROOT / "schemas")
+        sources.add_login(connection, deed, name, name, encoded=HASHED, public_keys=(), protocols=doors)
+
+
 def test_a_new_password_leaves_doors_and_keys_alone(site: Site) -> None:
+    made_with_a_login(site, "doors")
     with site.visit() as page:
-        page.goto("/sources/fibreweb")
-        page.get_by_text("Doors and public keys of fibreweb").click()
-        form = page.locator("form[action='/sources/fibreweb/logins/fibreweb']").last
+        page.goto("/sources/doors")
+        page.get_by_text("Doors and public keys of doors").click()
+        form = page.locator("form[action='/sources/doors/logins/doors']").last
         form.get_by_label("FTP", exact=True).uncheck()
         form.get_by_label("Public keys for SFTP").fill(KEY)
-        before = facts(site, "fibreweb")["login"][0]["password_hash"]
+        before = facts(site, "doors")["login"][0]["password_hash"]
         form.get_by_role("button", name="Save the login").click()
-        page.get_by_text("The login fibreweb is saved.").wait_for()
-        assert facts(site, "fibreweb")["login"][0]["password_hash"] == before
+        page.get_by_text("The login doors is saved.").wait_for()
+        assert facts(site, "doors")["login"][0]["password_hash"] == before
         page.get_by_role("button", name="New password").click()
         page.get_by_role("button", name="Make a new password").click()
         made = page.locator(".secret code").inner_text()
-        (login,) = facts(site, "fibreweb")["login"]
+        (login,) = facts(site, "doors")["login"]
         assert PasswordHasher().verify(login["password_hash"], made)
         assert (login["public_keys"], login["protocols"]) == ([KEY], ["ftps", "sftp", "http"])
         page.get_by_role("button", name="Remove").click()
         page.get_by_role("button", name="Remove it").click()
-        page.get_by_text("The login fibreweb is removed").wait_for()
-        assert facts(site, "fibreweb")["login"] == []
+        page.get_by_text("The login doors is removed").wait_for()
+        assert facts(site, "doors")["login"] == []
 
 
 def test_a_key_of_a_partner_is_shown_once_and_revoked(site: Site) -> None:
