@@ -73,8 +73,9 @@ def fields_of(connection: Connection, folder: Path) -> dict[str, Field]:
 
 
 def known(fields: Mapping[str, Field]) -> dict[str, Column]:
-    """Every column by name."""
-    of_fields = [Column(name=each.name, title=each.title, kind=each.kind, filterable=True) for each in fields.values()]
+    """Every column by name; what is only asked for, such as whose reach a lead is in, is none."""
+    shown = [each for each in fields.values() if each.kind is not Kind.AGENT]
+    of_fields = [Column(name=each.name, title=each.title, kind=each.kind, filterable=True) for each in shown]
     beside = [Column(name=name, title=title, kind=kind, filterable=False) for name, title, kind in _BESIDE]
     return {each.name: each for each in (*of_fields, *beside)}
 

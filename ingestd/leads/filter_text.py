@@ -211,7 +211,7 @@ class _Reader:
 
 def _number(text: str) -> Any:
     """A whole number; anything else is left for the filter to refuse."""
-    return int(text) if re.fullmatch(r"-?\d{1,18}", text) else text
+    return int(text) if re.fullmatch(r"-?\d{1,19}", text) else text
 
 
 def _invalid(text: str, at: int, why: str) -> Invalid:
