@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from urllib.parse import quote
 
 import pytest
@@ -25,9 +24,9 @@ def typed(site: Site, phone: str, login: str = "admin", **more: str) -> int:
 
 
 @pytest.fixture(scope="module")
-def leads(site: Site) -> Iterator[list[int]]:
+def leads(site: Site) -> list[int]:
     """A few of the team leader's own, all with a surname that nobody else has."""
-    yield [typed(site, f"+45203040{tail}", "lead-denmark", last_name="Quickstart") for tail in range(51, 57)]
+    return [typed(site, f"+45203040{tail}", "lead-denmark", last_name="Quickstart") for tail in range(51, 57)]
 
 
 def shown(page: Page) -> list[int]:

@@ -37,6 +37,7 @@ pages = Pages()
 ADMINISTERING = needs(Permission.LEAD_ADMIN)
 PAGE = 50
 PATIENCE = listing.PATIENCE
+"""seconds that a page is looked for"""
 _NONE = Count(leads=0, exact=True)
 
 Text = Annotated[str, Query(max_length=lead_filter.LONGEST)]
@@ -156,7 +157,8 @@ def export(
         asked = read(desk, connection, filter, columns, sort)
     names = [column.name for column in asked.columns]
     wish = ToExport(filter=filters.written(asked.tree), columns=names, sort=asked.sort.written, format=format)
-    return api.export_leads(desk, caller, wish, why)
+    answer: Response = api.export_leads(desk, caller, wish, why)
+    return answer
 
 
 def read(desk: Desk, connection: Connection, filter: str, shown: str, sort: str) -> Asked:  # noqa: A002 - as in the address
@@ -200,15 +202,16 @@ def suggestions(connection: Connection) -> dict[str, Any]:
 def _found(desk: Desk, connection: Connection, asked: Asked, who: Agent, cursor: str | None) -> Found:
     """The page; when the order is not offered for so many leads, in the usual order, with what to do about it."""
     at, problem, sorts, sort = desk.clock(), "", list[str](), asked.sort
+    common: dict[str, Any] = {"tree": asked.tree, "limit": PAGE, "who": who, "at": at, "patience": PATIENCE}
     try:
         try:
-            page = listing.page(connection, Wish(tree=asked.tree, sort=sort, limit=PAGE, cursor=cursor, who=who, at=at))
+            page = listing.page(connection, Wish(cursor=cursor, sort=sort, **common))
         except Invalid as wrong:
             if wrong.code != "sort_not_offered":
                 raise
             problem, sorts = wrong.message, list(wrong.facts["sorts"])
             sort = ordering.parsed(None, asked.every)
-            page = listing.page(connection, Wish(tree=asked.tree, sort=sort, limit=PAGE, who=who, at=at))
+            page = listing.page(connection, Wish(sort=sort, **common))
         count = listing.count(connection, asked.tree, who, at)
     except (Invalid, Rejected) as wrong:
         return Found(problem=wrong.message)
