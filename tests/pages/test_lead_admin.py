@@ -161,7 +161,7 @@ def test_a_field_is_added_to_the_filter_and_taken_away(site: Site, leads: list[i
         page.get_by_label("Value").fill("sig")
         page.get_by_role("button", name="Add").click()
         expect(page.locator(".how-many")).to_have_text(f"exactly {len(leads)} leads")
-        page.get_by_text("As a sentence").click()
+        page.locator("summary", has_text="As a sentence").click()
         sentence = page.get_by_label("The filter, as a sentence or JSON")
         expect(sentence).to_have_value("last_name is Quickstart and first_name starts with sig")
         sentence.fill('{"not": {"field": "last_name", "op": "is", "value": "Quickstart"}}')
