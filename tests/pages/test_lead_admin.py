@@ -84,8 +84,9 @@ def test_step_4_change_lead_ownership(site: Site, leads: list[int]) -> None:
         dialog = page.get_by_role("dialog", name="Change Owner")
         expect(dialog).to_contain_text("No lead is chosen")
         dialog.get_by_role("button", name="Close").click()
-        for number in leads[:3]:
-            page.get_by_label(f"Choose lead {number}", exact=True).check()
+        page.get_by_label("All leads of this page").check()
+        for number in leads[3:]:
+            page.get_by_label(f"Choose lead {number}", exact=True).uncheck()
         page.get_by_role("button", name="Change Owner").click()
         expect(dialog).to_contain_text("3 chosen leads.")
         expect(dialog).to_contain_text("not leads of teams or users below them")
@@ -287,6 +288,15 @@ def test_an_address_that_cannot_be_is_explained(site: Site, query: str) -> None:
     answer = site.client("admin").ask("GET", f"/leads?{query}")
     assert answer.status in (200, 422)
     assert b"cannot be" in answer.body
+
+
+def test_what_is_asked_for_most_has_short_addresses(site: Site) -> None:
+    """As other pages link to it: the leads of a pool, of a campaign, of an owner."""
+    with site.visit() as page:
+        page.goto("/leads?pool=1&status=open")
+        assert page.url.endswith("/leads?filter=pool+is+1+and+status+is+open")
+        page.goto("/leads?owner=team%3Acopenhagen")
+        expect(page.get_by_label("Lead Owner", exact=True)).to_have_value("team:copenhagen")
 
 
 def test_nothing_is_done_to_no_lead(site: Site) -> None:

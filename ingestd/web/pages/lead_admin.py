@@ -88,6 +88,8 @@ def list_leads(  # noqa: PLR0913, PLR0917 - each is a part of the request
 ) -> Response:
     """A page of the leads that the person sees; the newest upload first."""
     problem = ""
+    if lead_filter.QUICK.keys() & request.query_params.keys():  # such as a pool's link to its leads
+        return RedirectResponse(f"/leads/narrow?{request.url.query}", 303)
     with reading(desk.engine) as connection:
         who = agent_of(connection, caller)
         saved = views.seen(connection, who)

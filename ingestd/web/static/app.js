@@ -157,19 +157,13 @@ document.addEventListener("DOMContentLoaded", () => {
   listen();
 });
 
-// One box for all: data-checks="lead" ticks every box of that name in its form.
+// As data-ticks, in a form that has boxes of other kinds too: data-checks names those that are meant.
 document.addEventListener("change", (event) => {
   const name = event.target.dataset?.checks;
   if (!name) return;
   for (const box of event.target.form.querySelectorAll(`input[type=checkbox][name="${name}"]`)) {
     box.checked = event.target.checked;
   }
-});
-
-// A dialog with data-fills opens when its content has come.
-document.addEventListener("htmx:afterSwap", (event) => {
-  const dialog = event.detail.target;
-  if (dialog?.matches("dialog[data-fills]") && !dialog.open) dialog.showModal();
 });
 
 // Menus that are <details> close when one works elsewhere.
