@@ -73,6 +73,14 @@ def may_change(connection: Connection, who: Agent, lead_id: int) -> bool:
     return lead_id not in take_all(connection, who, [lead_id])
 
 
+def theirs(connection: Connection, who: Agent, lead_id: int) -> bool:
+    """The same, for whoever only looks: nobody waits, and it may be otherwise a moment later."""
+    known = access.campaigns(connection)
+    mine = changed_by(who, known.values(), statuses.read(connection))
+    this = (table.c.campaign_id.in_(list(known)), table.c.id == lead_id, access.visible_to(who), mine)
+    return connection.scalar(select(table.c.id).where(*this)) is not None
+
+
 def see(connection: Connection, who: Agent, lead_id: int) -> Lead:
     """A lead as far as the user sees it; raises Missing."""
     found = selection.latest(

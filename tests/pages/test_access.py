@@ -16,6 +16,7 @@ from tests.web.serving import Client
 ANYBODY = "anon agent leader admin"
 SIGNED = "agent leader admin"
 POOLS = "leader admin"
+LEADS = "leader admin"
 ADMIN = "admin"
 
 WHO_MAY = {
@@ -89,6 +90,31 @@ WHO_MAY = {
     "POST /sources/{name}/keys/{number}/revoke": ADMIN,
     "GET /system": ADMIN,
     "GET /system/audit": ADMIN,
+    "GET /leads": LEADS,
+    "GET /leads/narrow": LEADS,
+    "POST /leads/export": LEADS,
+    "GET /leads/act": LEADS,
+    "POST /leads/act": LEADS,
+    "POST /leads/owner": LEADS,
+    "GET /leads/owner-changes/{number}": LEADS,
+    "POST /leads/owner-changes/{number}/cancel": LEADS,
+    "POST /leads/views": LEADS,
+    "POST /leads/views/{number}": LEADS,
+    "POST /leads/views/{number}/remove": LEADS,
+    "POST /leads/views/{number}/copy": LEADS,
+    "POST /leads/views/{number}/star": LEADS,
+    "GET /leads/new": SIGNED,
+    "POST /leads/new": SIGNED,
+    "GET /leads/{number}/edit": SIGNED,
+    "POST /leads/{number}/edit": SIGNED,
+    "GET /leads/{number}": SIGNED,
+    "POST /leads/{number}/status": SIGNED,
+    "POST /leads/{number}/lock": SIGNED,
+    "POST /leads/{number}/unlock": SIGNED,
+    "POST /leads/{number}/deactivate": LEADS,
+    "POST /leads/{number}/activate": LEADS,
+    "GET /leads/{number}/anonymise": ADMIN,
+    "POST /leads/{number}/anonymise": ADMIN,
 }
 
 

@@ -11,6 +11,11 @@ from ingestd.web.pages import (
     campaigns,
     deliveries,
     delivery,
+    lead,
+    lead_actions,
+    lead_admin,
+    lead_form,
+    lead_views,
     live,
     navigation,
     pool,
@@ -43,6 +48,11 @@ PAGES = (
     sources.pages,
     source_access.pages,
     system.pages,
+    lead_admin.pages,
+    lead_actions.pages,
+    lead_views.pages,
+    lead_form.pages,
+    lead.pages,
 )
 """Of two paths that fit an address, the first one answers: `/deliveries/live` before `/deliveries/{number}`."""
 

@@ -141,7 +141,8 @@ document.addEventListener("keydown", (event) => {
 // A form that is sent twice by an impatient hand would be done twice.
 document.addEventListener("submit", (event) => {
   const form = event.target;
-  if (form.method !== "post" || form.hasAttribute("hx-post")) return;
+  // A file that is taken along leaves the page as it is, and may be asked for again.
+  if (form.method !== "post" || form.hasAttribute("hx-post") || "downloads" in form.dataset) return;
   if (form.dataset.sent) event.preventDefault();
   form.dataset.sent = "1";
 });
@@ -154,6 +155,29 @@ document.addEventListener("DOMContentLoaded", () => {
   wire(document);
   htmx.onLoad(wire);
   listen();
+});
+
+// As data-ticks, in a form that has boxes of other kinds too: data-checks names those that are meant.
+document.addEventListener("change", (event) => {
+  const name = event.target.dataset?.checks;
+  if (!name) return;
+  for (const box of event.target.form.querySelectorAll(`input[type=checkbox][name="${name}"]`)) {
+    box.checked = event.target.checked;
+  }
+});
+
+// Menus that are <details> close when one works elsewhere.
+document.addEventListener("click", (event) => {
+  for (const menu of document.querySelectorAll("details.menu[open]")) {
+    if (!menu.contains(event.target)) menu.open = false;
+  }
+});
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape") return;
+  for (const menu of document.querySelectorAll("details.menu[open]")) {
+    menu.open = false;
+    menu.querySelector("summary").focus();
+  }
 });
 
 // Addresses stay short: what was left empty is not asked for.
