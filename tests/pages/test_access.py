@@ -49,6 +49,12 @@ WHO_MAY = {
     "GET /upload/{draft}/rehearsal": POOLS,
     "POST /upload/{draft}/import": POOLS,
     "POST /upload/{draft}/discard": POOLS,
+    "GET /dial": SIGNED,
+    "POST /dial/next": SIGNED,
+    "GET /dial/{number}": SIGNED,
+    "POST /dial/{number}/result": SIGNED,
+    "POST /dial/{number}/hold": SIGNED,
+    "POST /dial/{number}/release": SIGNED,
 }
 
 
