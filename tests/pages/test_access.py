@@ -55,6 +55,21 @@ WHO_MAY = {
     "POST /dial/{number}/result": SIGNED,
     "POST /dial/{number}/hold": SIGNED,
     "POST /dial/{number}/release": SIGNED,
+    "GET /segments": POOLS,
+    "POST /segments": POOLS,
+    "GET /segments/build": POOLS,
+    "GET /segments/preview": POOLS,
+    "GET /segments/{number}": POOLS,
+    "POST /segments/{number}/active": POOLS,
+    "POST /segments/{number}/copy": POOLS,
+    "POST /segments/{number}/delete": POOLS,
+    "POST /segments/{number}/move": POOLS,
+    "POST /segments/groups": POOLS,
+    "GET /segments/groups/{number}": POOLS,
+    "POST /segments/groups/{number}": POOLS,
+    "POST /segments/groups/{number}/copy": POOLS,
+    "POST /segments/groups/{number}/delete": POOLS,
+    "POST /segments/groups/{number}/move": POOLS,
 }
 
 

@@ -15,6 +15,7 @@ from ingestd.web.pages import (
     navigation,
     pool,
     pools,
+    segments,
     session,
     upload,
 )
@@ -31,6 +32,7 @@ PAGES = (
     pool.pages,
     upload.pages,
     dial.pages,
+    segments.pages,
 )
 """Of two paths that fit an address, the first one answers: `/deliveries/live` before `/deliveries/{number}`."""
 
