@@ -53,7 +53,7 @@ RULES: Mapping[str, str] = {
 """What `shifts.Reason.rule` says of leads, for people."""
 
 Code = Annotated[str, Query(max_length=64)]
-CodeField = Annotated[str, Form(max_length=64)]
+CodeField = Annotated[str, Form(max_length=64, pattern=r"^[^\x00]*$")]
 SegmentNumber = Annotated[int, Query(ge=0, lt=2**63)]
 SegmentField = Annotated[int, Form(ge=0, lt=2**63)]
 

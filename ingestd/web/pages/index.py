@@ -11,6 +11,7 @@ from ingestd.web.pages import (
     deliveries,
     delivery,
     dial,
+    do_not_call,
     live,
     navigation,
     pool,
@@ -33,6 +34,7 @@ PAGES = (
     upload.pages,
     dial.pages,
     segments.pages,
+    do_not_call.pages,
 )
 """Of two paths that fit an address, the first one answers: `/deliveries/live` before `/deliveries/{number}`."""
 

@@ -29,8 +29,8 @@ LONGEST_SENTENCE = 20_000
 
 Word = Annotated[str, Query(max_length=500)]
 Sentence = Annotated[str, Query(max_length=LONGEST_SENTENCE)]
-Field = Annotated[str, Form(max_length=500)]
-SentenceField = Annotated[str, Form(max_length=LONGEST_SENTENCE)]
+Field = Annotated[str, Form(max_length=500, pattern=r"^[^\x00]*$")]
+SentenceField = Annotated[str, Form(max_length=LONGEST_SENTENCE, pattern=r"^[^\x00]*$")]
 Id = Annotated[int, Query(ge=0, lt=2**63)]
 IdField = Annotated[int, Form(ge=0, lt=2**63)]
 
