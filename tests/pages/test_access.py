@@ -55,6 +55,7 @@ WHO_MAY = {
     "POST /dial/{number}/result": SIGNED,
     "POST /dial/{number}/hold": SIGNED,
     "POST /dial/{number}/release": SIGNED,
+    "GET /reports": POOLS,
     "GET /do-not-call": POOLS,
     "POST /do-not-call": POOLS,
     "POST /do-not-call/remove": POOLS,

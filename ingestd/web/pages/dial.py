@@ -12,6 +12,7 @@ from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
 from fastapi import Form, Query, Request, Response
+from pydantic import BeforeValidator
 from sqlalchemy import Connection
 
 from ingestd import schemas
@@ -54,8 +55,9 @@ RULES: Mapping[str, str] = {
 
 Code = Annotated[str, Query(max_length=64)]
 CodeField = Annotated[str, Form(max_length=64, pattern=r"^[^\x00]*$")]
-SegmentNumber = Annotated[int, Query(ge=0, lt=2**63)]
-SegmentField = Annotated[int, Form(ge=0, lt=2**63)]
+SegmentNumber = Annotated[int, BeforeValidator(lambda text: text or 0), Query(ge=0, lt=2**63)]
+SegmentField = Annotated[int, BeforeValidator(lambda text: text or 0), Form(ge=0, lt=2**63)]
+"""0, and nothing chosen: the whole campaign."""
 
 
 @dataclass(frozen=True, kw_only=True)

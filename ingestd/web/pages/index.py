@@ -16,6 +16,7 @@ from ingestd.web.pages import (
     navigation,
     pool,
     pools,
+    reports,
     segments,
     session,
     upload,
@@ -35,6 +36,7 @@ PAGES = (
     dial.pages,
     segments.pages,
     do_not_call.pages,
+    reports.pages,
 )
 """Of two paths that fit an address, the first one answers: `/deliveries/live` before `/deliveries/{number}`."""
 
