@@ -44,7 +44,9 @@ def test_a_file_is_imported_and_its_rejects_are_told(site: Site) -> None:
         page.goto("/do-not-call?campaign=DK-ENERGY")
         page.get_by_label("Reason of the whole file").fill("robinson list")
         body = b"phone\n+4529333001\n29333002\n<b>nobody</b>\n"
-        page.get_by_label("File", exact=True).set_input_files({"name": "robinson.csv", "mimeType": "text/csv", "buffer": body})
+        page.get_by_label("File", exact=True).set_input_files(
+            {"name": "robinson.csv", "mimeType": "text/csv", "buffer": body}
+        )
         page.get_by_role("button", name="Import the file").click()
         expect(page.get_by_role("heading", level=1)).to_have_text("Numbers of robinson.csv")
         expect(page.locator("table")).to_contain_text("<b>nobody</b>")

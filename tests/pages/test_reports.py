@@ -34,7 +34,7 @@ def test_a_report_is_chosen_read_and_downloaded(site: Site) -> None:
     with site.visit() as page:
         page.goto("/reports")
         expect(page.get_by_role("table", name="Figures by campaign")).to_be_visible()
-        page.get_by_label("By").select_option("user")
+        page.get_by_label("By", exact=True).select_option("user")
         row = page.get_by_role("table", name="Figures by user").get_by_role("row", name="berlin-4")
         expect(row).to_contain_text("50.0 %")
         assert "by=user" in page.url

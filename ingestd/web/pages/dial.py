@@ -198,7 +198,9 @@ def _lead_page(
         here = do_not_call.without_listed(connection, rights.see(connection, who, number))
         book, campaign = statuses.read(connection), rules.campaign_of(connection, here.campaign_id)
         owner = owner_names(connection, [here.owner_id])[here.owner_id]
-        calls = [each for each in telling.history_of(connection, here) if each.kind == "call" and each.field == "status"]
+        calls = [
+            each for each in telling.history_of(connection, here) if each.kind == "call" and each.field == "status"
+        ]
     fields = _fields(desk, campaign.template)
     return show(
         request,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from contextlib import closing
+from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any
@@ -44,6 +45,19 @@ Text = Annotated[str, Query(max_length=64)]
 Numbers = Annotated[str, Form(max_length=64 * MOST_TYPED, pattern=r"^[^\x00]*$")]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What is looked at."""
+
+    campaign: str = ""
+    """code of the campaign whose list it is; empty: the global one"""
+    search: str = ""
+    """a number as people write it"""
+    region: str = ""
+    """the country of a number without `+`"""
+    cursor: str | None = None
+
+
 @pages.get("/do-not-call", access=ADMIN)
 def list_numbers(
     request: Request,
@@ -55,7 +69,7 @@ def list_numbers(
     cursor: Cursor = None,
 ) -> Response:
     """The global list or a campaign's; with a number, everything that is known of it."""
-    return _page(request, desk, caller, campaign=campaign, search=q.strip(), region=region, cursor=cursor)
+    return _page(request, desk, caller, Asked(campaign=campaign, search=q.strip(), region=region, cursor=cursor))
 
 
 @pages.post("/do-not-call", access=ADMIN)
@@ -77,7 +91,7 @@ def add_numbers(
             done = do_not_call.add(connection, read, campaign or None, caller.deed(desk.clock(), reason.strip()))
     except (Invalid, Rejected) as problem:
         typed = {"numbers": numbers, "reason": reason, "region": region}
-        return _page(request, desk, caller, campaign=campaign, typed=typed, problem=problem)
+        return _page(request, desk, caller, Asked(campaign=campaign), typed, problem)
     told = f"{done.added:,} added, {done.known:,} were listed already, {done.closed:,} open leads closed."
     return onward(_address(campaign), told)
 
@@ -93,7 +107,7 @@ def remove_number(
             if not do_not_call.remove(connection, wanted, campaign or None, caller.deed(desk.clock(), why)):
                 raise Missing("number_unlisted", f"{wanted} is not on the list any more")
     except (Invalid, Rejected) as problem:
-        return _page(request, desk, caller, campaign=campaign, search=phone, problem=problem)
+        return _page(request, desk, caller, Asked(campaign=campaign), None, problem)
     return onward(_address(campaign), f"{wanted} may be called again. Leads that it had closed stay closed.")
 
 
@@ -115,7 +129,7 @@ def _imported(request: Request, desk: Desk, caller: Caller, form: forms.Form, pa
     try:
         done = _import(desk, caller, form.filename, path, said)
     except (Invalid, Rejected) as problem:
-        return _page(request, desk, caller, campaign=said["campaign"], typed=said, problem=problem)
+        return _page(request, desk, caller, Asked(campaign=said["campaign"]), said, problem)
     return show(
         request,
         "do_not_call_import.html",
@@ -161,23 +175,19 @@ def _page(
     request: Request,
     desk: Desk,
     caller: Caller,
-    *,
-    campaign: str,
-    search: str = "",
-    region: str = "",
-    cursor: str | None = None,
+    asked: Asked,
     typed: dict[str, str] | None = None,
     problem: Invalid | Rejected | None = None,
 ) -> Response:
-    after = paging.word_of(cursor) or ""
+    after = paging.word_of(asked.cursor) or ""
     with reading(desk.engine) as connection:
         campaigns = [(each.key, f"{each.facts['name']} ({each.key})") for each in changes.every(connection, "campaign")]
-        known = campaign if any(key == campaign for key, _ in campaigns) else ""
+        known = asked.campaign if any(key == asked.campaign for key, _ in campaigns) else ""
         listings = do_not_call.page(connection, known or None, limit=PAGE + 1, after=after)
     number, fault = None, problem
-    if search and problem is None:
+    if asked.search and problem is None:
         try:
-            number = _number(desk, caller, search, region or None)
+            number = _number(desk, caller, asked.search, asked.region or None)
         except Invalid as found:
             fault = found
     return show(
@@ -188,8 +198,8 @@ def _page(
         campaign=known,
         listings=listings[:PAGE],
         next=paging.cursor(listings[PAGE - 1].phone) if len(listings) > PAGE else None,
-        search=search,
-        region=region,
+        search=asked.search,
+        region=asked.region,
         number=number,
         typed=typed or {},
         problem=fault,

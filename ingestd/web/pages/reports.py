@@ -127,7 +127,10 @@ def bars(starts: Sequence[date], rows: Iterable[Row], parts: Sequence[tuple[str,
     return [
         Bar(
             title=start.isoformat(),
-            parts=tuple((title, getattr(by_period[start], name) if start in by_period else 0, tone) for name, title, tone in parts),
+            parts=tuple(
+                (title, getattr(by_period[start], name) if start in by_period else 0, tone)
+                for name, title, tone in parts
+            ),
         )
         for start in starts
     ]

@@ -54,7 +54,7 @@ def show_group(request: Request, desk: AtDesk, number: Number) -> Response:
         contests = {each.id: each for each in segment_views.contested(connection, group)}
         done = placing.progress(connection, segments.project_number(connection, group.project))
         every = {each.id: each.name for other in segments.groups(connection, group.project) for each in other.segments}
-    facts = {"group": group, "contests": contests, "done": done, "names": every}
+    facts: dict[str, Any] = {"group": group, "contests": contests, "done": done, "names": every}
     return show(request, "segment_group.html", fragment="panel", **facts)
 
 
@@ -125,7 +125,9 @@ def build(  # noqa: PLR0913, PLR0917 - each is a part of the request
     problem: Invalid | None = None
     if do == "add":
         try:
-            return onward("/segments/build?" + urlencode({**place, "where": _longer(desk, group, where, join, field, op, value)}))
+            return onward(
+                "/segments/build?" + urlencode({**place, "where": _longer(desk, group, where, join, field, op, value)})
+            )
         except Invalid as found:
             problem = found
     return _builder(request, desk, place, where, {"field": field, "op": op, "value": value}, problem)
