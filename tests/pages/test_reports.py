@@ -51,7 +51,7 @@ def test_a_report_is_chosen_read_and_downloaded(site: Site) -> None:
 
 def test_everybody_can_use_it(site: Site) -> None:
     call(site, "berlin-3", "busy")
-    look_at(site, "/reports?by=team&every=day", "reports", ready="table.figures")
+    look_at(site, "/reports?by=team&every=day", "reports", ready="table.report-figures")
     look_at(site, "/reports?from=2001-01-01&to=2001-01-31", "reports-none", ready=".empty")
 
 

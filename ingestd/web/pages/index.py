@@ -14,14 +14,12 @@ from ingestd.web.pages import (
     do_not_call,
     live,
     navigation,
-PAGES = (
     pool,
     pools,
     reports,
     segments,
     session,
     upload,
-)
 )
 from ingestd.web.pages.insights import Insights
 from ingestd.web.pages.rendering import Studio
@@ -32,11 +30,9 @@ PAGES = (
     live.pages,
     deliveries.pages,
     delivery.pages,
-PAGES = (
     pools.pages,
     pool.pages,
     upload.pages,
-)
     dial.pages,
     segments.pages,
     do_not_call.pages,
