@@ -141,7 +141,7 @@ document.addEventListener("keydown", (event) => {
 // A form that is sent twice by an impatient hand would be done twice.
 document.addEventListener("submit", (event) => {
   const form = event.target;
-  if (form.method !== "post" || form.hasAttribute("hx-post")) return;
+  if ((event.submitter?.formMethod || form.method) !== "post" || form.hasAttribute("hx-post")) return;
   if (form.dataset.sent) event.preventDefault();
   form.dataset.sent = "1";
 });
