@@ -108,7 +108,7 @@ def checked(connection: Connection, folder: Path, project: str, written: Any) ->
 
     Raises Invalid: it is none, or names what is not there, what is of another project, or what changes with time alone.
     """
-    tree = filters.parsed(written, _fields(connection, folder, project))
+    tree = filters.parsed(written, fields_of(connection, folder, project))
     names = conditions.terms(connection, NEVER)
     conditions.condition(tree, names)
     for one in filters.comparisons(tree):
@@ -306,7 +306,8 @@ def campaigns_in(connection: Connection, project: str) -> Sequence[int]:
     return connection.scalars(select(campaigns.c.id).where(mine).order_by(campaigns.c.id)).all()
 
 
-def _fields(connection: Connection, folder: Path, project: str) -> dict[str, Field]:
+def fields_of(connection: Connection, folder: Path, project: str) -> dict[str, Field]:
+    """Every field that a segment of a project may name; raises Invalid when there is no such project."""
     mine = campaigns.c.project_id == project_number(connection, project)
     templates = connection.scalars(select(campaigns.c.template).where(mine).distinct()).all()
     return filter_fields.known([schemas.read(folder), *(schemas.read(folder, each) for each in templates if each)])

@@ -93,6 +93,15 @@ class Shifts:
         self._remember(key, after)
         return Given(lead=taken, reasons=after.reasons)
 
+    def reasons(self, login: str, campaign: str, at: datetime, segment_id: int = 0) -> tuple[Reason, ...]:
+        """Why the agent was given no lead, at most TOLD_FOR old; raises Rejected for who may not dial there."""
+        before = self._recalled((login, campaign, segment_id))
+        if before is not None and before.told_at is not None and timedelta(0) <= at - before.told_at < TOLD_FOR:
+            return before.reasons
+        shift = dialling.start(self.engine, login, campaign, at, segment_id=segment_id)
+        with reading(self.engine) as connection:
+            return why_none(connection, shift, at)
+
     def _recalled(self, key: _Key) -> _Remembered | None:
         with self.turn:
             return self.known.get(key)

@@ -11,6 +11,8 @@ from ingestd.web.pages import (
     campaigns,
     deliveries,
     delivery,
+    dial,
+    do_not_call,
     lead,
     lead_actions,
     lead_admin,
@@ -20,6 +22,8 @@ from ingestd.web.pages import (
     navigation,
     pool,
     pools,
+    reports,
+    segments,
     session,
     source_access,
     sources,
@@ -53,6 +57,10 @@ PAGES = (
     lead_views.pages,
     lead_form.pages,
     lead.pages,
+    dial.pages,
+    segments.pages,
+    do_not_call.pages,
+    reports.pages,
 )
 """Of two paths that fit an address, the first one answers: `/deliveries/live` before `/deliveries/{number}`."""
 

@@ -141,8 +141,9 @@ document.addEventListener("keydown", (event) => {
 // A form that is sent twice by an impatient hand would be done twice.
 document.addEventListener("submit", (event) => {
   const form = event.target;
+  const method = event.submitter?.formMethod || form.method;
   // A file that is taken along leaves the page as it is, and may be asked for again.
-  if (form.method !== "post" || form.hasAttribute("hx-post") || "downloads" in form.dataset) return;
+  if (method !== "post" || form.hasAttribute("hx-post") || "downloads" in form.dataset) return;
   if (form.dataset.sent) event.preventDefault();
   form.dataset.sent = "1";
 });
@@ -154,6 +155,7 @@ document.addEventListener("DOMContentLoaded", () => {
   document.documentElement.dataset.script = "on";
   wire(document);
   htmx.onLoad(wire);
+  countdown();
   listen();
 });
 
@@ -200,6 +202,30 @@ document.addEventListener("htmx:afterOnLoad", () => {
   delete document.body.dataset.away;
   document.getElementById("notices").replaceChildren();
 });
+
+// Keys: an element with data-key="x" is pressed by that key, while nobody types into a field.
+document.addEventListener("keydown", (event) => {
+  const typing = event.target.closest("input:not([type=checkbox]), select, textarea");
+  if (typing && event.key === "Escape") typing.blur();
+  if (typing || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+  if (event.key === "Enter" && event.target.closest("a, button, summary, label")) return;
+  if (document.querySelector("dialog[open]")) return;
+  const wanted = document.querySelector(`[data-key="${CSS.escape(event.key)}"]`);
+  if (!wanted) return;
+  event.preventDefault();
+  wanted.click();
+});
+
+// What is left of a time, counted by the server's clock.
+function countdown() {
+  for (const each of document.querySelectorAll("[data-until]")) {
+    each.dataset.ahead ??= new Date(each.dataset.now) - Date.now();
+    const left = Math.round((new Date(each.dataset.until) - Date.now() - Number(each.dataset.ahead)) / 1000);
+    const told = `${Math.floor(left / 60)}:${String(left % 60).padStart(2, "0")}`;
+    each.textContent = left > 0 ? ` (${told} left)` : " (over: another agent may get it)";
+  }
+}
+setInterval(countdown, 1000);
 
 // Live pages: an element with data-live="/address" hears that something has changed, and its parts with
 // hx-trigger="live from:body" ask for themselves anew. Where events do not come through, it asks every few seconds.

@@ -1,0 +1,84 @@
+"""Dialling in a browser, as an agent does it: by keyboard, one lead after the other."""
+
+from __future__ import annotations
+
+import re
+
+from playwright.sync_api import expect
+
+from ingestd.leads import lead
+from ingestd.leads.lead import Lead
+from ingestd.store.engine import reading
+from tests.leads.conftest import Desk
+from tests.pages.browsing import Site, check_access, look_at, picture
+
+AGENT = "hamburg-1"
+
+
+def found(site: Site, number: int) -> Lead:
+    with reading(site.house.engine) as connection:
+        return lead.find(connection, number)
+
+
+def test_an_agent_dials_three_leads_by_keyboard(site: Site) -> None:
+    numbers = Desk(engine=site.house.engine).leads(
+        {"city": "Hamburg", "first_name": "Ada", "last_name": "Berg", "priority": 9},
+        {"city": "Hamburg", "priority": 8},
+        {"city": "Hamburg", "priority": 7},
+        campaign="DE-ENERGY",
+        owner=f"user:{AGENT}",
+    )
+    with site.visit(AGENT) as page:
+        page.goto("/dial")
+        page.get_by_label("Campaign").select_option("DE-ENERGY")
+        expect(page.get_by_role("button", name="Start")).to_be_visible()
+        page.get_by_label("Campaign").press("Escape")
+        page.keyboard.press("Enter")
+        expect(page.get_by_role("heading", level=1)).to_have_text("Ada Berg")
+        expect(page.locator("[data-until]")).to_have_text(re.compile(r"\(1[45]:\d\d left\)"))
+        check_access(page)
+        picture(page, "dial-lead")
+        page.get_by_label("Comment on this call").fill("speaks with her husband first")
+        page.get_by_label("Comment on this call").press("Escape")
+        page.keyboard.press(str(page.get_by_role("button", name="Follow-up Redial").get_attribute("data-key")))
+        expect(page).to_have_url(re.compile(f"/dial/{numbers[1]}"))
+        page.get_by_text("Edit what is known").click()
+        page.get_by_label("City").fill("Altona")
+        page.get_by_label("City").press("Escape")
+        page.keyboard.press(str(page.get_by_role("button", name="Success").get_attribute("data-key")))
+        expect(page).to_have_url(re.compile(f"/dial/{numbers[2]}"))
+        page.get_by_label("Stop after this one").check()
+        page.keyboard.press(str(page.get_by_role("button", name="Not Interested").get_attribute("data-key")))
+        expect(page.get_by_text("You have stopped dialling")).to_be_visible()
+    first, second, third = (found(site, number) for number in numbers)
+    assert (first.status, first.attempts) == ("follow_up_redial", 1)
+    assert (second.status, second.fields["city"]) == ("success", "Altona")
+    assert third.status == "not_interested"
+
+
+def test_everybody_can_use_it(site: Site) -> None:
+    (number,) = Desk(engine=site.house.engine).leads({"priority": 9}, campaign="DE-ENERGY", owner="user:hamburg-2")
+    look_at(site, "/dial?campaign=DE-ENERGY", "dial", login="hamburg-2")
+    site.client("hamburg-2").ask(
+        "POST", "/dial/next", b"campaign=DE-ENERGY", Content_Type="application/x-www-form-urlencoded"
+    )
+    look_at(site, f"/dial/{number}?campaign=DE-ENERGY", "dial-lead", login="hamburg-2", ready="#result")
+
+
+def test_without_a_lead_it_says_why(site: Site) -> None:
+    look_at(site, "/dial?campaign=DK-FIBRE&none=1", "dial-none", login="copenhagen-4", ready="#none-title")
+
+
+def test_what_cannot_be_kept_is_said_and_nothing_typed_is_lost(site: Site) -> None:
+    (number,) = Desk(engine=site.house.engine).leads({"priority": 9}, campaign="DE-ENERGY", owner="user:hamburg-3")
+    with site.visit("hamburg-3", java_script_enabled=False) as page:
+        page.goto("/dial?campaign=DE-ENERGY")
+        page.get_by_role("button", name="Start").click()
+        expect(page).to_have_url(re.compile(f"/dial/{number}"))
+        page.get_by_label("Comment on this call").fill("a comment")
+        page.get_by_text("Edit what is known").click()
+        page.get_by_label("Phone", exact=True).fill("no number")
+        page.get_by_role("button", name="Success").click()
+        expect(page.get_by_role("alert")).to_contain_text("The result was not kept")
+        expect(page.get_by_label("Comment on this call")).to_have_value("a comment")
+    assert found(site, number).status == "unprocessed"
