@@ -133,6 +133,33 @@ def test_a_person_is_blanked_for_good_only_when_one_is_sure(site: Site) -> None:
         check_access(page)
 
 
+@pytest.mark.parametrize(
+    ("phone", "owner", "may", "fact"),
+    [
+        ("+4520306001", "user:copenhagen-1", "Yes", "the agent"),
+        ("+4520306002", "team:copenhagen", "Yes", "the agent's own team"),
+        ("+4520306003", "team:denmark", "Yes", "above the agent's team"),
+        ("+4520306004", "team:company", "Yes", "above the agent's team"),
+        ("+4520306005", "team:copenhagen-evening", "No", "neither team:copenhagen nor above it"),
+        ("+4520306006", "user:copenhagen-2", "No", "another user"),
+    ],
+)
+def test_step_1_understand_lead_ownership(site: Site, phone: str, owner: str, may: str, fact: str) -> None:
+    """Each lead has an owner, and only users with ownership (through their team or individual user) can call that lead.
+
+    Agents cannot call leads owned by teams below them.
+    """
+    number = typed(site, phone, owner=owner)
+    with site.visit() as page:
+        page.goto(f"/leads/{number}")
+        expect(page.locator("#owner-title + dl")).to_contain_text(owner)
+        page.get_by_label("For the agent").fill("copenhagen-1")
+        page.get_by_role("button", name="Explain").click()
+        row = page.locator("#explained tr", has_text="owns the lead").first
+        expect(row).to_contain_text(may)
+        expect(row).to_contain_text(fact)
+
+
 def test_every_rule_is_explained_with_its_fact(site: Site, number: int) -> None:
     with site.visit() as page:
         page.goto(f"/leads/{number}?agent=berlin-1")
