@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test lint bench soak setup lock clean
+.PHONY: demo test test-slow lint bench soak setup lock clean
 
 setup: $(VENV)/.ready
 
@@ -20,6 +20,10 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest -n auto
+
+# What takes minutes and hardly ever breaks: axe-core on every page in both themes and on a phone, memory of large exports.
+test-slow: setup
+	$(BIN)/python -m pytest -n auto -m slow
 
 lint: setup
 	$(BIN)/ruff check

@@ -146,6 +146,7 @@ def test_only_what_the_user_sees_is_exported(desk: Desk) -> None:
     assert content.decode("utf-8-sig").split() == ["Lead", str(mine)]
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_leads(desk: Desk) -> None:
     count = 50_000
     (first,) = desk.leads({})

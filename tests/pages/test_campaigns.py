@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 
+import pytest
 from playwright.sync_api import expect
 
 from ingestd.organisation import changes
@@ -74,6 +75,7 @@ def test_who_only_looks_sees_the_rules(site: Site) -> None:
         assert page.get_by_role("button", name="Save").count() == 0
 
 
+@pytest.mark.slow
 def test_everybody_can_use_it(site: Site) -> None:
     look_at(site, "/campaigns", "campaigns")
     look_at(site, "/campaigns/DK-ENERGY", "campaign")

@@ -22,6 +22,7 @@ def names(site: Site, query: str) -> list[str]:
     return re.findall(r'id="open-\d+">([^<]+)<', body)
 
 
+@pytest.mark.slow
 def test_everybody_can_use_the_list(site: Site) -> None:
     look_at(site, "/deliveries?view=all", "deliveries", ready="#list")
     look_at(site, "/deliveries?view=all&q=nothing+like+it", "deliveries-none", ready=".empty")

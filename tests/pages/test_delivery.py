@@ -15,11 +15,13 @@ def dirty(numbers: dict[str, int]) -> int:
     return numbers["nordlead-corrections.csv"]
 
 
+@pytest.mark.slow
 def test_everybody_can_use_the_page(site: Site, dirty: int) -> None:
     look_at(site, f"/deliveries/{dirty}", "delivery", ready="#columns table")
 
 
 @pytest.mark.parametrize("name", ["logo.csv", "again", "waiting.csv", "fibre_DK-AAR_2026-11.xlsx"])
+@pytest.mark.slow
 def test_everybody_can_use_the_page_of_any_delivery(site: Site, numbers: dict[str, int], name: str) -> None:
     look_at(site, f"/deliveries/{numbers[name]}", f"delivery-{name.partition('.')[0]}", ready="#delivery")
 

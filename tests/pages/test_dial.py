@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from playwright.sync_api import expect
 
 from ingestd.leads import lead
@@ -56,6 +57,7 @@ def test_an_agent_dials_three_leads_by_keyboard(site: Site) -> None:
     assert third.status == "not_interested"
 
 
+@pytest.mark.slow
 def test_everybody_can_use_it(site: Site) -> None:
     (number,) = Desk(engine=site.house.engine).leads({"priority": 9}, campaign="DE-ENERGY", owner="user:hamburg-2")
     look_at(site, "/dial?campaign=DE-ENERGY", "dial", login="hamburg-2")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import pytest
 from playwright.sync_api import expect
 
 from ingestd.leads import lead
@@ -56,6 +57,7 @@ def test_a_file_is_imported_and_its_rejects_are_told(site: Site) -> None:
         expect(page.locator("table").first).to_contain_text("+4529333002")
 
 
+@pytest.mark.slow
 def test_everybody_can_use_it(site: Site) -> None:
     look_at(site, "/do-not-call?q=%2B4528999999", "do-not-call", ready="table")
     look_at(site, "/do-not-call?campaign=DK-FIBRE", "do-not-call-none", ready=".empty")

@@ -23,11 +23,13 @@ def number(site: Site) -> int:
     return made
 
 
+@pytest.mark.slow
 def test_everybody_can_use_the_page(site: Site, number: int) -> None:
     look_at(site, f"/leads/{number}", "lead", ready="table.history")
     look_at(site, f"/leads/{number}", "lead-agent", login="copenhagen-1", ready="table.history")
 
 
+@pytest.mark.slow
 def test_everybody_can_use_the_forms(site: Site, number: int) -> None:
     look_at(site, f"/leads/{number}/edit", "lead-edit")
     look_at(site, "/leads/new?campaign=DK-ENERGY", "lead-new")

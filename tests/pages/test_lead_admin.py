@@ -134,6 +134,7 @@ def test_step_5_understand_lead_statuses(site: Site) -> None:
         assert page.get_by_role("search", name="Filters").get_by_label("Status").locator("option").count() == 36 + 3
 
 
+@pytest.mark.slow
 def test_everybody_can_use_the_list(site: Site, leads: list[int]) -> None:
     assert leads
     look_at(site, "/leads", "leads", ready="table.leads")
@@ -148,6 +149,7 @@ def test_everybody_can_use_the_list(site: Site, leads: list[int]) -> None:
             picture(page, f"leads-menu-{name.split()[0].lower()}")
 
 
+@pytest.mark.slow
 def test_everybody_can_use_the_forms(site: Site, leads: list[int]) -> None:
     ids = f"lead={leads[4]}&lead={leads[5]}"
     look_at(site, f"/leads/act?do=owner&{ids}", "change-owner")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from ingestd.access import keys
@@ -210,6 +211,7 @@ def test_what_cannot_be_is_said_beside_what_was_typed(site: Site) -> None:
     assert post(admin, "/organisation/users/admin/deactivate", "")[0] == 409
 
 
+@pytest.mark.slow
 def test_everybody_can_use_it(site: Site) -> None:
     look_at(site, "/organisation", "organisation")
     look_at(site, "/organisation?q=berlin", "organisation-search")

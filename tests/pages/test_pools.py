@@ -24,6 +24,7 @@ def state_of(page: Page, name: str) -> str:
     return page.get_by_role("row").filter(has_text=name).locator(".chip").inner_text()
 
 
+@pytest.mark.slow
 def test_everybody_can_use_it(site: Site) -> None:
     look_at(site, "/pools?kpi=success_rate&kpi=count:unprocessed&kpi=first:unprocessed", "pools")
     look_at(site, "/pools/1?kpi=accept_rate&kpi=first:unprocessed", "pool", ready=".owners table")

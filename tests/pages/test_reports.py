@@ -49,6 +49,7 @@ def test_a_report_is_chosen_read_and_downloaded(site: Site) -> None:
         assert "berlin-4" not in page.content()
 
 
+@pytest.mark.slow
 def test_everybody_can_use_it(site: Site) -> None:
     call(site, "berlin-3", "busy")
     look_at(site, "/reports?by=team&every=day", "reports", ready="table.report-figures")

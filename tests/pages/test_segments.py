@@ -90,6 +90,7 @@ def test_step_6_segment_leads_for_better_targeting(site: Site) -> None:
         assert lead.find(connection, second).segment_id != lead.find(connection, skagen).segment_id
 
 
+@pytest.mark.slow
 def test_everybody_can_use_it(site: Site) -> None:
     look_at(site, "/segments?project=ENERGY", "segments-none", ready=".empty")
     with site.visit() as page:

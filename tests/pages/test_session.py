@@ -131,6 +131,7 @@ def test_programs_get_problem_details(site: Site) -> None:
     assert Client(port=site.api.port).refused("GET", "/") == (401, "not_signed_in")
 
 
+@pytest.mark.slow
 def test_everybody_can_use_it(site: Site) -> None:
     look_at(site, "/nowhere", "not-found")
     for theme in THEMES:

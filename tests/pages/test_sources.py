@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from argon2 import PasswordHasher
 from playwright.sync_api import expect
 
@@ -137,6 +138,7 @@ def test_a_source_is_changed_and_taken_out_and_in(site: Site) -> None:
         expect(page.get_by_role("heading", name="stadtwerk")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_everybody_can_use_it(site: Site) -> None:
     look_at(site, "/sources", "sources")
     look_at(site, "/sources/nordlead", "source")

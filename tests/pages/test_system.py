@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import pytest
+
 from ingestd.node import Node
 from ingestd.organisation import changes
 from ingestd.store import audit
@@ -78,6 +80,7 @@ def test_who_what_and_when_narrow_the_audit(site: Site) -> None:
         assert found(Wanted(until=newest)) == found(Wanted())[len(found(Wanted(since=newest))) :]
 
 
+@pytest.mark.slow
 def test_everybody_can_use_it(site: Site) -> None:
     nodes, number = registered(site, "beta")
     nodes.tell(number, "ftp", {"ftp": {"sessions": 2, "uploads": 1}})

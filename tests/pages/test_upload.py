@@ -171,6 +171,7 @@ def draft(site: Site, content: bytes, name: str = "draft.csv", owner: str = "tea
         return drafts.keep(site.house.spool, incoming, now(), **facts)
 
 
+@pytest.mark.slow
 def test_everybody_can_use_it(site: Site) -> None:
     look_at(site, "/upload?campaign=DK-ENERGY", "upload")
     held = draft(site, lead_file(50, start=9_000))
