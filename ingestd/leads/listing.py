@@ -239,7 +239,7 @@ def _page(wish: Wish, order: Order, after: Key | None, found: Walked, sorts: fro
     keys, places = found.keys[: wish.limit], found.places[: wish.limit]
     more = len(found.keys) > wish.limit
     beyond = keys[-1] if more else found.until
-    here = keys[0] if keys else after
+    here = keys[0] if keys else _behind(after, order)
     if order.back:
         keys, places = keys[::-1], places[::-1]
     forth, turn = (_cursor(wish, key, back=back) for key, back in ((beyond, order.back), (here, not order.back)))
@@ -254,6 +254,14 @@ def _page(wish: Wish, order: Order, after: Key | None, found: Walked, sorts: fro
         searched_until=None if until is None else _told(until),
         sorts=sorts,
     )
+
+
+def _behind(key: Key | None, order: Order) -> Key | None:
+    """Right behind a lead, so that who turns round on an empty page meets it again; else the place itself."""
+    whole = 4 if order.sort.column.name in ordering.OF_POOLS else 2
+    if key is None or len(key) < whole or key[-1] is None:
+        return key
+    return (*key[:-1], key[-1] + (-1 if order.descending else 1))
 
 
 def _told(key: Key) -> str | None:

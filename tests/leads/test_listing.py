@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from ingestd.errors import Invalid
@@ -121,7 +121,12 @@ NATURAL = st.one_of(
 )  # fmt: skip
 
 
-@settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=30,
+    deadline=None,
+    phases=[Phase.generate],  # making a failure smaller over a database takes minutes
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
 @given(tree=NATURAL, sort=st.sampled_from(SORTS), down=st.booleans(), limit=st.integers(4, 20), data=st.data())
 def test_every_lead_comes_once_and_in_its_place(
     desk: Desk, tree: Any, sort: str, down: bool, limit: int, data: st.DataObject
