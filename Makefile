@@ -21,7 +21,7 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest -n auto
 
-# What takes minutes and hardly ever breaks: axe-core on every page in both themes and on a phone, memory of large exports.
+# What takes minutes: every page in a browser, axe-core in both themes and on a phone; memory of large exports.
 test-slow: setup
 	$(BIN)/python -m pytest -n auto -m slow
 

@@ -14,6 +14,16 @@ from tests.running import prepared
 from tests.web.serving import serving_at
 
 
+@pytest.hookimpl(tryfirst=True)  # before those that are not wanted are left out
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What a browser does takes seconds a test: of that, the quickstart's steps are always run, the rest by command."""
+    for item in items:
+        fixtures = getattr(item, "fixturenames", ())
+        kept = item.name.startswith("test_step_") or item.path.name == "test_access.py"  # which needs only the server
+        if "browser" in fixtures and not kept:
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def furnished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[House, dict[str, int]]]:
     """The home, and the numbers of its deliveries by file name."""
