@@ -41,7 +41,7 @@ MOST_NAMED = 1_000_000
 """Leads that are named by number; a filter may mean more."""
 
 
-class State(StrEnum):
+class Progress(StrEnum):
     """How far a change is."""
 
     QUEUED = "queued"
@@ -72,7 +72,7 @@ class OwnerChange:
     """One change as it stands."""
 
     id: int
-    state: State
+    state: Progress
     to: str
     """`team:<key>` or `user:<login>`"""
     by: str
@@ -125,7 +125,7 @@ def begin(engine: Engine, caller: Caller, who: Agent, wish: Wish, at: datetime) 
         to = target(rules.owners(connection), wish.to)
         total = _total(connection, who, wish)
     values = {
-        "state": State.QUEUED,
+        "state": Progress.QUEUED,
         "to_id": to.id,
         "by_id": who.id,
         "actor": caller.actor.name,
@@ -188,7 +188,7 @@ def advance(engine: Engine, at: datetime, *, number: int | None = None) -> Owner
             who, to = _still(connection, row)
             _batch(connection, row, who, to, at)
         except (Refused, Rejected) as problem:  # nothing is written before: who, whom and which leads comes first
-            _end(connection, row, State.FAILED, at, problem=problem.message)
+            _end(connection, row, Progress.FAILED, at, problem=problem.message)
         return find(connection, row["id"])
 
 
@@ -259,7 +259,7 @@ def _note(connection: Connection, row: Mapping[Any, Any], done: Batch, at: datet
         if reason != MOVED:
             refused[reason] = refused.get(reason, 0) + len(numbers)
     values: dict[str, Any] = {
-        "state": State.RUNNING,
+        "state": Progress.RUNNING,
         "moved": row["moved"] + len(done.sides.get(MOVED, ())),
         "refused": json.dumps(refused),
     }
@@ -267,13 +267,13 @@ def _note(connection: Connection, row: Mapping[Any, Any], done: Batch, at: datet
         values |= {"after_campaign": done.following.campaign_id, "after_lead": done.following.lead_id}
     connection.execute(update(table).where(table.c.id == row["id"]).values(values))
     if done.following is None:
-        _end(connection, {**row, **values}, State.DONE, at)
+        _end(connection, {**row, **values}, Progress.DONE, at)
 
 
 def _end(
     connection: Connection,
     row: Mapping[Any, Any],
-    state: State,
+    state: Progress,
     at: datetime,
     *,
     problem: str = "",
@@ -294,7 +294,7 @@ def cancel(connection: Connection, deed: Deed, number: int, *, by: Agent | None 
     row = connection.execute(select(table).where(table.c.id == number).with_for_update()).mappings().one()
     if row["ended_at"] is not None:
         raise Conflict("owner_change_ended", f"the change has ended already: it is {row['state']}", state=row["state"])
-    _end(connection, row, State.CANCELLED, deed.at, by=deed)
+    _end(connection, row, Progress.CANCELLED, deed.at, by=deed)
     return find(connection, here.id)
 
 
@@ -337,7 +337,7 @@ def _read(row: Mapping[Any, Any], names: Mapping[int, str]) -> OwnerChange:
         "ended_at",
     )
     return OwnerChange(
-        state=State(row["state"]),
+        state=Progress(row["state"]),
         to=names[row["to_id"]],
         by=names[row["by_id"]],
         filter=None if row["filter"] is None else json.loads(row["filter"]),

@@ -25,7 +25,7 @@ routes = Routes("dialling")
 DIALLING = needs(Permission.DIAL)
 
 
-class Wanted(Given):
+class DialWanted(Given):
     """Where to dial."""
 
     campaign: str = Field(max_length=64, description="code of the campaign")
@@ -35,7 +35,7 @@ class Wanted(Given):
     )
 
 
-class ReasonOut(BaseModel):
+class HindranceOut(BaseModel):
     """Open leads within your reach that may not be called now, by the first rule that says so."""
 
     rule: str = Field(
@@ -49,7 +49,7 @@ class GivenOut(BaseModel):
     """The lead to call, or why there is none."""
 
     lead: LeadOut | None = Field(description="held for you until `locked_until`; null: there is none now")
-    reasons: list[ReasonOut] = Field(
+    reasons: list[HindranceOut] = Field(
         description="without a lead: why, at most half a minute old; empty: no open lead is within your reach"
     )
 
@@ -64,7 +64,7 @@ class Ended(Given):
 
 
 @routes.post("/dial/next", access=DIALLING, problems=(409,))
-def next_lead(desk: AtDesk, caller: ByCaller, body: Wanted) -> GivenOut:
+def next_lead(desk: AtDesk, caller: ByCaller, body: DialWanted) -> GivenOut:
     """The best lead that you may call in a campaign, held for you, and given to nobody else.
 
     409 `dialling_refused`: you may not call in the campaign, or it is not active. Ask again after a while when there is
@@ -74,7 +74,7 @@ def next_lead(desk: AtDesk, caller: ByCaller, body: Wanted) -> GivenOut:
         login = agent_of(connection, caller).login
     lease = timedelta(seconds=body.seconds)
     given = desk.shifts.next_lead(login, body.campaign, desk.clock(), lease=lease, segment_id=body.segment)
-    reasons = [ReasonOut(**vars(each)) for each in given.reasons]
+    reasons = [HindranceOut(**vars(each)) for each in given.reasons]
     return GivenOut(lead=None if given.lead is None else _out(desk, given.lead), reasons=reasons)
 
 

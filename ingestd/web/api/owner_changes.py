@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field, StrictBool, StrictInt, model_validator
 
 from ingestd.access.permissions import Permission
 from ingestd.leads import owner_changes
-from ingestd.leads.owner_changes import AT_ONCE, MOST_NAMED, OwnerChange, State, Wish
+from ingestd.leads.owner_changes import AT_ONCE, MOST_NAMED, OwnerChange, Progress, Wish
 from ingestd.store.engine import reading, writing
 from ingestd.web.api import paging
 from ingestd.web.api.access import needs
@@ -64,7 +64,7 @@ class OwnerChangeOut(BaseModel):
     """A change as it stands."""
 
     id: int
-    state: State
+    state: Progress
     to: str = Field(description="`team:<key>` or `user:<login>`")
     by: str = Field(description="`user:<login>`")
     why: str

@@ -26,7 +26,7 @@ routes = Routes("reports")
 LOOKING = needs(Permission.LEAD_ADMIN, Permission.EXTENDED_INSIGHTS)
 
 
-class RowOut(BaseModel):
+class ReportRow(BaseModel):
     """The figures of one campaign, pool, team or user in one period."""
 
     period: date = Field(description="its first day, also when the report begins within it")
@@ -49,7 +49,7 @@ class ReportOut(BaseModel):
     by: By
     every: Every
     timezone: str
-    rows: list[RowOut]
+    rows: list[ReportRow]
 
 
 def _wish(
@@ -71,7 +71,7 @@ def get_report(desk: AtDesk, caller: ByCaller, wish: AsWished) -> ReportOut:
 
     Without `extended_insights` only of one's own team, and for team leaders of those below.
     """
-    rows = [RowOut(**_told(row)) for row in _rows(desk, caller, wish)]
+    rows = [ReportRow(**_told(row)) for row in _rows(desk, caller, wish)]
     return ReportOut(by=wish.by, every=wish.every, timezone=wish.timezone, rows=rows)
 
 
@@ -107,4 +107,4 @@ def _agent(connection: Connection, caller: Caller) -> Agent | None:
 
 
 def _told(row: Row) -> dict[str, Any]:
-    return {name: getattr(row, name) for name in RowOut.model_fields}
+    return {name: getattr(row, name) for name in ReportRow.model_fields}

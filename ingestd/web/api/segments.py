@@ -84,14 +84,14 @@ class SegmentCopy(Given):
     group: Numbered | None = None
 
 
-class Wanted(Given):
+class PreviewWanted(Given):
     """A filter to be looked at before it is kept."""
 
     project: Name
     filter: Tree
 
 
-class ExampleOut(BaseModel):
+class MatchOut(BaseModel):
     """A lead that the filter finds."""
 
     id: int
@@ -107,7 +107,7 @@ class PreviewOut(BaseModel):
     count: int
     exact: bool = Field(description="false: there are at least so many; counting all would take too long")
     told: str = Field(description="the filter as a sentence")
-    examples: list[ExampleOut] = Field(description="up to ten of the newest")
+    examples: list[MatchOut] = Field(description="up to ten of the newest")
 
 
 @routes.get("/segments", access=LOOKING)
@@ -131,7 +131,7 @@ def add_segment(desk: AtDesk, caller: ByCaller, response: Response, body: Segmen
 
 
 @routes.post("/segments/preview", access=MANAGING)
-def preview_segment(desk: AtDesk, caller: ByCaller, body: Wanted) -> PreviewOut:
+def preview_segment(desk: AtDesk, caller: ByCaller, body: PreviewWanted) -> PreviewOut:
     """How many leads a filter finds, and ten of them, without keeping anything."""
     with reading(desk.engine) as connection:
         who = agent_of(connection, caller)
@@ -207,11 +207,11 @@ def _marked(response: Response, each: Segment, caller: Caller) -> SegmentOut:
     return told(each, caller)
 
 
-def _examples(connection: Connection, found: Preview) -> list[ExampleOut]:
+def _examples(connection: Connection, found: Preview) -> list[MatchOut]:
     names = lead.owner_names(connection, [each.owner_id for each in found.examples])
     codes = {each.id: each.code for each in access.campaigns(connection).values()}
     return [
-        ExampleOut(
+        MatchOut(
             id=each.id,
             campaign=codes[each.campaign_id],
             owner=names[each.owner_id],
