@@ -12,7 +12,7 @@ from typing import Any
 import polars as pl
 
 from ingestd.errors import Rejected
-from ingestd.ingest import reading
+from ingestd.ingest import problems, reading
 from ingestd.ingest.poollog import PoolLog
 from ingestd.ingest.reading import Sheet
 from ingestd.model import DialectHints, Severity
@@ -83,14 +83,9 @@ def groups(log: PoolLog) -> list[Group]:
     found = log.problems()
     if found.is_empty():
         return []
-    keys = ("stage", "code", "severity", "column")
-    told = found.group_by(*keys, maintain_order=True).agg(
-        pl.len().alias("count"),
-        pl.first("message"),
-        pl.first("suggestion"),
-        pl.col("value").filter(pl.col("value") != "").unique(maintain_order=True).head(EXAMPLES).alias("examples"),
-    )
-    ordered = told.sort("severity", "count", descending=[False, True], maintain_order=True)
+    values = pl.col("value").filter(pl.col("value") != "").unique(maintain_order=True).head(EXAMPLES)
+    told = problems.by_kind(found, pl.first("message"), values.alias("examples"))
+    ordered = told.sort("severity", maintain_order=True)
     assert sorted(Severity) == [Severity.ERROR, Severity.WARNING], "errors come first by the alphabet"
     return [Group(**{**row, "examples": tuple(row["examples"])}) for row in ordered.iter_rows(named=True)]
 

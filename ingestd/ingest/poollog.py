@@ -235,10 +235,7 @@ def _grouped(found: pl.DataFrame) -> list[dict[str, Any]]:
     """Problems by code and column: count, first example and what to do, the most frequent first."""
     if found.is_empty():
         return []
-    groups = found.group_by("stage", "code", "severity", "column", maintain_order=True).agg(
-        pl.len().alias("count"), pl.first("row").alias("first_row"), pl.first("message"), pl.first("suggestion")
-    )
-    return groups.sort("count", descending=True, maintain_order=True).to_dicts()
+    return problems.by_kind(found, pl.first("row").alias("first_row"), pl.first("message")).to_dicts()
 
 
 def _told(found: pl.DataFrame) -> pl.DataFrame:

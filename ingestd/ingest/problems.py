@@ -38,6 +38,16 @@ def gather(tables: Iterable[pl.DataFrame]) -> pl.DataFrame:
     return pl.concat(some).sort("row", maintain_order=True) if some else empty()
 
 
+def by_kind(table: pl.DataFrame, *told: pl.Expr, more: Iterable[str] = ()) -> pl.DataFrame:
+    """Problems by what they are and the column they are in: `stage`, `code`, `severity`, `column`, and `more`.
+
+    With `count`, what is `told` of each kind, and the `suggestion` of its first problem; the most frequent first.
+    """
+    kinds = table.group_by("stage", "code", "severity", "column", *more, maintain_order=True)
+    counted = kinds.agg(pl.len().alias("count"), *told, pl.first("suggestion"))
+    return counted.sort("count", descending=True, maintain_order=True)
+
+
 def found(  # noqa: PLR0913 - one argument a column of the table, all by name
     rows: pl.DataFrame,
     *,

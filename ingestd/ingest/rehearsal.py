@@ -196,12 +196,10 @@ def _grouped(found: pl.DataFrame) -> tuple[Group, ...]:
     """Problems by what they are and the column they are in, the most frequent first."""
     if found.is_empty():
         return ()
-    keys = ("stage", "code", "severity", "column", "field")
     some = pl.struct("row", "value", "message").head(EXAMPLES).alias("examples")
-    groups = found.group_by(keys, maintain_order=True).agg(pl.len().alias("count"), pl.first("suggestion"), some)
-    sorted_groups = groups.sort("count", descending=True, maintain_order=True).to_dicts()
     return tuple(
-        Group(**{**group, "examples": tuple(Example(**each) for each in group["examples"])}) for group in sorted_groups
+        Group(**{**group, "examples": tuple(Example(**each) for each in group["examples"])})
+        for group in problems.by_kind(found, some, more=["field"]).iter_rows(named=True)
     )
 
 

@@ -42,10 +42,6 @@ class _Token:
     quoted: bool = False
     at: int
 
-    def means(self, word: str) -> bool:
-        """True for the word itself; what is quoted is a value."""
-        return not self.quoted and self.text.lower() == word
-
 
 def read(text: str, fields: Mapping[str, Field]) -> Filter:
     """The filter of a sentence; of an empty one, every lead. Raises Invalid with the place in the sentence."""

@@ -165,11 +165,7 @@ def _share_of(code: str, facts: Facts) -> Figure:
 
 _OF_STATUS: Mapping[str, tuple[str, str, Callable[[str, Facts], Figure]]] = {
     "count": ("leads", "", lambda code, facts: facts.count("leads", [code])),
-    "share": (
-        "percent",
-        ", of all leads",
-        lambda code, facts: _share(facts.count("leads", [code]), facts.count("leads")),
-    ),
+    "share": ("percent", ", of all leads", _share_of),
     "first": ("leads", ", now or once", lambda code, facts: facts.first[code]),
 }
 

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import difflib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import TypeAdapter, ValidationError
 from sqlalchemy import Connection, select
 
-from ingestd import schemas
-from ingestd.errors import Invalid, Misconfigured, Missing
+from ingestd.errors import Invalid, Missing
 from ingestd.model import UPLOAD, Owners
+from ingestd.organisation import mappings
 from ingestd.settings import Source, code_key
 from ingestd.store import orders, organisation, rules
 from ingestd.store.tables import campaigns
 
-_MAPPING = TypeAdapter(dict[str, str])
 SAVED = "source:"
 """Before the name of a source whose saved mapping is to be used."""
 
@@ -124,27 +121,15 @@ def _owner(owners: Owners, wish: Wish) -> str:
 
 def _mapping(connection: Connection, wish: Wish, campaign: str, folder: Path) -> str:
     """As JSON, its fields being those of the campaign; one that was saved counts as it is at this moment."""
+    field = f"{wish.place}.mapping"
     if wish.mapping.startswith(SAVED):
         saved = _known(connection, wish.mapping.removeprefix(SAVED))
         if saved is None:
-            raise _unusable(f"there is no source {wish.mapping.removeprefix(SAVED)!r}", wish)
+            raise Invalid("mapping_unusable", f"there is no source {wish.mapping.removeprefix(SAVED)!r}", field=field)
         given: Mapping[str, str] = saved.mapping
     else:
-        try:
-            given = _MAPPING.validate_json(wish.mapping)
-        except ValidationError as problem:
-            raise _unusable("write a JSON object of headers and fields, both as texts", wish) from problem
-    template = connection.scalar(select(campaigns.c.template).where(campaigns.c.code == campaign))
-    asked = Source(name="mapping", title="", campaign=campaign, mapping=dict(given))
-    try:
-        schemas.check_mapping(folder, asked, {template})
-    except Misconfigured as problem:
-        raise _unusable(problem.message, wish) from problem
-    return json.dumps(given, ensure_ascii=False)
-
-
-def _unusable(told: str, wish: Wish) -> Invalid:
-    return Invalid("mapping_unusable", told, field=f"{wish.place}.mapping")
+        given = mappings.parsed(wish.mapping, field=field)
+    return mappings.checked(connection, given, [campaign], folder=folder, field=field)
 
 
 def _meant(word: str, known: Iterable[str]) -> str:

@@ -33,7 +33,7 @@ routes = Routes("imports")
 IMPORTING = needs(Permission.LEAD_POOLS, bound_keys=True)
 
 _FILE = {"schema": {"type": "string", "format": "binary"}}
-BODY = {"required": True, "content": dict.fromkeys(("application/octet-stream", "text/csv"), _FILE)}
+BODY: dict[str, Any] = {"required": True, "content": dict.fromkeys(("application/octet-stream", "text/csv"), _FILE)}
 
 Source = Annotated[
     str, Query(max_length=64, description="the source whose mapping and rules the file has; empty: an upload")

@@ -20,7 +20,7 @@ from ingestd.model import DialectHints
 from ingestd.settings import Source
 from ingestd.store import rules
 from ingestd.store.engine import reading as viewing
-from ingestd.web.api import rehearsals
+from ingestd.web.api import imports, rehearsals
 from ingestd.web.api.bodies import Given
 from ingestd.web.api.desk import AtDesk, ByCaller, Desk
 from ingestd.web.api.rehearsals import Asked, RehearsalOut
@@ -90,7 +90,7 @@ Part = Annotated[
 ]
 
 _JSON = {"application/json": {"schema": Question.model_json_schema(ref_template="#/components/schemas/{model}")}}
-_BODY: dict[str, Any] = {**rehearsals.BODY, "content": {**_JSON, **rehearsals.BODY["content"]}}
+_BODY: dict[str, Any] = {**imports.BODY, "content": {**_JSON, **imports.BODY["content"]}}
 
 
 @routes.post("/mappings/suggest", access=LOOKING, problems=(404, 409, 413), body=_BODY)
@@ -111,7 +111,7 @@ async def suggest_mapping(
     return await run_in_threadpool(_of_file, desk, caller, (source, campaign), head.whole_lines(body))
 
 
-@routes.post("/mappings/preview", access=LOOKING, problems=(404, 413), body=rehearsals.BODY)
+@routes.post("/mappings/preview", access=LOOKING, problems=(404, 413), body=imports.BODY)
 async def preview_mapping(
     request: Request,
     desk: AtDesk,

@@ -37,12 +37,6 @@ routes = Routes("dry runs")
 SMALL_BYTES = MAX_BODY_BYTES
 """Up to which a file is judged by a thread of this process; larger ones would hold up everybody who asks meanwhile."""
 
-_FILE = {"schema": {"type": "string", "format": "binary"}}
-BODY: dict[str, Any] = {
-    "required": True,
-    "content": dict.fromkeys(("application/octet-stream", "text/csv"), _FILE),
-}
-
 
 class ExampleOut(BaseModel):
     """One problem of its kind."""
@@ -174,7 +168,7 @@ def own_mapping_of(desk: Desk, source: Source, given: Mapping[str, str], *, fiel
         return mappings.checked(connection, given, codes, folder=desk.schemas, field=field)
 
 
-@routes.post("/imports/dry-run", access=LOOKING, problems=(400, 404, 413, 503), largest=None, body=BODY)
+@routes.post("/imports/dry-run", access=LOOKING, problems=(400, 404, 413, 503), largest=None, body=imports.BODY)
 async def dry_run_import(request: Request, desk: AtDesk, what: Annotated[Asked, Depends(asked)]) -> RehearsalOut:
     """Judges a whole file as an import would, and loads nothing.
 

@@ -10,7 +10,7 @@ from ingestd.leads import filters, views
 from ingestd.leads.views import Content
 from ingestd.store.engine import reading, writing
 from ingestd.web.api.deliveries import Number
-from ingestd.web.api.desk import AtDesk, ByCaller
+from ingestd.web.api.desk import AtDesk, ByCaller, Desk
 from ingestd.web.api.leads import agent_of
 from ingestd.web.pages import lead_filter
 from ingestd.web.pages.lead_admin import ADMINISTERING, read
@@ -37,10 +37,7 @@ def save(
     shared: Shared = views.NOBODY,
 ) -> Response:
     """What is looked at, under a name; raises Conflict when the person has one of that name."""
-    with reading(desk.engine) as connection:
-        asked = read(desk, connection, filter, columns, sort)
-        content = _content(name, shared, filters.written(asked.tree), asked.names.split(","), asked.sort.written)
-        judged = views.judged(connection, desk.schemas, content, desk.clock())
+    judged = _judged(desk, name, shared, filter, columns, sort)
     with writing(desk.engine) as connection:
         made = views.save(connection, caller.deed(desk.clock()), agent_of(connection, caller), judged)
     return onward(f"/leads?view={made.id}", f"The view {made.content.name} is saved.")
@@ -59,10 +56,7 @@ def edit(  # noqa: PLR0913, PLR0917 - each is a part of the request
     version: Annotated[int | None, Form()] = None,
 ) -> Response:
     """Puts what is looked at into a view of one's own; raises Stale when it has changed since it was read."""
-    with reading(desk.engine) as connection:
-        asked = read(desk, connection, filter, columns, sort)
-        content = _content(name, shared, filters.written(asked.tree), asked.names.split(","), asked.sort.written)
-        judged = views.judged(connection, desk.schemas, content, desk.clock())
+    judged = _judged(desk, name, shared, filter, columns, sort)
     with writing(desk.engine) as connection:
         deed = caller.deed(desk.clock())
         made = views.edit(connection, deed, agent_of(connection, caller), number, judged, version)
@@ -101,5 +95,15 @@ def star(
     return onward(local_path(next))
 
 
-def _content(name: str, shared: str, tree: dict[str, object], names: list[str], sort: str) -> Content:
-    return Content(name=name, filter=tree, columns=tuple(names), sort=sort, shared=shared)
+def _judged(desk: Desk, name: str, shared: str, tree: str, columns: str, sort: str) -> Content:
+    """What is looked at, as a view that can be kept."""
+    with reading(desk.engine) as connection:
+        asked = read(desk, connection, tree, columns, sort)
+        content = Content(
+            name=name,
+            filter=filters.written(asked.tree),
+            columns=tuple(asked.names.split(",")),
+            sort=asked.sort.written,
+            shared=shared,
+        )
+        return views.judged(connection, desk.schemas, content, desk.clock())

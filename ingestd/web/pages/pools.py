@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import Form, Query, Request, Response
@@ -19,7 +19,7 @@ from ingestd.store.pool_lists import Wanted
 from ingestd.web.api import paging
 from ingestd.web.api.access import needs
 from ingestd.web.api.desk import AtDesk
-from ingestd.web.pages import figures
+from ingestd.web.pages import figures, typed
 from ingestd.web.pages.local import local_path
 from ingestd.web.pages.rendering import here, onward, show
 from ingestd.web.pages.routes import Pages
@@ -48,14 +48,14 @@ class Asked(BaseModel):
 
     def wanted(self) -> Wanted:
         """Raises Invalid for a day that is none."""
-        last = _day(self.until, "until")
+        last = typed.day(self.until, "until")
         return Wanted(
             campaign=self.campaign,
             project=self.project,
             state=self.state,
             name=self.name.strip(),
             uploaded_by=self.by.strip(),
-            since=_day(self.since, "since"),
+            since=typed.day(self.since, "since"),
             until=last + timedelta(days=1) if last else None,
         )
 
@@ -133,14 +133,3 @@ def _figures(
 
 def _kind(sort: str) -> type:
     return int if sort.removeprefix("-") == "uploaded" else str
-
-
-def _day(text: str, name: str) -> datetime | None:
-    """The beginning of a day in UTC, as the browser's own field sends it."""
-    if not text:
-        return None
-    try:
-        day = date.fromisoformat(text)
-    except ValueError:
-        raise Invalid("value_unusable", f"{text!r} is no day; write it as 2026-11-30", field=f"query.{name}") from None
-    return datetime(day.year, day.month, day.day, tzinfo=UTC)

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import HTMLResponse
 
-from ingestd.web.api.access import Access
-from ingestd.web.api.routes import MAX_BODY_BYTES, Declared, Endpoint, Guarded
+from ingestd.web.api.routes import MAX_BODY_BYTES, Guarded, Routes
 from ingestd.web.problems import NotSignedIn
 
 OPEN = ("/livez", "/readyz", "/metrics", "/static/{digest}/{name:path}")
@@ -33,27 +32,10 @@ class PageRoute(Guarded):
 
 
 @dataclass(frozen=True)
-class Pages:
-    """The pages about one thing."""
+class Pages(Routes):
+    """The pages about one thing; what does something sends the browser on to a page that shows it."""
 
-    declared: list[Declared] = field(default_factory=list)
-
-    def route(self, method: str, path: str, *, access: Access, **facts: Any) -> Callable[[Endpoint], Endpoint]:
-        """Declares a page; `facts` are those of FastAPI's routes, and `largest`, bytes of the body, as in the API."""
-
-        def declare(endpoint: Endpoint) -> Endpoint:
-            self.declared.append(Declared(method=method, path=path, endpoint=endpoint, access=access, facts=facts))
-            return endpoint
-
-        return declare
-
-    def get(self, path: str, *, access: Access, **facts: Any) -> Callable[[Endpoint], Endpoint]:
-        """Shows."""
-        return self.route("GET", path, access=access, **facts)
-
-    def post(self, path: str, *, access: Access, **facts: Any) -> Callable[[Endpoint], Endpoint]:
-        """Does what a form says, and sends the browser on to a page that shows it."""
-        return self.route("POST", path, access=access, **facts)
+    tag: str = "pages"
 
 
 def mount(app: FastAPI, every: Iterable[Pages]) -> None:

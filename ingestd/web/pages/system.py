@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import datetime, timedelta
 from importlib import metadata
 from typing import Annotated, Any
 
@@ -11,7 +11,6 @@ from pydantic import BaseModel, Field
 
 from ingestd import node
 from ingestd.access.permissions import Permission
-from ingestd.errors import Invalid
 from ingestd.node import Standing
 from ingestd.store import audit
 from ingestd.store.audit import Entry
@@ -20,6 +19,7 @@ from ingestd.store.nodes import Nodes
 from ingestd.web.api import paging
 from ingestd.web.api.access import needs
 from ingestd.web.api.desk import AtDesk, Desk
+from ingestd.web.pages import typed
 from ingestd.web.pages.filled import Word
 from ingestd.web.pages.rendering import show
 from ingestd.web.pages.routes import Pages
@@ -42,9 +42,11 @@ class Asked(BaseModel):
 
     def wanted(self) -> audit.Wanted:
         """Raises Invalid for a day that is none."""
-        last = _day(self.until, "until")
+        last = typed.day(self.until, "until")
         until = None if last is None else last + timedelta(days=1)
-        return audit.Wanted(who=self.who.strip(), what=self.what.strip(), since=_day(self.since, "since"), until=until)
+        return audit.Wanted(
+            who=self.who.strip(), what=self.what.strip(), since=typed.day(self.since, "since"), until=until
+        )
 
 
 @pages.get("/system", access=LOOKING)
@@ -100,14 +102,3 @@ def _text(value: Any) -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name}: {_text(each) or 'none'}" for name, each in value.items())
     return ("yes" if value else "no") if isinstance(value, bool) else str(value)
-
-
-def _day(text: str, name: str) -> datetime | None:
-    """The beginning of a day in UTC, as the browser's own field sends it."""
-    if not text:
-        return None
-    try:
-        day = date.fromisoformat(text)
-    except ValueError:
-        raise Invalid("value_unusable", f"{text!r} is no day; write it as 2026-11-30", field=f"query.{name}") from None
-    return datetime(day.year, day.month, day.day, tzinfo=UTC)

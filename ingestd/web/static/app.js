@@ -16,8 +16,6 @@ function localTimes(root) {
 
 // A form with a file says how far it is, and that a file is too large before it is sent.
 function sends(form) {
-  if (form.dataset.wired) return; // the whole page is wired by us, and by htmx once more
-  form.dataset.wired = "1";
   const file = form.querySelector("input[type=file]");
   const told = form.querySelector("[data-told]");
   const most = Number(form.dataset.uploads);
@@ -66,11 +64,14 @@ function sends(form) {
   });
 }
 
+// The whole page is wired by us, and by htmx once more.
+const wired = new WeakSet();
+
 function wire(root) {
   localTimes(root);
-  for (const form of root.querySelectorAll("[data-uploads]")) sends(form);
-  for (const select of root.querySelectorAll("[data-submits]")) {
-    select.addEventListener("change", () => select.form.requestSubmit());
+  for (const form of root.querySelectorAll("[data-uploads]")) {
+    if (!wired.has(form)) sends(form);
+    wired.add(form);
   }
 }
 
@@ -106,6 +107,7 @@ document.addEventListener("input", (event) => {
 });
 document.addEventListener("change", (event) => {
   const box = event.target;
+  if ("submits" in box.dataset) box.form.requestSubmit();
   if (box.dataset.ticks) {
     const form = document.getElementById(box.dataset.ticks);
     for (const each of form.elements) if (each.type === "checkbox") each.checked = box.checked;
@@ -125,17 +127,6 @@ document.addEventListener("click", (event) => {
   if (closer) closer.closest("dialog").close();
   const copier = event.target.closest("[data-copies]");
   if (copier) navigator.clipboard?.writeText(copier.dataset.copies);
-  for (const menu of document.querySelectorAll("details.who[open], details.kpi-picker[open]")) {
-    if (!menu.contains(event.target)) menu.open = false;
-  }
-});
-
-document.addEventListener("keydown", (event) => {
-  if (event.key !== "Escape") return;
-  for (const menu of document.querySelectorAll("details.who[open], details.kpi-picker[open]")) {
-    menu.open = false;
-    menu.querySelector("summary").focus();
-  }
 });
 
 // A form that is sent twice by an impatient hand would be done twice.
@@ -169,14 +160,15 @@ document.addEventListener("change", (event) => {
 });
 
 // Menus that are <details> close when one works elsewhere.
+const MENUS = "details.menu[open], details.who[open], details.kpi-picker[open]";
 document.addEventListener("click", (event) => {
-  for (const menu of document.querySelectorAll("details.menu[open]")) {
+  for (const menu of document.querySelectorAll(MENUS)) {
     if (!menu.contains(event.target)) menu.open = false;
   }
 });
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape") return;
-  for (const menu of document.querySelectorAll("details.menu[open]")) {
+  for (const menu of document.querySelectorAll(MENUS)) {
     menu.open = false;
     menu.querySelector("summary").focus();
   }

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator
-from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -17,27 +15,13 @@ from ingestd.ingest.head import whole_lines
 from ingestd.store import organisation
 from ingestd.store.engine import reading, writing
 from ingestd.store.ledger import now
-from ingestd.webserver import desk_of
 from ingestd.worker import road_of
-from tests.running import prepared
-from tests.web.serving import Api, Client, serving_at
+from tests.web.serving import Api, Client
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Iterator[House]:
-    with prepared(tmp_path) as house:
-        yield house
-
-
-@pytest.fixture
-def api(home: House) -> Iterator[Api]:
-    with serving_at(desk_of(home), home.places.run) as running:
-        yield running
-
-
-@pytest.fixture
-def program(api: Api) -> Client:
-    return api.key(Permission.LEAD_POOLS)
+def api(door: Api) -> Api:
+    return door
 
 
 def test_a_header_is_suggested_for(program: Client) -> None:

@@ -5,40 +5,25 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from ingestd import samples
 from ingestd.access.permissions import Permission
 from ingestd.house import House
-from ingestd.webserver import desk_of
 from ingestd.worker import road_of
-from tests.running import prepared, until
+from tests.running import until
 from tests.web.api.test_imports import left_files
-from tests.web.serving import Api, Client, serving_at
+from tests.web.serving import Api, Client
 
 CLEAN = samples.clean(40)
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Iterator[House]:
-    with prepared(tmp_path) as house:
-        yield house
-
-
-@pytest.fixture
-def api(home: House) -> Iterator[Api]:
-    with serving_at(desk_of(home), home.places.run) as running:
-        yield running
-
-
-@pytest.fixture
-def program(api: Api) -> Client:
-    return api.key(Permission.LEAD_POOLS)
+def api(door: Api) -> Api:
+    return door
 
 
 def test_a_dry_run_says_what_the_import_then_does(home: House, program: Client) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from ingestd.access.permissions import Permission
 from ingestd.house import House
 from ingestd.printing import progress
 from ingestd.webserver import desk_of
-from tests.running import Daemon, prepared, until
+from tests.running import Daemon, until
 from tests.web.serving import Api, Client, serving_at
 from tests.webhooks.listening import listening
 
@@ -22,15 +21,8 @@ URL = "https://partner.example/told"
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Iterator[House]:
-    with prepared(tmp_path) as house:
-        yield house
-
-
-@pytest.fixture
-def api(home: House) -> Iterator[Api]:
-    with serving_at(desk_of(home), home.places.run) as running:
-        yield running
+def api(door: Api) -> Api:
+    return door
 
 
 @pytest.fixture
