@@ -15,15 +15,13 @@ import pytest
 from hypothesis import HealthCheck, settings
 from sqlalchemy import Engine, text
 
-from ingestd import settings as configuration
 from ingestd.settings import Configuration
-from ingestd.store import organisation
-from ingestd.store.engine import open_engine, sqlite_url, writing
-from ingestd.store.ledger import now
-from ingestd.store.migrations import upgrade
+from ingestd.store.engine import open_engine
+from tests import databases
 from tests.s3 import S3
 
-ROOT = Path(__file__).parents[1]
+# Every start of the daemon would compile its modules anew, a second of processor each, where the machine keeps none.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 # Times vary on a shared machine; a slow example is no failure.
 settings.register_profile("ingestd", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -138,29 +136,36 @@ def s3(s3_server: S3) -> S3:
 @pytest.fixture(scope="session")
 def migrated(postgres: Postgres) -> str:
     """The name of a database with every table, to copy from."""
-    url = postgres.new_database()
+    return _template(postgres, organised=False)
+
+
+@pytest.fixture(scope="session")
+def furnished_with_owners(postgres: Postgres) -> str:
+    """The name of one with the example organisation, to copy from."""
+    return _template(postgres, organised=True)
+
+
+def _template(server: Postgres, *, organised: bool) -> str:
+    url = server.new_database()
     engine = open_engine(url)
-    upgrade(engine)
+    databases.fill(engine, organised=organised)
     engine.dispose()
     return url.rsplit("/", 1)[1]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """The URL of an empty, migrated database."""
+    """The URL of a migrated database, empty unless the test asks for the one that is `organised`."""
+    organised = "organised" in request.fixturenames
     if request.param == "postgresql":
         server: Postgres = request.getfixturevalue("postgres")
-        return server.new_database(request.getfixturevalue("migrated"))
-    url = sqlite_url(tmp_path)
-    engine = open_engine(url)
-    upgrade(engine)
-    engine.dispose()
-    return url
+        return server.new_database(request.getfixturevalue("furnished_with_owners" if organised else "migrated"))
+    return databases.embedded(tmp_path, organised=organised)
 
 
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
-    """An empty, migrated database."""
+    """A migrated database."""
     opened = open_engine(database_url)
     yield opened
     opened.dispose()
@@ -169,12 +174,10 @@ def engine(database_url: str) -> Iterator[Engine]:
 @pytest.fixture(scope="session")
 def example() -> Configuration:
     """The example configuration that the project ships."""
-    return configuration.read(ROOT / "config")
+    return databases.example()
 
 
 @pytest.fixture
-def organised(engine: Engine, example: Configuration) -> Engine:
+def organised(engine: Engine) -> Engine:
     """A database with the example organisation."""
-    with writing(engine) as connection:
-        organisation.apply(connection, example, now())
     return engine

@@ -23,10 +23,11 @@ import pytest
 from ingestd.accounts import hash_password
 from ingestd.dispatch.dispatcher import Dispatcher
 from ingestd.house import House, open_house, prepare_store
+from tests import databases
+from tests.databases import ROOT
 from tests.receive.receiving import CHEAP
 from tests.receive.sftp_client import SftpClient
 
-ROOT = Path(__file__).parents[1]
 PATIENCE_SECONDS = 60.0
 
 
@@ -72,6 +73,8 @@ password_hash = "{hash}"
 @contextmanager
 def prepared(folder: Path) -> Iterator[House]:
     """A home in a folder, with the example's organisation in its store."""
+    (folder / "home").mkdir(mode=0o700)
+    databases.embedded(folder / "home")
     house = open_house(example_config(folder), folder / "home")
     prepare_store(house)
     yield house

@@ -6,8 +6,6 @@ import contextlib
 import io
 import json
 import os
-import resource
-import statistics
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -107,17 +105,6 @@ def shell(tmp_path_factory: pytest.TempPathFactory) -> Shell:
 # --- before anything is loaded
 
 
-def test_help_answers_at_once(tmp_path: Path) -> None:
-    shell, seconds = Shell(tmp_path), []
-    for _ in range(5):
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        shell.run("--help", apart=True)
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        # Of the processor, not of the clock: other tests run at the same time.
-        seconds.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-    assert statistics.median(seconds) < 0.5
-
-
 def test_a_dry_run_says_what_an_import_would_do_and_does_nothing(tmp_path: Path) -> None:
     shell = Shell(tmp_path)
     file = shell.folder / "two.csv"
@@ -139,6 +126,7 @@ def test_a_dry_run_says_what_an_import_would_do_and_does_nothing(tmp_path: Path)
 
 
 def test_importing_the_command_line_loads_nothing_heavy() -> None:
+    """So `--help` answers at once."""
     heavy = ["polars", "sqlalchemy", "pandera", "numpy", "pyftpdlib", "pydantic", "phonenumbers", "rich.progress"]
     program = f"import sys, ingestd.cli; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT)

@@ -15,7 +15,8 @@ from ingestd.errors import Misconfigured
 from ingestd.house import House, Lock, home_id, open_house, pairing, prepare_store
 from ingestd.store import organisation
 from ingestd.store.engine import reading, sqlite_url, writing
-from tests.conftest import ROOT, Postgres
+from tests.conftest import Postgres
+from tests.databases import ROOT
 
 CONFIG = ROOT / "config"
 

@@ -17,7 +17,7 @@ from ingestd.house import House, open_house
 from ingestd.node import SILENT_SECONDS
 from ingestd.presence import AtWork, Beat, Presence
 from ingestd.store.nodes import NameTaken, Nodes
-from tests.conftest import ROOT
+from tests.databases import ROOT
 from tests.running import until
 
 ROLES = ("ftp", "worker")

@@ -27,7 +27,7 @@ from ingestd.storage import Folder, Storage
 from ingestd.store import rules, tables
 from ingestd.store.engine import reading, writing
 from ingestd.store.ledger import Ledger
-from tests.conftest import ROOT
+from tests.databases import ROOT
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

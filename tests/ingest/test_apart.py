@@ -15,7 +15,7 @@ from ingestd.ingest import apart, rehearsal
 from ingestd.ingest.apart import Errand
 from ingestd.model import Arrival
 from ingestd.store.ledger import now
-from tests.conftest import ROOT
+from tests.databases import ROOT
 from tests.ingest.conftest import Station
 
 

@@ -15,7 +15,7 @@ from ingestd.store import rules, tables
 from ingestd.store.audit import COMMAND_LINE, Deed
 from ingestd.store.engine import reading
 from ingestd.store.ledger import now
-from tests.conftest import ROOT
+from tests.databases import ROOT
 
 SCHEMA = schemas.read(ROOT / "schemas")
 ONE, TWO, THREE = "+4526000001", "+4526000002", "+4526000003"

@@ -14,7 +14,7 @@ from ingestd.errors import Rejected
 from ingestd.ingest import mapping, problems
 from ingestd.ingest.reading import RECORDS, Sheet, read
 from ingestd.schemas import LeadField, Schema, header_key
-from tests.conftest import ROOT
+from tests.databases import ROOT
 
 SCHEMA = schemas.read(ROOT / "schemas", "energy")
 

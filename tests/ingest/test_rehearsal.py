@@ -25,7 +25,7 @@ from ingestd.store.audit import COMMAND_LINE, Deed
 from ingestd.store.engine import open_engine, sqlite_url, writing
 from ingestd.store.ledger import now
 from ingestd.store.migrations import upgrade
-from tests.conftest import ROOT
+from tests.databases import ROOT
 from tests.ingest.conftest import Station
 
 GOOD = b"Phone,First name,Owner code\r\n26000001,Anna,DK-CPH\r\n26000002,Bo,CPH-101\r\n"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ingestd import schemas
 from ingestd.ingest import mapping
 from ingestd.ingest.suggestions import ALTERNATIVES, SAMPLES, Knowledge, Suggestion, suggest
-from tests.conftest import ROOT
+from tests.databases import ROOT
 
 SCHEMA = schemas.read(ROOT / "schemas", "energy")
 

@@ -15,7 +15,7 @@ from ingestd import schemas
 from ingestd.ingest import validation
 from ingestd.ingest.validation import Checked, Rules
 from ingestd.schemas import LeadField, Schema
-from tests.conftest import ROOT
+from tests.databases import ROOT
 
 SCHEMA = schemas.read(ROOT / "schemas", "energy")
 GOOD = {"phone": "26000001"}

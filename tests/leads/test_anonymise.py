@@ -21,7 +21,7 @@ from ingestd.leads.lead import Lead
 from ingestd.model import State
 from ingestd.store import lead_tables, snapshots, tables
 from ingestd.store.engine import reading, writing
-from tests.conftest import ROOT
+from tests.databases import ROOT
 from tests.ingest.conftest import Station
 from tests.leads.conftest import MINUTE, NOON
 from tests.s3 import S3

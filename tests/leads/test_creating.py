@@ -15,7 +15,7 @@ from ingestd.leads.checking import Refused
 from ingestd.model import Outcome
 from ingestd.store import loading, tables
 from ingestd.store.engine import reading, writing
-from tests.conftest import ROOT
+from tests.databases import ROOT
 from tests.leads.conftest import NOON, Desk
 
 SCHEMAS = ROOT / "schemas"

@@ -20,7 +20,7 @@ from ingestd.model import PoolState
 from ingestd.store import rules, tables
 from ingestd.store.audit import COMMAND_LINE, Deed
 from ingestd.store.engine import reading, writing
-from tests.conftest import ROOT
+from tests.databases import ROOT
 from tests.leads.conftest import MINUTE, NOON, Desk
 
 AGENT = "copenhagen-1"

@@ -13,7 +13,7 @@ from ingestd.leads.do_not_call import Added
 from ingestd.store import audit, loading
 from ingestd.store.audit import COMMAND_LINE, Deed
 from ingestd.store.engine import reading, writing
-from tests.conftest import ROOT
+from tests.databases import ROOT
 from tests.leads.conftest import MINUTE, NOON, Desk
 
 DEED = Deed(actor=COMMAND_LINE, at=NOON, why="asked")

@@ -16,7 +16,7 @@ from ingestd.leads.checking import Refused
 from ingestd.leads.lead import Lead
 from ingestd.store import loading
 from ingestd.store.engine import writing
-from tests.conftest import ROOT
+from tests.databases import ROOT
 from tests.leads.conftest import MINUTE, NOON, Desk
 
 AGENT, OTHER = "copenhagen-1", "aarhus-1"

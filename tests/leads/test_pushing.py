@@ -21,7 +21,7 @@ from ingestd.store import loading, pools, pushes, tables
 from ingestd.store.engine import reading, writing
 from ingestd.store.ledger import delivery_of
 from ingestd.store.orders import PUSH
-from tests.conftest import ROOT
+from tests.databases import ROOT
 from tests.leads.conftest import NOON, Desk
 
 Pusher = Callable[..., Pushed]

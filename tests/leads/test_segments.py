@@ -31,7 +31,7 @@ from ingestd.store.audit import COMMAND_LINE, Deed
 from ingestd.store.engine import reading, take_turn, writing
 from ingestd.store.segment_tables import segment_arrivals, segment_groups, segment_progress
 from ingestd.store.segment_tables import segments as segments_table
-from tests.conftest import ROOT
+from tests.databases import ROOT
 from tests.leads.conftest import NOON, Desk
 from tests.running import until
 

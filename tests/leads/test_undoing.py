@@ -20,7 +20,7 @@ from ingestd.store.audit import COMMAND_LINE, Deed
 from ingestd.store.engine import reading, writing
 from ingestd.store.lead_tables import lead_events
 from ingestd.store.ledger import now
-from tests.conftest import ROOT
+from tests.databases import ROOT
 from tests.ingest.conftest import Station
 from tests.leads.conftest import MINUTE, NOON
 from tests.leads.conftest import Desk as Leads

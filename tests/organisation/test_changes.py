@@ -14,7 +14,7 @@ from ingestd.organisation import campaigns, changes, owners, sources, users
 from ingestd.store import audit, facts, organisation, rules, tables
 from ingestd.store.audit import COMMAND_LINE, Deed
 from ingestd.store.engine import reading, writing
-from tests.conftest import ROOT
+from tests.databases import ROOT
 
 DEED = Deed(actor=COMMAND_LINE, at=datetime(2026, 11, 25, tzinfo=UTC), why="tidy")
 SCHEMAS = ROOT / "schemas"

@@ -23,7 +23,7 @@ from ingestd.store.audit import COMMAND_LINE, Deed
 from ingestd.store.engine import writing
 from ingestd.store.ledger import now
 from ingestd.worker import publisher_of, road_of
-from tests.conftest import ROOT
+from tests.databases import ROOT
 from tests.web.serving import Api, Client
 
 SCREENSHOTS = ROOT / "build" / "screenshots"

@@ -41,15 +41,16 @@ def numbers(furnished: tuple[House, dict[str, int]]) -> dict[str, int]:
     return furnished[1]
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    """Not for the session: while Playwright is there, no other test of this process may run an event loop."""
     with sync_playwright() as playwright:
         opened = launch(playwright)
         yield opened
         opened.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def site(house: House, browser: Browser) -> Iterator[Site]:
     """The pages; tests share it, so what one changes should be its own."""
     with serving_at(desk_of(house), house.places.run) as api:

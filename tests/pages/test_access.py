@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from ingestd.access.permissions import Permission
 from ingestd.web.pages.index import PAGES
 from ingestd.web.pages.navigation import PLACES, places
-from ingestd.web.pages.routes import mount, unguarded
+from ingestd.web.pages.routes import made, unguarded
 from tests.pages.browsing import Site
 from tests.web.serving import Client
 
@@ -190,7 +190,7 @@ def test_a_page_is_open_to_whom_it_says_and_to_nobody_else(visitors: dict[str, C
 
 def test_a_page_that_does_not_say_who_may_open_it_is_found() -> None:
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
-    mount(app, PAGES)
+    app.router.routes.extend(made(PAGES))
     assert unguarded(app) == []
     app.get("/secret")(lambda: "leaked")
     assert unguarded(app) == ["/secret"]

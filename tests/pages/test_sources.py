@@ -13,7 +13,7 @@ from ingestd.store.engine import reading, writing
 from ingestd.store.facts import Facts
 from ingestd.store.ledger import now
 from ingestd.web.pages.source_form import filled
-from tests.conftest import ROOT
+from tests.databases import ROOT
 from tests.pages.browsing import Site, check_access, look_at
 from tests.web.serving import HASHED
 

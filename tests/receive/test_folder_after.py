@@ -13,9 +13,9 @@ from sqlalchemy import Engine
 from ingestd.receive.folder import DropFolder, DropOptions
 from ingestd.receive.folder_after import LeaveInPlace
 from ingestd.spool import Spool
-from ingestd.store.engine import open_engine, sqlite_url
+from ingestd.store.engine import open_engine
 from ingestd.store.left_files import LeftFiles
-from ingestd.store.migrations import upgrade
+from tests import databases
 from tests.receive.dropping import QUIET, Clock, Judge, lying, quiet_scan, read_only, told
 from tests.receive.receiving import MemoryLedger, files_below
 
@@ -30,8 +30,7 @@ def landing(spool: Spool, ledger: MemoryLedger) -> Judge:
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Engine]:
     """A migrated database."""
-    engine = open_engine(sqlite_url(tmp_path))
-    upgrade(engine)
+    engine = open_engine(databases.embedded(tmp_path))
     yield engine
     engine.dispose()
 

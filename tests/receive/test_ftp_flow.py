@@ -56,14 +56,22 @@ def test_a_client_that_does_not_read_is_not_read_from(door: OpenDoor) -> None:
     wire.close()
 
 
+def _rests(door: OpenDoor) -> bool:
+    """Whether its thread does nothing; by the thread's own clock, since other tests run at the same time."""
+    ident = door.door._thread.ident
+    assert ident is not None
+    clock = time.pthread_getcpuclockid(ident)
+    before = time.clock_gettime(clock)
+    time.sleep(0.2)
+    return time.clock_gettime(clock) - before < 0.01
+
+
 def test_the_others_are_served_meanwhile_and_no_turn_is_wasted(door: OpenDoor) -> None:
     """A session that is not read from must not wake the loop up again and again."""
     wire, other = Wire(door).log_in(), Wire(door).log_in()
     wire.control.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     flood(wire, b"FEAT\r\n" * 1000)
-    before = time.process_time()
-    time.sleep(0.3)
-    assert time.process_time() - before < 0.2
+    wait_for(lambda: _rests(door), 30.0)  # when it has answered what the kernel keeps for the client
     assert other.say(b"NOOP").startswith(b"200")
     wire.close()
     other.close()
@@ -80,7 +88,7 @@ def test_a_client_that_does_not_read_its_last_words_is_closed(
         wire = Wire(door)
         wire.control.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         flood(wire, b"FEAT\r\n" * 1000)
-        wait_for(lambda door=door: not door.door._desk.sessions, 5.0)
+        wait_for(lambda door=door: not door.door._desk.sessions, 30.0)
         wire.close()
 
 

@@ -8,11 +8,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
-from ingestd.settings import Configuration
-from ingestd.store import organisation
-from ingestd.store.engine import open_engine, sqlite_url, writing
-from ingestd.store.ledger import now
-from ingestd.store.migrations import upgrade
+from ingestd.store.engine import open_engine
+from tests import databases
 from tests.web.serving import Api, serving
 
 
@@ -24,11 +21,8 @@ def api(organised: Engine, tmp_path: Path) -> Iterator[Api]:
 
 
 @pytest.fixture
-def embedded(tmp_path: Path, example: Configuration) -> Iterator[Engine]:
+def embedded(tmp_path: Path) -> Iterator[Engine]:
     """The example organisation on SQLite, for what asks nothing special of a database."""
-    engine = open_engine(sqlite_url(tmp_path))
-    upgrade(engine)
-    with writing(engine) as connection:
-        organisation.apply(connection, example, now())
+    engine = open_engine(databases.embedded(tmp_path, organised=True))
     yield engine
     engine.dispose()

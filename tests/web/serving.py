@@ -27,7 +27,7 @@ from ingestd.throttle import Throttle, ThrottleRules
 from ingestd.web import app, server
 from ingestd.web.api.desk import Desk
 from ingestd.web.observer import Observer
-from tests.conftest import ROOT
+from tests.databases import ROOT
 from tests.receive.receiving import CHEAP
 from tests.running import until
 

@@ -25,7 +25,7 @@ from ingestd.store.webhook_tables import webhook_messages
 from ingestd.webhooks import endpoints, messages
 from ingestd.webhooks.messages import PAUSES, Message
 from ingestd.webhooks.sending import Sender
-from tests.conftest import ROOT
+from tests.databases import ROOT
 from tests.running import until
 from tests.webhooks.listening import Listener, answer, listening
 

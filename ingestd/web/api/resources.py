@@ -41,7 +41,7 @@ from ingestd.web.api import (
     webhooks,
 )
 from ingestd.web.api.access import ANYBODY
-from ingestd.web.api.routes import Guarded, Routes, mount
+from ingestd.web.api.routes import Guarded, Routes, made
 
 about = Routes("about")
 
@@ -99,7 +99,7 @@ RESOURCES = (
 
 def open_api(app: FastAPI) -> None:
     """Mounts all of it."""
-    mount(app, RESOURCES)
+    app.router.routes.extend(made(RESOURCES))
 
 
 def document(app: FastAPI) -> dict[str, Any]:

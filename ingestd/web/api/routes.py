@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
+from functools import cache
 from http import HTTPStatus
 from typing import Any
 
@@ -57,7 +58,7 @@ class Declared:
     facts: dict[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Routes:
     """The routes of one resource."""
 
@@ -99,11 +100,10 @@ class Routes:
         return self.route("DELETE", path, access=access, **facts)
 
 
-def mount(app: FastAPI, resources: Iterable[Routes]) -> None:
-    """Puts every declared route into the application."""
-    for resource in resources:
-        for each in resource.declared:
-            app.router.routes.append(_route(resource.tag, each))
+@cache
+def made(resources: tuple[Routes, ...]) -> tuple[Guarded, ...]:
+    """Every declared route. Each takes milliseconds to make and knows nothing of its application: all share them."""
+    return tuple(_route(resource.tag, each) for resource in resources for each in resource.declared)
 
 
 def unguarded(app: FastAPI) -> list[str]:

@@ -7,6 +7,7 @@ import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from http import HTTPStatus
 from pathlib import Path
 
@@ -50,8 +51,9 @@ class Assets:
     by_name: Mapping[str, Asset]
 
     @classmethod
+    @cache
     def read(cls, folder: Path = FOLDER) -> Assets:
-        """All of a folder; licences and lists are no assets."""
+        """All of a folder, once a process; licences and lists are no assets."""
         paths = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if _served(path)}
         return cls(by_name={name: Asset.of(name, _body(path)) for name, path in paths.items()})
 

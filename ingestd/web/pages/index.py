@@ -35,7 +35,7 @@ from ingestd.web.pages import (
 )
 from ingestd.web.pages.insights import Insights
 from ingestd.web.pages.rendering import Studio
-from ingestd.web.pages.routes import mount, unguarded
+from ingestd.web.pages.routes import made, unguarded
 
 PAGES = (
     session.pages,
@@ -71,5 +71,5 @@ def open_pages(app: FastAPI, desk: Desk) -> None:
     app.state.insights = Insights(desk=desk)
     app.state.studio = Studio.prepare(navigation.places(PAGES))
     app.router.routes.append(Route(assets.PATH, app.state.studio.assets.answer))
-    mount(app, PAGES)
+    app.router.routes.extend(made(PAGES))
     assert not unguarded(app), f"pages that do not say who may open them: {unguarded(app)}"

@@ -16,8 +16,8 @@ from ingestd.store.ledger import now
 from ingestd.store.migrations import upgrade
 from ingestd.web.api.access import needs
 from ingestd.web.api.resources import RESOURCES
-from ingestd.web.api.routes import Routes, mount, unguarded
-from tests.conftest import ROOT
+from ingestd.web.api.routes import Routes, made, unguarded
+from tests.databases import ROOT
 from tests.web.serving import Api, Client, serving
 
 # anonymous, agent, team leader, admin, a key with lead_pools, the same bound to a source
@@ -217,7 +217,7 @@ def test_a_route_is_open_to_whom_it_says_and_to_nobody_else(callers: dict[str, C
 
 def test_a_route_that_does_not_say_who_may_use_it_is_found() -> None:
     app = FastAPI()
-    mount(app, RESOURCES)
+    app.router.routes.extend(made(RESOURCES))
     assert unguarded(app) == []
     app.get("/api/v1/secret")(lambda: "leaked")
     assert unguarded(app) == ["/api/v1/secret"]

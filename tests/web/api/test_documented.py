@@ -16,7 +16,7 @@ from ingestd.printing import progress
 from ingestd.store.facts import KINDS as RECORDS
 from ingestd.web.problems import REJECTED
 from ingestd.webserver import desk_of
-from tests.conftest import ROOT
+from tests.databases import ROOT
 from tests.running import example_config
 from tests.web.serving import PASSWORD, serving_at
 

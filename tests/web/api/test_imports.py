@@ -18,7 +18,8 @@ from ingestd.store.audit import COMMAND_LINE, Deed
 from ingestd.store.engine import open_engine, writing
 from ingestd.store.ledger import now
 from ingestd.worker import publisher_of, road_of
-from tests.conftest import ROOT, Postgres
+from tests.conftest import Postgres
+from tests.databases import ROOT
 from tests.running import Daemon, until
 from tests.web.api.importing import left_files, sending
 from tests.web.serving import Api, Client, serving

@@ -13,7 +13,7 @@ from ingestd.leads.anonymise import Places
 from ingestd.store import tables
 from ingestd.store.engine import reading
 from ingestd.store.ledger import now
-from tests.conftest import ROOT
+from tests.databases import ROOT
 from tests.web.serving import Api, serving
 
 PATH = "sources/nordlead/leads"
@@ -78,9 +78,9 @@ def test_who_may_not_and_what_is_none(api: Api) -> None:
     assert program.refused("POST", PATH, {"phone": " "}) == (422, "value_unusable")
     assert program.refused("POST", PATH, {"phone": "+4526123401", "first_name": "a\0b"}) == (422, "value_unusable")
     assert program.refused("POST", PATH, b'{"phone": "\\ud800"}')[0] == 422
-    assert program.refused("POST", "sources/a%00b/leads", lead) == (404, "source_unknown")
-    assert program.refused("POST", "imports?source=a%00b&name=a.csv", b"x") == (404, "source_unknown")
-    assert program.refused("POST", f"{PATH}?owner=%00", lead) == (422, "owner_unknown")
+    assert program.refused("POST", "sources/a%00b/leads", lead) == (422, "value_unusable")
+    assert program.refused("POST", "imports?source=a%00b&name=a.csv", b"x") == (422, "value_unusable")
+    assert program.refused("POST", f"{PATH}?owner=%00", lead) == (422, "value_unusable")
     assert program.refused("POST", PATH, {"phone": ["x"]}) == (422, "request_unusable")
     assert program.refused("POST", PATH, {"phone": "+4526123401", "Telefon": "1"}) == (422, "value_unusable")
     assert program.get("deliveries")["items"] == []

@@ -44,5 +44,5 @@ def test_a_report_on_the_command_line(tmp_path: Path) -> None:
     assert (row["key"], row["uploaded"], row["calls"], row["successes"]) == ("DK-ENERGY", 1, 1, 1)
     assert row["statuses"] == {"success": 1}
     assert shell.json("report", "--by", "campaign", "--as", "berlin-1") == []
-    assert "DK-ENERGY,Energy" in shell.run("report", "--csv").stdout.replace(" Denmark", "")
+    assert f'{today},DK-ENERGY,"Energy, Denmark",1,1,' in shell.run("report", "--csv").stdout
     assert "contact rate" in " ".join(shell.run("report").stdout.split())
