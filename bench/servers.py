@@ -18,7 +18,8 @@ from typing import Any, Protocol
 from sqlalchemy import select
 
 from ingestd import presence
-from ingestd.house import House, open_house, prepare_store
+from ingestd.house import House, open_house
+from ingestd.preparing import prepare_store
 from ingestd.store.engine import reading
 from ingestd.store.tables import deliveries
 from tests.running import ROOT, example_config

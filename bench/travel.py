@@ -12,8 +12,9 @@ import time
 from contextlib import closing
 from pathlib import Path
 
-from ingestd.house import House, open_house, prepare_store
+from ingestd.house import House, open_house
 from ingestd.model import Arrival, State
+from ingestd.preparing import prepare_store
 from ingestd.receive.landing import Landing
 from ingestd.worker import road_of
 

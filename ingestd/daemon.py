@@ -26,10 +26,11 @@ import structlog
 from ingestd import activation, children, notify, presence, roster
 from ingestd.children import Child, Handed
 from ingestd.errors import EXIT_MISCONFIGURED, Misconfigured, Unavailable
-from ingestd.house import House, Lock, open_house, prepare_store
+from ingestd.house import House, Lock, open_house
 from ingestd.metrics import FOLDER_VARIABLE
 from ingestd.node import DOORS, Node, roles_of, switched_off
 from ingestd.notify import Notifier
+from ingestd.preparing import prepare_store
 from ingestd.reload import reload
 
 log = structlog.get_logger()

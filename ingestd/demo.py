@@ -22,10 +22,11 @@ from ingestd import samples, senders, week
 from ingestd.accounts import hash_password
 from ingestd.commands.options import deed
 from ingestd.errors import Misconfigured, Unavailable
-from ingestd.house import House, open_house, prepare_store
+from ingestd.house import House, open_house
 from ingestd.ingest.poollog import PoolLog
 from ingestd.leads import do_not_call, kpis
 from ingestd.organisation import sources, users
+from ingestd.preparing import prepare_store
 from ingestd.printing import table_of
 from ingestd.receipts import receipt
 from ingestd.receive.companions import kind_of

@@ -10,6 +10,9 @@ from enum import StrEnum
 UPLOAD = "upload"
 """The source of what an operator uploads into a campaign without naming a source; no partner's may be called so."""
 
+LOG_HEADER = "header.json"
+"""The part of a pool log that is written last: a log that has it is whole."""
+
 
 class State(StrEnum):
     """Where a delivery stands, from the door to its end."""

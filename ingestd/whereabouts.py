@@ -12,7 +12,7 @@ import structlog
 from sqlalchemy import Connection, Engine, Row, select, update
 
 from ingestd.errors import Misconfigured, Unavailable
-from ingestd.ingest.poollog import HEADER
+from ingestd.model import LOG_HEADER
 from ingestd.spool import Spool
 from ingestd.storage import Storage
 from ingestd.store.engine import reading, writing
@@ -74,8 +74,8 @@ class Whereabouts:
 
     def _logs(self) -> Iterator[str]:
         for each in self.storage.found("logs"):
-            if each.key.endswith(f"/{HEADER}"):
-                yield each.key.removeprefix("logs/").removesuffix(f"/{HEADER}")
+            if each.key.endswith(f"/{LOG_HEADER}"):
+                yield each.key.removeprefix("logs/").removesuffix(f"/{LOG_HEADER}")
 
     def _claim(self) -> None:
         if self.storage.shared:

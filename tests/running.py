@@ -22,7 +22,8 @@ import pytest
 
 from ingestd.accounts import hash_password
 from ingestd.dispatch.dispatcher import Dispatcher
-from ingestd.house import House, open_house, prepare_store
+from ingestd.house import House, open_house
+from ingestd.preparing import prepare_store
 from tests import databases
 from tests.databases import ROOT
 from tests.receive.receiving import CHEAP

@@ -21,8 +21,9 @@ from sqlalchemy import Engine, MetaData, func, select
 from ingestd import backup, cli, manifest, restore, samples
 from ingestd.errors import Misconfigured, Rejected, Unavailable
 from ingestd.foreground import import_file
-from ingestd.house import House, Lock, Places, open_house, prepare_store
+from ingestd.house import House, Lock, Places, open_house
 from ingestd.model import Arrival, State
+from ingestd.preparing import prepare_store
 from ingestd.receive.landing import Landing
 from ingestd.store import pgtools, snapshots, tables
 from ingestd.store.engine import open_engine, reading, sqlite_url, writing

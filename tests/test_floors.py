@@ -23,6 +23,7 @@ FLOORS = (
     (
         "house",
         "whereabouts",
+        "preparing",
         "pulse",
         "presence",
         "overview",

@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from ingestd.errors import Misconfigured
-from ingestd.house import House, Lock, home_id, open_house, pairing, prepare_store
+from ingestd.house import House, Lock, home_id, open_house
+from ingestd.preparing import pairing, prepare_store
 from ingestd.store import organisation
 from ingestd.store.engine import reading, sqlite_url, writing
 from tests.conftest import Postgres

@@ -26,9 +26,10 @@ from structlog.testing import capture_logs
 from ingestd import checks
 from ingestd.commands import storage
 from ingestd.errors import Misconfigured, Unavailable
-from ingestd.house import House, open_house, prepare_store
+from ingestd.house import House, open_house
 from ingestd.ingest import downloads
 from ingestd.model import Arrival, State
+from ingestd.preparing import prepare_store
 from ingestd.receive.landing import Landing
 from ingestd.spool import Spool
 from ingestd.store.tables import deliveries, leads

@@ -25,7 +25,8 @@ CONFIG, HOME = Path("config"), Path("var")
 
 def opened(config: Path, home: Path) -> House:
     """The home, with a store of this version; made on first use."""
-    from ingestd.house import open_house, prepare_store
+    from ingestd.house import open_house
+    from ingestd.preparing import prepare_store
 
     house = open_house(config.resolve(), home.resolve())
     prepare_store(house)

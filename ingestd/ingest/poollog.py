@@ -20,7 +20,7 @@ import polars as pl
 from ingestd.errors import Unavailable
 from ingestd.ingest import problems
 from ingestd.ingest.reading import Sheet, TextFacts
-from ingestd.model import Counts, Delivery, Outcome, Severity
+from ingestd.model import LOG_HEADER, Counts, Delivery, Outcome, Severity
 from ingestd.storage import Storage
 
 ROW_COLUMNS = (
@@ -32,7 +32,7 @@ ERROR_COLUMNS = (
 )  # fmt: skip
 KINDS = ("full", "errors", "rejected", "original", "summary")
 
-HEADER, REJECTED = "header.json", "rejected.bin"
+REJECTED = "rejected.bin"
 ROWS, PROBLEMS = "rows.arrows", "problems.arrows"
 """Streams and not Parquet: as small, written in half the time, and for a small file in a tenth."""
 
@@ -78,7 +78,7 @@ class PoolLog:
     @cached_property
     def summary(self) -> dict[str, Any]:
         """The header: delivery, text facts, mapping, versions, counts. Only anonymising changes it."""
-        facts: dict[str, Any] = json.loads(self.storage.read(f"{self.key}/{HEADER}"))
+        facts: dict[str, Any] = json.loads(self.storage.read(f"{self.key}/{LOG_HEADER}"))
         return facts
 
     def rows(self) -> pl.DataFrame:
@@ -135,7 +135,7 @@ def write(
             _placed(found, rows).write_ipc_stream(folder.target(PROBLEMS), compression="zstd")
         if not refused.is_empty():
             folder.write(REJECTED, _original_bytes(origin, refused))
-        folder.write(HEADER, _header({**header, "rows": rows.height, "errors": _grouped(found)}))
+        folder.write(LOG_HEADER, _header({**header, "rows": rows.height, "errors": _grouped(found)}))
     return PoolLog(storage=storage, key=key)
 
 
@@ -146,7 +146,7 @@ def rewritten(rows: pl.DataFrame, found: pl.DataFrame, header: Mapping[str, Any]
         parts[PROBLEMS] = _stream(found)
     if rejected:
         parts[REJECTED] = rejected
-    return {**parts, HEADER: _header({**header, "rows": rows.height, "errors": _grouped(found)})}
+    return {**parts, LOG_HEADER: _header({**header, "rows": rows.height, "errors": _grouped(found)})}
 
 
 def _stream(frame: pl.DataFrame) -> bytes:
@@ -163,7 +163,7 @@ def write_refusal(storage: Storage, key: str, *, header: Mapping[str, Any]) -> P
     rows = pl.DataFrame(schema={"row": pl.UInt32, **empty})
     with storage.new(key) as folder:
         rows.write_ipc_stream(folder.target(ROWS), compression="zstd")
-        folder.write(HEADER, _header({**header, "rows": 0, "errors": []}))
+        folder.write(LOG_HEADER, _header({**header, "rows": 0, "errors": []}))
     return PoolLog(storage=storage, key=key)
 
 

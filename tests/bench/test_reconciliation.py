@@ -17,8 +17,9 @@ from bench.partners import SOURCE, Door, Kind, Partner, Sent
 from bench.reconciliation import mismatches
 from bench.watching import Look, trend
 from ingestd.errors import Rejected
-from ingestd.house import House, open_house, prepare_store
+from ingestd.house import House, open_house
 from ingestd.model import Arrival
+from ingestd.preparing import prepare_store
 from ingestd.receive.landing import Landing
 from ingestd.receive.prover import ProofRules, Prover
 from ingestd.spool import place

@@ -20,8 +20,9 @@ from hypothesis import strategies as st
 from sqlalchemy import func, select, update
 
 from ingestd.errors import Rejected, Unavailable
-from ingestd.house import House, open_house, prepare_store
+from ingestd.house import House, open_house
 from ingestd.model import Arrival, Completeness, State
+from ingestd.preparing import prepare_store
 from ingestd.receive.landing import Landing
 from ingestd.store.engine import reading, writing
 from ingestd.store.ledger import now

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from ingestd.house import House, open_house, prepare_store
+from ingestd.house import House, open_house
+from ingestd.preparing import prepare_store
 from ingestd.web import exposition, health
 from ingestd.web.observer import Observation, Observer
 from tests.running import example_config

@@ -15,8 +15,9 @@ from sqlalchemy import insert
 
 from ingestd import foreground, samples
 from ingestd.access.permissions import Permission
-from ingestd.house import House, open_house, prepare_store
+from ingestd.house import House, open_house
 from ingestd.model import State
+from ingestd.preparing import prepare_store
 from ingestd.printing import progress
 from ingestd.store.engine import writing
 from ingestd.store.lead_tables import erasures

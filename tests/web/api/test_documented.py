@@ -11,7 +11,8 @@ from pathlib import Path
 
 from ingestd import foreground, samples
 from ingestd.access.permissions import Permission
-from ingestd.house import open_house, prepare_store
+from ingestd.house import open_house
+from ingestd.preparing import prepare_store
 from ingestd.printing import progress
 from ingestd.store.facts import KINDS as RECORDS
 from ingestd.web.problems import REJECTED
