@@ -44,6 +44,8 @@ class Sender:
     keep: timedelta
     """how long messages that have ended are kept"""
     beat: Callable[[], None] = lambda: None
+    look: float = LOOK_SECONDS
+    """seconds between two looks for what is due"""
     stopped: threading.Event = field(default_factory=threading.Event)
     busy: set[int] = field(default_factory=set)
     """endpoints that are being spoken to"""
@@ -64,11 +66,11 @@ class Sender:
             while not self.stopped.is_set():
                 self.beat()
                 running |= {asyncio.create_task(self._one(pool, each)) for each in await self._due()}
-                ended, running = await _rest(running)
+                ended, running = await _rest(running, self.look)
                 for each in ended:
                     each.result()  # a bug ends this loop, and the worker whose loop it is is replaced
             if running:  # an answer that comes within a moment is still written down
-                await asyncio.wait(running, timeout=LOOK_SECONDS)
+                await asyncio.wait(running, timeout=self.look)
 
     async def _due(self) -> list[Claimed]:
         try:
@@ -108,12 +110,14 @@ class Sender:
             log.warning("webhook_not_delivered", **told, state=state, error=attempt.error)
 
 
-async def _rest(running: set[asyncio.Task[None]]) -> tuple[set[asyncio.Task[None]], set[asyncio.Task[None]]]:
+async def _rest(
+    running: set[asyncio.Task[None]], look: float
+) -> tuple[set[asyncio.Task[None]], set[asyncio.Task[None]]]:
     """Until one has ended, or it is time to look again."""
     if not running:
-        await asyncio.sleep(LOOK_SECONDS)
+        await asyncio.sleep(look)
         return set(), set()
-    return await asyncio.wait(running, timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+    return await asyncio.wait(running, timeout=look, return_when=asyncio.FIRST_COMPLETED)
 
 
 async def attempted(

@@ -53,7 +53,7 @@ def clock() -> Clock:
 
 @contextmanager
 def sending(engine: Engine, clock: Clock, **facts: object) -> Iterator[Sender]:
-    given = {"timeout": 5.0, "allow_private": True, "keep": timedelta(days=30), **facts}
+    given = {"timeout": 5.0, "allow_private": True, "keep": timedelta(days=30), "look": 0.05, **facts}
     sender = Sender(engine=engine, clock=clock, **given)  # type: ignore[arg-type]
     thread = sender.start()
     try:
