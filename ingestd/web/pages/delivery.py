@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 from fastapi import Form, Query, Request, Response
 
@@ -14,9 +15,11 @@ from ingestd.access.callers import Caller
 from ingestd.access.permissions import Permission
 from ingestd.errors import Unavailable
 from ingestd.ingest.insight import Group
-from ingestd.model import Delivery, Outcome, State
+from ingestd.leads import reruns, undoing
+from ingestd.model import UPLOAD, Delivery, Outcome, State
 from ingestd.receipts import receipt
-from ingestd.store import deliveries, pools
+from ingestd.settings import Source
+from ingestd.store import deliveries, orders, pools
 from ingestd.store.engine import reading
 from ingestd.web.api.deliveries import Number, known
 from ingestd.web.api.desk import AtDesk, ByCaller
@@ -30,8 +33,10 @@ pages = Pages()
 
 STAGES = ("read", "map", "validate", "resolve", "screen", "load")
 """Of the road, in their order (ingest/road.py)."""
+AGAIN_ONLY = (undoing.UNDONE.code, reruns.SUPERSEDED.code)
+"""Why one was cancelled that cannot be queued once more as it is; it is run again."""
 RETRYABLE = (State.REFUSED, State.FAILED, State.CANCELLED)
-CANCELLABLE = (State.RECEIVED, State.QUEUED)
+CANCELLABLE = (State.RECEIVED, State.QUEUED, State.AWAITING_CONFIRMATION)
 _TONES: Mapping[Outcome, str] = {
     Outcome.INSERTED: "good",
     Outcome.UPDATED: "good2",
@@ -60,6 +65,7 @@ def show_delivery(request: Request, desk: AtDesk, caller: ByCaller, number: Numb
     delivery = known(desk, caller, number)
     with reading(desk.engine) as connection:
         later = deliveries.next_version(connection, delivery.id)
+        source = orders.source(connection, delivery)
     insights: Insights = request.app.state.insights
     summary, groups, problem = _logged(insights, delivery)
     return show(
@@ -77,7 +83,10 @@ def show_delivery(request: Request, desk: AtDesk, caller: ByCaller, number: Numb
         downloads=downloads(delivery),
         next_version=later,
         why=why(delivery, caller),
-        retryable=delivery.state in RETRYABLE,
+        retryable=delivery.state in RETRYABLE and delivery.reason_code not in AGAIN_ONLY,
+        rerunnable=delivery.state in reruns.RERUNNABLE and bool(delivery.spool_key),
+        undoable=delivery.state in reruns.LOADED and delivery.counts.loaded > 0,
+        mending=mending(delivery, source, summary),
         cancellable=delivery.state in CANCELLABLE,
     )
 
@@ -133,7 +142,7 @@ def show_rows(
 def retry(desk: AtDesk, caller: ByCaller, number: Number, next: Next = "") -> Response:  # noqa: A002 - the field's name
     """Queues it once more; raises Rejected when that cannot be."""
     known(desk, caller, number)
-    desk.ledger.retry(number)
+    desk.ledger.retry(number, caller.deed(desk.clock()))
     desk.ring()
     return onward(local_path(next or f"/deliveries/{number}"), f"Delivery {number} is queued again.")
 
@@ -142,7 +151,7 @@ def retry(desk: AtDesk, caller: ByCaller, number: Number, next: Next = "") -> Re
 def cancel(desk: AtDesk, caller: ByCaller, number: Number, next: Next = "") -> Response:  # noqa: A002 - the field's name
     """Ends it before it is begun; raises Rejected when that cannot be."""
     known(desk, caller, number)
-    desk.ledger.cancel(number)
+    desk.ledger.cancel(number, caller.deed(desk.clock()))
     return onward(local_path(next or f"/deliveries/{number}"), f"Delivery {number} is cancelled. Its file is kept.")
 
 
@@ -164,6 +173,19 @@ def why(delivery: Delivery, caller: Caller) -> dict[str, str] | None:
         return {"code": delivery.reason_code, "message": delivery.reason, "suggestion": delivery.suggestion}
     told: dict[str, str] | None = receipt(delivery).get("reason")
     return told
+
+
+def mending(delivery: Delivery, source: Source | None, summary: Mapping[str, Any]) -> str:
+    """Where its rejected records are uploaded when they are mended: campaign, owner and mapping are chosen already.
+
+    Empty when there are none, or when nothing was loaded: then the whole file comes once more.
+    """
+    if delivery.state is not State.COMPLETED_WITH_REJECTS or not delivery.counts.rejected:
+        return ""
+    owner = source.default_owner if source else None
+    like = delivery.source if source and delivery.source != UPLOAD else None
+    asked = {"campaign": summary.get("campaign"), "owner": owner, "like": like}
+    return f"/upload?{urlencode({name: value for name, value in asked.items() if value})}"
 
 
 def downloads(delivery: Delivery) -> list[Download]:
