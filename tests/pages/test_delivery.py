@@ -284,8 +284,8 @@ def test_an_import_is_undone_while_nobody_worked_with_it(served: Served, numbers
 def test_the_rejected_records_are_uploaded_with_everything_chosen(served: Served, dirty: int) -> None:
     admin = served.client("admin")
     page = paper(admin, f"/deliveries/{dirty}")
-    count = told(served, dirty).counts.rejected
-    assert f"{count} records were rejected, and everything else is loaded" in page.text
+    counts = told(served, dirty).counts
+    assert f"Of {counts.records} records, {counts.rejected} were rejected" in page.text
     mend = "/upload?" + urlencode({"campaign": "DK-ENERGY", "owner": "team:denmark", "like": "nordlead"})
     assert mend.replace("&", "&amp;") in admin.ask("GET", f"/deliveries/{dirty}").body.decode()
     form = next(each for each in paper(admin, mend).forms if "Upload" in each.buttons)
@@ -297,6 +297,13 @@ def test_the_rejected_records_are_uploaded_with_everything_chosen(served: Served
     answer = admin.ask("POST", "/upload", body, Content_Type="multipart/form-data; boundary=x")
     assert answer.headers["location"].endswith("?like=nordlead")
     assert "Start from the saved mapping of" in paper(admin, answer.headers["location"]).text
+
+
+def test_rejected_records_stay_with_the_owner_of_whom_the_files_name_tells(served: Served) -> None:
+    define(served, "coded", code_in_name="_(?P<code>[A-Z]+-[A-Z]+)_")
+    number = deliver(served.house, "x_DK-AAR_1.csv", b"Phone\n+4526870001\nnone\n", "coded")
+    body = served.client("admin").ask("GET", f"/deliveries/{number}").body.decode()
+    assert "/upload?campaign=DK-ENERGY&amp;owner=team%3Aaarhus&amp;like=coded" in body
 
 
 def test_a_file_that_waits_for_its_columns_is_confirmed(served: Served) -> None:

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
-from urllib.parse import urlencode
 
 from fastapi import Form, Query, Request, Response
 
@@ -16,13 +15,13 @@ from ingestd.access.permissions import Permission
 from ingestd.errors import Unavailable
 from ingestd.ingest.insight import Group
 from ingestd.leads import reruns, undoing
-from ingestd.model import UPLOAD, Delivery, Outcome, State
+from ingestd.model import Delivery, Outcome, State
 from ingestd.receipts import receipt
-from ingestd.settings import Source
-from ingestd.store import deliveries, orders, pools
+from ingestd.store import deliveries, pools
 from ingestd.store.engine import reading
 from ingestd.web.api.deliveries import Number, known
 from ingestd.web.api.desk import AtDesk, ByCaller
+from ingestd.web.pages import mending
 from ingestd.web.pages.deliveries import LOOKING
 from ingestd.web.pages.insights import Insights
 from ingestd.web.pages.local import local_path
@@ -65,7 +64,7 @@ def show_delivery(request: Request, desk: AtDesk, caller: ByCaller, number: Numb
     delivery = known(desk, caller, number)
     with reading(desk.engine) as connection:
         later = deliveries.next_version(connection, delivery.id)
-        source = orders.source(connection, delivery)
+        mend = mending.address(connection, delivery)
     insights: Insights = request.app.state.insights
     summary, groups, problem = _logged(insights, delivery)
     return show(
@@ -86,7 +85,7 @@ def show_delivery(request: Request, desk: AtDesk, caller: ByCaller, number: Numb
         retryable=delivery.state in RETRYABLE and delivery.reason_code not in AGAIN_ONLY,
         rerunnable=delivery.state in reruns.RERUNNABLE and bool(delivery.spool_key),
         undoable=delivery.state in reruns.LOADED and delivery.counts.loaded > 0,
-        mending=mending(delivery, source, summary),
+        mending=mend,
         cancellable=delivery.state in CANCELLABLE,
     )
 
@@ -173,19 +172,6 @@ def why(delivery: Delivery, caller: Caller) -> dict[str, str] | None:
         return {"code": delivery.reason_code, "message": delivery.reason, "suggestion": delivery.suggestion}
     told: dict[str, str] | None = receipt(delivery).get("reason")
     return told
-
-
-def mending(delivery: Delivery, source: Source | None, summary: Mapping[str, Any]) -> str:
-    """Where its rejected records are uploaded when they are mended: campaign, owner and mapping are chosen already.
-
-    Empty when there are none, or when nothing was loaded: then the whole file comes once more.
-    """
-    if delivery.state is not State.COMPLETED_WITH_REJECTS or not delivery.counts.rejected:
-        return ""
-    owner = source.default_owner if source else None
-    like = delivery.source if source and delivery.source != UPLOAD else None
-    asked = {"campaign": summary.get("campaign"), "owner": owner, "like": like}
-    return f"/upload?{urlencode({name: value for name, value in asked.items() if value})}"
 
 
 def downloads(delivery: Delivery) -> list[Download]:
