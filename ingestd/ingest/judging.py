@@ -146,9 +146,8 @@ class Judge:
         checked: validation.Checked,
         unreadable: pl.DataFrame,
     ) -> Judged:
-        path = f"{self.delivery.folder}/{self.delivery.name}".lstrip("/")
         policy = ownership.policy(plan.source, plan.owners)
-        named = ownership.from_name(plan.source.code_in_name, path, plan.owners, policy)
+        named = ownership.of_file(plan.source, self.delivery, plan.owners, policy)
         column = mapped.columns.get("ownership_code", "")
         owned, unowned = ownership.resolve(checked.frame, column, plan.owners, policy, named)
         found = problems.gather([unreadable, checked.problems, unowned])

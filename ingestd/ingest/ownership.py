@@ -15,7 +15,7 @@ import polars as pl
 
 from ingestd.errors import Rejected
 from ingestd.ingest import problems
-from ingestd.model import Owner, Owners, Severity, Stage
+from ingestd.model import Delivery, Owner, Owners, Severity, Stage
 from ingestd.settings import Source, code_key
 
 SUGGESTED = 200
@@ -47,6 +47,12 @@ def policy(source: Source, owners: Owners) -> Policy:
                 suggestion="send it once more with another owner",
             )
     return Policy(default=default, unknown_to_default=source.unknown_code == "default_owner")
+
+
+def of_file(source: Source, delivery: Delivery, owners: Owners, policy: Policy) -> Owner | None:
+    """The owner whom a delivery's folder and name tell of; raises Rejected as `from_name` does."""
+    path = f"{delivery.folder}/{delivery.name}".lstrip("/")
+    return from_name(source.code_in_name, path, owners, policy)
 
 
 def from_name(pattern: str | None, path: str, owners: Owners, policy: Policy) -> Owner | None:

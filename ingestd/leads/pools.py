@@ -40,7 +40,7 @@ class Deleted:
 
 @dataclass(frozen=True, kw_only=True)
 class Pool:
-    """A pool whose campaign is held."""
+    """A pool as it is now."""
 
     id: int
     campaign_id: int
@@ -147,6 +147,15 @@ def _loaded(connection: Connection, number: int) -> Pool:
         told = f"pool {number} is {pool.state}; it has to be loaded first"
         raise Conflict("pool_state", told, state=pool.state)
     return pool
+
+
+def seen(connection: Connection, number: int) -> Pool:
+    """The pool as it is now, which nothing holds; raises Missing."""
+    its = pools_table.c
+    found = connection.execute(select(its.campaign_id, its.state).where(its.id == number)).one_or_none()
+    if found is None:
+        raise Missing("pool_unknown", f"there is no pool {number}")
+    return Pool(id=number, campaign_id=found.campaign_id, state=PoolState(found.state))
 
 
 def taken(connection: Connection, number: int) -> Pool:

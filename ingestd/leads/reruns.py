@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from sqlalchemy import Connection, Engine
 
 from ingestd.errors import Conflict, Missing, Rejected, Unavailable
 from ingestd.leads import undoing
-from ingestd.leads.undoing import Undone
+from ingestd.leads.undoing import Prospect, Undone
 from ingestd.model import Delivery, State
 from ingestd.organisation import mappings
 from ingestd.spool import Landed, Spool
@@ -21,8 +22,9 @@ from ingestd.store.engine import reading, writing
 from ingestd.store.ledger import Ledger, hold_source
 
 SUPERSEDED = Rejected("run_again", "run again with another mapping, as a new delivery, instead of being confirmed")
-_LOADED = (State.COMPLETED, State.COMPLETED_WITH_REJECTS)
+LOADED = (State.COMPLETED, State.COMPLETED_WITH_REJECTS)
 _NOT_LOADED = (State.REFUSED, State.FAILED, State.CANCELLED, State.AWAITING_CONFIRMATION)
+RERUNNABLE = (*LOADED, *_NOT_LOADED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +77,17 @@ def rerun(places: Places, deed: Deed, number: int, wish: Wish) -> Rerun:
         places.spool.discard(landed.key)
         raise
     return Rerun(delivery_id=again, undone=undone)
+
+
+def look(connection: Connection, at: datetime, delivery: Delivery, ledger: Ledger) -> Prospect:
+    """What would be taken back before a delivery is run again now, or why it cannot be. No mapping is looked at."""
+    if delivery.state in LOADED and delivery.pool_id is not None:
+        return undoing.look(connection, at, delivery.pool_id, ledger)
+    try:
+        _refuse_state(delivery)
+    except Conflict as problem:
+        return Prospect(leads=0, refusal=problem)
+    return Prospect(leads=0, refusal=None)
 
 
 def confirm(places: Places, deed: Deed, number: int, wish: Wish) -> None:
@@ -153,12 +166,16 @@ def _own(connection: Connection, places: Places, deed: Deed, delivery: Delivery,
 def _made_way(connection: Connection, places: Places, deed: Deed, number: int) -> tuple[Delivery, Undone | None]:
     """The former delivery, which is not loaded, or loaded no more."""
     delivery = _known(connection, places, number)
-    if delivery.state in _LOADED and delivery.pool_id is not None:
+    if delivery.state in LOADED and delivery.pool_id is not None:
         return delivery, undoing.undo(connection, deed, delivery.pool_id, places.ledger)
     taken = places.ledger.taken(connection, number)
+    _refuse_state(taken)
     if taken.state is State.AWAITING_CONFIRMATION:
         places.ledger.call_off(connection, taken, SUPERSEDED)
-    elif taken.state not in _NOT_LOADED:
-        told = f"delivery {number} is {taken.state}; it can be run again when it has ended"
-        raise Conflict("not_rerunnable", told, state=taken.state)
     return taken, None
+
+
+def _refuse_state(delivery: Delivery) -> None:
+    if delivery.state not in _NOT_LOADED:
+        told = f"delivery {delivery.id} is {delivery.state}; it can be run again when it has ended"
+        raise Conflict("not_rerunnable", told, state=delivery.state)

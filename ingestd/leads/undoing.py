@@ -6,7 +6,9 @@ and the pool itself stay, and say what was.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, and_, case, delete, func, or_, select, update
 
@@ -27,6 +29,8 @@ UNDONE = Rejected(
     "loaded, and undone afterwards: its leads were taken back",
     suggestion="run it again, for example with another mapping, or send the file again",
 )
+_UNDOABLE = (*LOADED, PoolState.UPLOAD_FAILED)
+"""A file of which every record was rejected has no lead to take back, and may be run again as any other."""
 _ENDED = (State.COMPLETED, State.COMPLETED_WITH_REJECTS)
 
 
@@ -40,6 +44,16 @@ class Undone:
     """leads"""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Prospect:
+    """What undoing a pool would do at the moment."""
+
+    leads: int
+    """that the pool has, and that would be taken back, all of them"""
+    refusal: Conflict | None
+    """why not; None when it can be undone"""
+
+
 def undo(connection: Connection, deed: Deed, number: int, ledger: Ledger) -> Undone:
     """Takes the leads of a pool back; its delivery counts as not loaded from now on.
 
@@ -47,10 +61,9 @@ def undo(connection: Connection, deed: Deed, number: int, ledger: Ledger) -> Und
     leads of other pools, or somebody has called, holds or has changed one of its leads.
     """
     pool = pools.taken(connection, number)
-    if pool.state not in LOADED:
-        told = f"pool {number} is {pool.state}; only a pool that is loaded can be undone"
-        raise Conflict("pool_state", told, state=pool.state)
-    delivery = _delivery(connection, pool, ledger)
+    _refuse_state(pool)
+    delivery = ledger.taken(connection, _delivery_id(connection, pool))
+    _refuse_delivery(delivery)
     deleted = _take_back(connection, pool, deed)
     ledger.call_off(connection, delivery, UNDONE)
     connection.execute(update(pools_table).where(pools_table.c.id == number).values(state=PoolState.UNDONE))
@@ -59,31 +72,51 @@ def undo(connection: Connection, deed: Deed, number: int, ledger: Ledger) -> Und
     return Undone(pool_id=number, delivery_id=delivery.id, deleted=deleted)
 
 
-def _delivery(connection: Connection, pool: Pool, ledger: Ledger) -> Delivery:
-    number = connection.scalar(select(pools_table.c.delivery_id).where(pools_table.c.id == pool.id))
+def look(connection: Connection, at: datetime, number: int, ledger: Ledger) -> Prospect:
+    """What `undo` would do now; whoever works with a lead meanwhile changes it. Raises Missing."""
+    pool = pools.seen(connection, number)
+    leads = connection.scalar(select(func.count()).select_from(table).where(pool.its_leads)) or 0
+    try:
+        _refuse_state(pool)
+        delivery = ledger.find(connection, _delivery_id(connection, pool))
+        assert delivery is not None  # pools refer to it
+        _refuse_delivery(delivery)
+        _refuse_kept(pool, _kept(connection, at, pool.its_leads, ~_free(at)))
+    except Conflict as problem:
+        return Prospect(leads=leads, refusal=problem)
+    return Prospect(leads=leads, refusal=None)
+
+
+def _refuse_state(pool: Pool) -> None:
+    if pool.state not in _UNDOABLE:
+        told = f"pool {pool.id} is {pool.state}; only a pool that is loaded can be undone"
+        raise Conflict("pool_state", told, state=pool.state)
+
+
+def _delivery_id(connection: Connection, pool: Pool) -> int:
+    number: int | None = connection.scalar(select(pools_table.c.delivery_id).where(pools_table.c.id == pool.id))
     if number is None:
         told = f"pool {pool.id} became of no file; its leads were made one by one"
         raise Conflict("pool_without_file", told)
-    delivery = ledger.taken(connection, number)
+    return number
+
+
+def _refuse_delivery(delivery: Delivery) -> None:
     if delivery.state not in _ENDED:
-        raise Conflict("pool_state", f"delivery {number} is {delivery.state}; it is not loaded", state=delivery.state)
+        told = f"delivery {delivery.id} is {delivery.state}; it is not loaded"
+        raise Conflict("pool_state", told, state=delivery.state)
     if delivery.counts.updated:
         told = (
-            f"delivery {number} changed {delivery.counts.updated:,} leads of other pools, and what they were before "
-            "is not kept; correct them by another file or by hand"
+            f"delivery {delivery.id} changed {delivery.counts.updated:,} leads of other pools, and what they were "
+            "before is not kept; correct them by another file or by hand"
         )
         raise Conflict("pool_updated_leads", told, updated=delivery.counts.updated)
-    return delivery
 
 
 def _take_back(connection: Connection, pool: Pool, deed: Deed) -> int:
     """Deletes the leads, all of them: whoever gets one to call meanwhile makes it stay, and then all stay."""
-    free = and_(_untouched(), table.c.attempts == 0, table.c.called_at.is_(None), access.unlocked(deed.at))
-    gone = connection.scalars(delete(table).where(pool.its_leads, free).returning(table.c.id)).all()
-    if kept := _kept(connection, pool, deed):
-        told = "; ".join(f"{count:,} {_WHY[why]}" for why, count in kept.items())
-        message = f"pool {pool.id} cannot be undone, because of its leads: {told}"
-        raise Conflict("pool_in_use", message, kept=kept)
+    gone = connection.scalars(delete(table).where(pool.its_leads, _free(deed.at)).returning(table.c.id)).all()
+    _refuse_kept(pool, _kept(connection, deed.at, pool.its_leads))
     if gone:
         mine = (lead_events.c.campaign_id == pool.campaign_id,)
         connection.execute(delete(lead_events).where(*mine, selection.among(connection, lead_events.c.lead_id, gone)))
@@ -100,13 +133,25 @@ _WHY = {
 }
 
 
-def _kept(connection: Connection, pool: Pool, deed: Deed) -> dict[str, int]:
-    """What stayed, by the first reason that holds."""
+def _refuse_kept(pool: Pool, kept: Mapping[str, int]) -> None:
+    if kept:
+        told = "; ".join(f"{count:,} {_WHY[why]}" for why, count in kept.items())
+        message = f"pool {pool.id} cannot be undone, because of its leads: {told}"
+        raise Conflict("pool_in_use", message, kept=kept)
+
+
+def _kept(connection: Connection, at: datetime, *which: ColumnElement[bool]) -> dict[str, int]:
+    """Leads that cannot be taken back, by the first reason that holds."""
     called = or_(table.c.attempts > 0, table.c.called_at.is_not(None))
-    why: ColumnElement[str] = case((called, "called"), (~access.unlocked(deed.at), "locked"), else_="changed")
-    reasons = select(why.label("why")).where(pool.its_leads).subquery()
+    why: ColumnElement[str] = case((called, "called"), (~access.unlocked(at), "locked"), else_="changed")
+    reasons = select(why.label("why")).where(*which).subquery()
     rows = connection.execute(select(reasons.c.why, func.count()).group_by(reasons.c.why).order_by(reasons.c.why))
     return {row[0]: row[1] for row in rows}
+
+
+def _free(at: datetime) -> ColumnElement[bool]:
+    """Nobody has called, holds or has changed it."""
+    return and_(_untouched(), table.c.attempts == 0, table.c.called_at.is_(None), access.unlocked(at))
 
 
 def _untouched() -> ColumnElement[bool]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -26,6 +27,15 @@ LONGEST = 16_384
 """characters of a mapping as JSON"""
 
 _MAPPING = TypeAdapter(dict[str, str])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """What one column is mapped to by two versions: a field, empty when it is ignored, None when nothing is said."""
+
+    header: str
+    before: str | None
+    after: str | None
 
 
 def tag(version: Version) -> str:
@@ -72,6 +82,13 @@ def restore(
     if not wanted:
         raise Missing("mapping_version_unknown", f"the mapping of {name!r} has no version {version}")
     return save(connection, deed, name, wanted[0].mapping, folder=folder, seen=seen)
+
+
+def changes_between(before: Mapping[str, str], after: Mapping[str, str]) -> tuple[Change, ...]:
+    """The columns that are mapped otherwise after than before, those of `after` first. Pure."""
+    headers = dict.fromkeys((*after, *before))
+    pairs = ((header, before.get(header), after.get(header)) for header in headers)
+    return tuple(Change(header=header, before=old, after=new) for header, old, new in pairs if old != new)
 
 
 def parsed(text: str, *, field: str) -> dict[str, str]:

@@ -16,7 +16,7 @@ from ingestd.errors import Conflict, Invalid, Misconfigured, Missing
 from ingestd.organisation import changes
 from ingestd.organisation.changes import Record
 from ingestd.settings import Source
-from ingestd.store import facts
+from ingestd.store import facts, organisation
 from ingestd.store.access_tables import source_versions
 from ingestd.store.audit import Deed
 from ingestd.store.tables import campaigns
@@ -85,13 +85,27 @@ def add_login(
     return changes.edit(connection, deed, "source", name, {"login": [*others, entry]})
 
 
+def set_password(connection: Connection, deed: Deed, name: str, login: str, encoded: str) -> Record:
+    """Another password for a login, whose doors and keys stay; `encoded` is the argon2id hash. Raises Missing."""
+    organisation.lock(connection)
+    kept = changes.get(connection, "source", name).facts["login"]
+    if all(each["login"] != login for each in kept):
+        raise _unknown(name, login)
+    others = [{**each, "password_hash": encoded} if each["login"] == login else each for each in kept]
+    return changes.edit(connection, deed, "source", name, {"login": others})
+
+
 def remove_login(connection: Connection, deed: Deed, name: str, login: str) -> Record:
     """Shuts a login out; raises Missing."""
     before = changes.get(connection, "source", name)
     others = [each for each in before.facts["login"] if each["login"] != login]
     if len(others) == len(before.facts["login"]):
-        raise Missing("login_unknown", f"the source {name} has no login {login!r}")
+        raise _unknown(name, login)
     return changes.edit(connection, deed, "source", name, {"login": others})
+
+
+def _unknown(name: str, login: str) -> Missing:
+    return Missing("login_unknown", f"the source {name} has no login {login!r}")
 
 
 def _check_free(connection: Connection, name: str, login: str) -> None:

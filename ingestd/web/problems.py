@@ -95,9 +95,9 @@ _CODES: Mapping[int, str] = {
 """Of what is raised while a body comes."""
 
 
-def status_of(problem: Refused) -> HTTPStatus:
+def status_of(problem: Refused | Rejected) -> HTTPStatus:
     """With which status a refusal is answered."""
-    return _STATUS[type(problem)]
+    return REJECTED.get(problem.code, HTTPStatus.CONFLICT) if isinstance(problem, Rejected) else _STATUS[type(problem)]
 
 
 def install(app: FastAPI, show: Show) -> None:
@@ -177,8 +177,7 @@ async def _of_rejection(_request: Request, problem: Exception) -> Told:
     errors = []
     if isinstance(problem, checking.Refused):
         errors = [FieldProblem(field=f"body.fields.{each.field}", detail=each.message) for each in problem.problems]
-    status = REJECTED.get(problem.code, HTTPStatus.CONFLICT)
-    return answer(status, code=problem.code, detail=told, errors=errors, facts=problem.facts)
+    return answer(status_of(problem), code=problem.code, detail=told, errors=errors, facts=problem.facts)
 
 
 async def _of_absence(_request: Request, _problem: Exception) -> Told:

@@ -14,6 +14,7 @@ from ingestd import samples
 from ingestd.errors import Conflict, Missing, Rejected
 from ingestd.leads import anonymise, dialling, reruns, undoing
 from ingestd.leads.reruns import Places, Rerun, Wish
+from ingestd.leads.undoing import Prospect
 from ingestd.model import Delivery, PoolState, State
 from ingestd.store import audit, pools, tables
 from ingestd.store.audit import COMMAND_LINE, Deed
@@ -37,8 +38,16 @@ def station(organised: Engine, tmp_path: Path) -> Station:
 
 def undo(station: Station, delivery: Delivery) -> undoing.Undone:
     assert delivery.pool_id is not None
+    told = look(station, delivery)
     with writing(station.engine) as connection:
-        return undoing.undo(connection, DEED, delivery.pool_id, station.road.ledger)
+        gone = undoing.undo(connection, DEED, delivery.pool_id, station.road.ledger)
+    assert told == Prospect(leads=gone.deleted, refusal=None)
+    return gone
+
+
+def look(station: Station, delivery: Delivery) -> Prospect:
+    with reading(station.engine) as connection:
+        return reruns.look(connection, NOON, delivery, station.road.ledger)
 
 
 def places(station: Station) -> Places:
@@ -59,12 +68,25 @@ def pool(station: Station, delivery: Delivery) -> dict[str, Any]:
 
 
 def conflict(station: Station, delivery: Delivery) -> tuple[str, Any]:
-    before = station.leads()
+    before, seen = station.leads(), look(station, delivery).refusal
     with pytest.raises(Conflict) as told:
         undo(station, delivery)
+    assert seen is None or (seen.code, seen.facts) == (told.value.code, told.value.facts)
+    assert seen is not None or delivery.state not in reruns.LOADED
     assert station.leads() == before
     assert station.known(delivery.id) == delivery
     return told.value.code, told.value.facts.get("kept")
+
+
+def test_a_file_of_which_nothing_was_loaded_is_run_again_as_any_other(station: Station) -> None:
+    delivery = station.deliver(b"Phone,Call me at\r\nnone,26000001\r\n", source="fibreweb", name="x_DK-AAR_1.csv")
+    assert (delivery.counts.rejected, pool(station, delivery)["state"]) == (1, PoolState.UPLOAD_FAILED)
+    assert look(station, delivery) == Prospect(leads=0, refusal=None)
+    done = rerun(station, delivery, mapping={"Phone": "", "Call me at": "phone"})
+    assert done.undone is not None
+    assert done.undone.deleted == 0
+    station.road.travel(done.delivery_id)
+    assert station.known(done.delivery_id).counts.inserted == 1
 
 
 def test_an_undone_pool_has_no_leads_and_everything_else_stays(station: Station) -> None:

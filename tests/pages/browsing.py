@@ -53,25 +53,31 @@ def launch(playwright: Playwright) -> Browser:
 
 
 @dataclass(kw_only=True)
-class Site:
-    """The pages of a prepared home, and those who visit them."""
+class Served:
+    """The pages of a prepared home, without a browser: for what has no picture."""
 
     api: Api
     house: House
-    browser: Browser
     signed_in: dict[str, Client] = field(default_factory=dict)
+
+    def client(self, login: str) -> Client:
+        """A user who has signed in, without a browser."""
+        if login not in self.signed_in:
+            self.signed_in[login] = self.api.user(login)
+        known = self.signed_in[login]
+        return Client(port=known.port, headers={**known.headers, "Accept": "text/html"})
+
+
+@dataclass(kw_only=True)
+class Site(Served):
+    """The same, and those who visit it."""
+
+    browser: Browser
 
     @property
     def address(self) -> str:
         """Where the pages are."""
         return f"http://127.0.0.1:{self.api.port}"
-
-    def client(self, login: str) -> Client:
-        """A user who has signed in, without a browser: for what has no picture."""
-        if login not in self.signed_in:
-            self.signed_in[login] = self.api.user(login)
-        known = self.signed_in[login]
-        return Client(port=known.port, headers={**known.headers, "Accept": "text/html"})
 
     @contextmanager
     def visit(

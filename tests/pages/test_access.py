@@ -34,6 +34,11 @@ WHO_MAY = {
     "GET /deliveries/{number}/rows": POOLS,
     "POST /deliveries/{number}/retry": POOLS,
     "POST /deliveries/{number}/cancel": POOLS,
+    "GET /deliveries/{number}/rerun": POOLS,
+    "POST /deliveries/{number}/rerun": POOLS,
+    "POST /deliveries/{number}/confirm": POOLS,
+    "GET /deliveries/{number}/undo": POOLS,
+    "POST /deliveries/{number}/undo": POOLS,
     "GET /pools": POOLS,
     "GET /pools/act": POOLS,
     "POST /pools/act": POOLS,
@@ -85,7 +90,9 @@ WHO_MAY = {
     "POST /sources/{name}/activate": ADMIN,
     "POST /sources/{name}/logins": ADMIN,
     "POST /sources/{name}/logins/{login}": ADMIN,
+    "POST /sources/{name}/logins/{login}/password": ADMIN,
     "POST /sources/{name}/logins/{login}/remove": ADMIN,
+    "POST /sources/{name}/mapping/{version}/use": ADMIN,
     "POST /sources/{name}/keys": ADMIN,
     "POST /sources/{name}/keys/{number}/revoke": ADMIN,
     "GET /system": ADMIN,
@@ -167,7 +174,12 @@ def test_every_page_is_written_down() -> None:
 @pytest.mark.parametrize("route", WHO_MAY)
 def test_a_page_is_open_to_whom_it_says_and_to_nobody_else(visitors: dict[str, Client], route: str) -> None:
     method, _, path = route.partition(" ")
-    path = path.replace("{number}", "7777").replace("{name}", "nothing").replace("{code}", "nothing")
+    path = (
+        path.replace("{number}", "7777")
+        .replace("{name}", "nothing")
+        .replace("{code}", "nothing")
+        .replace("{version}", "7")
+    )
     let_in = set()
     for who, client in visitors.items():
         if path == "/logout" and who in ("agent", "leader", "admin"):

@@ -7,20 +7,21 @@ from argon2 import PasswordHasher
 from playwright.sync_api import expect
 
 from ingestd.access import keys
-from ingestd.organisation import changes, sources
+from ingestd.organisation import changes, mappings, sources
 from ingestd.store.audit import COMMAND_LINE, Deed
 from ingestd.store.engine import reading, writing
 from ingestd.store.facts import Facts
 from ingestd.store.ledger import now
 from ingestd.web.pages.source_form import filled
 from tests.databases import ROOT
-from tests.pages.browsing import Site, check_access, look_at
+from tests.pages.browsing import Served, Site, check_access, look_at
+from tests.pages.forms import Paper, paper
 from tests.web.serving import HASHED
 
 KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ6Yh0Yb3q4p8b2vYv0j7m1m1x7wKq9m8o3n4t5u6v7w partner"
 
 
-def facts(site: Site, name: str) -> Facts:
+def facts(site: Served, name: str) -> Facts:
     with reading(site.house.engine) as connection:
         return changes.get(connection, "source", name).facts
 
@@ -69,7 +70,7 @@ def test_a_source_is_made_and_its_partner_comes_in(site: Site) -> None:
         assert first not in page.content()
 
 
-def made_with_a_login(site: Site, name: str) -> None:
+def made_with_a_login(site: Served, name: str) -> None:
     """A source of the test's own, with a login of its name for every door."""
     deed, doors = Deed(actor=COMMAND_LINE, at=now()), ("ftp", "ftps", "sftp", "http")
     with writing(site.house.engine) as connection:
@@ -100,6 +101,54 @@ def test_a_new_password_leaves_doors_and_keys_alone(site: Site) -> None:
         page.get_by_role("button", name="Remove it").click()
         page.get_by_text("The login doors is removed").wait_for()
         assert facts(site, "doors")["login"] == []
+
+
+def test_a_password_is_made_without_scripts_and_told_once(
+    served: Served, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made_with_a_login(served, "plain")
+    admin = served.client("admin")
+    form = paper(admin, "/sources/plain").form("Make a new password")
+    answer = form.send(admin, reason="the old one was mailed")
+    assert (answer.status, answer.headers["cache-control"]) == (200, "no-store")
+    made = Paper(answer.body.decode()).text.partition("before you leave this page. ")[2].split()[0]
+    (login,) = facts(served, "plain")["login"]
+    assert PasswordHasher().verify(login["password_hash"], made)
+    assert login["protocols"] == ["ftp", "ftps", "sftp", "http"]
+    assert made not in admin.ask("GET", "/sources/plain").body.decode()
+    captured = capsys.readouterr()
+    assert "path=/sources/plain/logins/plain/password" in captured.out
+    assert made not in captured.out + captured.err + caplog.text
+    with writing(served.house.engine) as connection:
+        sources.remove_login(connection, Deed(actor=COMMAND_LINE, at=now()), "plain", "plain")
+    gone = form.send(admin)
+    assert (gone.status, "has no login" in Paper(gone.body.decode()).text) == (404, True)
+
+
+def test_an_earlier_mapping_is_used_again_as_the_newest(served: Served) -> None:
+    made_with_a_login(served, "mapped")
+    for mapping in ({"A": "city", "B": "comments"}, {"A": "", "C": "postcode"}):
+        with writing(served.house.engine) as connection:
+            deed = Deed(actor=COMMAND_LINE, at=now(), why="by phone")
+            mappings.save(connection, deed, "mapped", mapping, folder=ROOT / "schemas")
+    admin = served.client("admin")
+    page = paper(admin, "/sources/mapped")
+    assert "A: city → ignored" in page.text
+    assert "by phone" in page.text
+    form = page.form("Use version 2 again")
+    assert "For 3 columns that is another field than now" in page.text
+    assert form.send(admin, reason="they changed it back").status == 303
+    assert facts(served, "mapped")["mapping"] == {"A": "city", "B": "comments"}
+    with reading(served.house.engine) as connection:
+        versions = mappings.versions(connection, "mapped")
+    assert [(each.version, each.mapping) for each in versions[1:3]] == [
+        (3, {"A": "", "C": "postcode"}),
+        (2, {"A": "city", "B": "comments"}),
+    ]
+    assert (versions[0].version, versions[0].saved_by, versions[0].why) == (4, "user:admin", "they changed it back")
+    late = form.send(admin)
+    assert (late.status, "was changed since you read it" in Paper(late.body.decode()).text) == (412, True)
+    assert "the same as now" in paper(admin, "/sources/mapped").text
 
 
 def test_a_key_of_a_partner_is_shown_once_and_revoked(site: Site) -> None:

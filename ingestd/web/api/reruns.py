@@ -50,7 +50,7 @@ def rerun_delivery(
     All of it or nothing: when the former run cannot be undone, 409 says why, as at `/pools/{number}/undo`.
     """
     known(desk, caller, number)
-    done = reruns.rerun(_places(desk), caller.deed(desk.clock(), why), number, _wish(caller, body))
+    done = reruns.rerun(places_of(desk), caller.deed(desk.clock(), why), number, _wish(caller, body))
     desk.ring()
     response.headers["Location"] = f"{PREFIX}/deliveries/{done.delivery_id}"
     deleted = done.undone.deleted if done.undone else 0
@@ -64,7 +64,7 @@ def confirm_delivery(desk: AtDesk, caller: ByCaller, number: Number, body: Readi
     Other files of its source did not wait for it, and may be loaded already. 409 `not_awaiting`.
     """
     known(desk, caller, number)
-    reruns.confirm(_places(desk), caller.deed(desk.clock(), why), number, _wish(caller, body))
+    reruns.confirm(places_of(desk), caller.deed(desk.clock(), why), number, _wish(caller, body))
     desk.ring()
     return out(known(desk, caller, number))
 
@@ -75,5 +75,6 @@ def _wish(caller: Caller, body: Reading) -> Wish:
     return Wish(mapping=body.mapping, save=body.save)
 
 
-def _places(desk: Desk) -> Places:
+def places_of(desk: Desk) -> Places:
+    """With what of a desk deliveries are run again."""
     return Places(engine=desk.engine, ledger=desk.ledger, spool=desk.spool, schemas=desk.schemas)

@@ -1,7 +1,8 @@
-"""The columns of an uploaded file: what each probably is, and the mapping that a person chooses for them."""
+"""The columns of a file: what each probably is, and the mapping that a person chooses for them."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,29 @@ WHYS: Mapping[str, str] = {
     "": "fits no field",
 }
 """Why a field is suggested, in words."""
+_CERTAIN = ("mapping", "name", "alias", "ignored")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Beginning:
+    """What of a file its columns are known by."""
+
+    header: tuple[str, ...]
+    values: tuple[tuple[str, ...], ...]
+    """the first different ones of each column"""
+    encoding: str
+    delimiter: str
+
+    @classmethod
+    def of(cls, sheet: Sheet) -> Beginning:
+        """Of a file that was read, or of its first lines."""
+        values = (sheet.cells[name].drop_nulls().unique(maintain_order=True) for name in sheet.header)
+        return cls(
+            header=sheet.header,
+            values=tuple(tuple(each.head(4 * SAMPLES).to_list()) for each in values),
+            encoding=sheet.facts.encoding,
+            delimiter=sheet.facts.delimiter,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,31 +75,47 @@ def table(desk: Desk, draft: Draft, like: str = "") -> Table:
 
     Raises Rejected when the file is no table, Missing when the draft has gone, and Unavailable.
     """
-    sheet = _sheet(desk, draft)
-    knowledge = _knowledge(desk, draft.campaign, like)
-    values = [
-        sheet.cells[name].drop_nulls().unique(maintain_order=True).head(4 * SAMPLES).to_list() for name in sheet.header
-    ]
+    with viewing(desk.engine) as connection:
+        source = organisation.source(connection, like) if like else None
+    return suggested(desk, Beginning.of(_sheet(desk, draft)), draft.campaign, source.mapping if source else {})
+
+
+def suggested(desk: Desk, beginning: Beginning, campaign: str, saved: Mapping[str, str]) -> Table:
+    """What the columns of a file into a campaign probably are, with a mapping that is known; raises Rejected."""
+    knowledge = _knowledge(desk, campaign, saved)
     return Table(
-        columns=suggestions.suggest(sheet.header, values, knowledge),
+        columns=suggestions.suggest(beginning.header, beginning.values, knowledge),
         fields=knowledge.schema.fields,
-        encoding=sheet.facts.encoding,
-        delimiter=sheet.facts.delimiter,
+        encoding=beginning.encoding,
+        delimiter=beginning.delimiter,
     )
+
+
+def certain(table: Table) -> Table:
+    """The same without what is only guessed: what the import itself takes each column for."""
+    known = (
+        each if each.why in _CERTAIN else dataclasses.replace(each, field=None, score=0.0, why="")
+        for each in table.columns
+    )
+    return dataclasses.replace(table, columns=tuple(known))
 
 
 def mapping(desk: Desk, draft: Draft, to: Sequence[str]) -> Mapping[str, str]:
     """Header → field, from the field of each column; raises Invalid when they are not as many as the columns."""
-    header = _sheet(desk, draft).header
+    return chosen(_sheet(desk, draft).header, to)
+
+
+def chosen(header: Sequence[str], to: Sequence[str]) -> Mapping[str, str]:
+    """Header → field of a file that was read; raises Invalid as `mapping` does."""
     if len(to) != len(header):
         told = f"the file has {len(header)} columns, and {len(to)} were mapped; open its columns once more"
         raise Invalid("mapping_unusable", told, field="to")
     return dict(zip(header, to, strict=True))
 
 
-def written(chosen: Mapping[str, str]) -> str:
+def written(mapped: Mapping[str, str]) -> str:
     """As a delivery keeps it; nothing for none."""
-    return json.dumps(dict(chosen), ensure_ascii=False) if chosen else ""
+    return json.dumps(dict(mapped), ensure_ascii=False) if mapped else ""
 
 
 def _sheet(desk: Desk, draft: Draft) -> Sheet:
@@ -93,14 +133,13 @@ def _beginning(desk: Desk, draft: Draft) -> bytes:
     return bytes(gathered) if whole else head.whole_lines(bytes(gathered[:HEAD_BYTES]))
 
 
-def _knowledge(desk: Desk, campaign: str, like: str) -> Knowledge:
+def _knowledge(desk: Desk, campaign: str, saved: Mapping[str, str]) -> Knowledge:
     with viewing(desk.engine) as connection:
         here = rules.campaign(connection, campaign)
-        source = organisation.source(connection, like) if like else None
         codes = frozenset(rules.owners(connection).by_code)
     return Knowledge(
         schema=schemas.read(desk.schemas, here.template),
-        saved=source.mapping if source else {},
+        saved=saved,
         region=here.region,
         codes=codes,
     )

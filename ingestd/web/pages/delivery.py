@@ -14,12 +14,14 @@ from ingestd.access.callers import Caller
 from ingestd.access.permissions import Permission
 from ingestd.errors import Unavailable
 from ingestd.ingest.insight import Group
+from ingestd.leads import reruns, undoing
 from ingestd.model import Delivery, Outcome, State
 from ingestd.receipts import receipt
 from ingestd.store import deliveries, pools
 from ingestd.store.engine import reading
 from ingestd.web.api.deliveries import Number, known
 from ingestd.web.api.desk import AtDesk, ByCaller
+from ingestd.web.pages import mending
 from ingestd.web.pages.deliveries import LOOKING
 from ingestd.web.pages.insights import Insights
 from ingestd.web.pages.local import local_path
@@ -30,8 +32,10 @@ pages = Pages()
 
 STAGES = ("read", "map", "validate", "resolve", "screen", "load")
 """Of the road, in their order (ingest/road.py)."""
+AGAIN_ONLY = (undoing.UNDONE.code, reruns.SUPERSEDED.code)
+"""Why one was cancelled that cannot be queued once more as it is; it is run again."""
 RETRYABLE = (State.REFUSED, State.FAILED, State.CANCELLED)
-CANCELLABLE = (State.RECEIVED, State.QUEUED)
+CANCELLABLE = (State.RECEIVED, State.QUEUED, State.AWAITING_CONFIRMATION)
 _TONES: Mapping[Outcome, str] = {
     Outcome.INSERTED: "good",
     Outcome.UPDATED: "good2",
@@ -60,6 +64,7 @@ def show_delivery(request: Request, desk: AtDesk, caller: ByCaller, number: Numb
     delivery = known(desk, caller, number)
     with reading(desk.engine) as connection:
         later = deliveries.next_version(connection, delivery.id)
+        mend = mending.address(connection, delivery)
     insights: Insights = request.app.state.insights
     summary, groups, problem = _logged(insights, delivery)
     return show(
@@ -77,7 +82,10 @@ def show_delivery(request: Request, desk: AtDesk, caller: ByCaller, number: Numb
         downloads=downloads(delivery),
         next_version=later,
         why=why(delivery, caller),
-        retryable=delivery.state in RETRYABLE,
+        retryable=delivery.state in RETRYABLE and delivery.reason_code not in AGAIN_ONLY,
+        rerunnable=delivery.state in reruns.RERUNNABLE and bool(delivery.spool_key),
+        undoable=delivery.state in reruns.LOADED and delivery.counts.loaded > 0,
+        mending=mend,
         cancellable=delivery.state in CANCELLABLE,
     )
 
@@ -133,7 +141,7 @@ def show_rows(
 def retry(desk: AtDesk, caller: ByCaller, number: Number, next: Next = "") -> Response:  # noqa: A002 - the field's name
     """Queues it once more; raises Rejected when that cannot be."""
     known(desk, caller, number)
-    desk.ledger.retry(number)
+    desk.ledger.retry(number, caller.deed(desk.clock()))
     desk.ring()
     return onward(local_path(next or f"/deliveries/{number}"), f"Delivery {number} is queued again.")
 
@@ -142,7 +150,7 @@ def retry(desk: AtDesk, caller: ByCaller, number: Number, next: Next = "") -> Re
 def cancel(desk: AtDesk, caller: ByCaller, number: Number, next: Next = "") -> Response:  # noqa: A002 - the field's name
     """Ends it before it is begun; raises Rejected when that cannot be."""
     known(desk, caller, number)
-    desk.ledger.cancel(number)
+    desk.ledger.cancel(number, caller.deed(desk.clock()))
     return onward(local_path(next or f"/deliveries/{number}"), f"Delivery {number} is cancelled. Its file is kept.")
 
 

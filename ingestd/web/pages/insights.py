@@ -10,13 +10,16 @@ from typing import Any, TypeVar, cast
 
 from ingestd.errors import Unavailable
 from ingestd.ingest import insight
+from ingestd.ingest import reading as sheets
 from ingestd.ingest.insight import Columns, Found, Group
 from ingestd.ingest.poollog import PoolLog
 from ingestd.ingest.reading import Sheet
-from ingestd.model import Delivery
+from ingestd.leads import reruns
+from ingestd.model import Delivery, DialectHints
 from ingestd.store import erasures, organisation
 from ingestd.store.engine import reading
 from ingestd.web.api.desk import Desk
+from ingestd.web.pages.columns import Beginning
 
 KEPT = 64
 """answers; each is as large as what a page shows"""
@@ -61,6 +64,16 @@ class Insights:
             return None if sheet is None else insight.columns(sheet, log)
 
         return self._once(delivery, "columns", made)
+
+    def beginning(self, delivery: Delivery, hints: DialectHints) -> Beginning:
+        """What its file's columns are known by; raises Rejected when the file is no table, or was not kept."""
+
+        def made() -> Beginning:
+            with self.reading:
+                data = reruns.original(self.desk.spool, self.desk.engine, delivery)
+                return Beginning.of(sheets.read(data, name=delivery.name, hints=hints))
+
+        return self._once(delivery, ("beginning", hints), made)
 
     def records(self, delivery: Delivery, code: str, column: str | None, after: int) -> tuple[list[Found], int | None]:
         """A page of the records with a problem, with their original lines, and the row after which the next begins."""

@@ -71,6 +71,21 @@ def edit_login(
     return _shown(request, desk, name, login, password)
 
 
+@pages.post("/sources/{name}/logins/{login}/password", access=MANAGING)
+def new_password(
+    request: Request, desk: AtDesk, caller: ByCaller, name: str, login: str, said: Annotated[Said, Form()]
+) -> Response:
+    """Gives a login a random password in place of the one it has, and shows it once; doors and keys stay."""
+    password = sources.new_password()
+    try:
+        encoded = desk.hashing.submit(hash_password, password, desk.cost).result()
+        with writing(desk.engine) as connection:
+            sources.set_password(connection, caller.deed(desk.clock(), said.reason), name, login, encoded)
+    except Refused as problem:
+        return source_page(request, desk, name, problem=problem)
+    return _shown(request, desk, name, login, password)
+
+
 @pages.post("/sources/{name}/logins/{login}/remove", access=MANAGING)
 def remove_login(
     request: Request, desk: AtDesk, caller: ByCaller, name: str, login: str, said: Annotated[Said, Form()]

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Annotated, Any
 
-from fastapi import Form, Request, Response
+from fastapi import Form, Path, Request, Response
 from sqlalchemy import Connection
 
 from ingestd.access import keys
 from ingestd.access.keys import Issued
 from ingestd.errors import Refused
-from ingestd.organisation import changes, silence, sources
+from ingestd.organisation import changes, mappings, silence, sources
+from ingestd.organisation.mappings import Change
 from ingestd.store.engine import reading, writing
+from ingestd.store.mappings import Version
 from ingestd.web.api.desk import AtDesk, ByCaller, Desk
 from ingestd.web.api.sources import MANAGING
-from ingestd.web.pages.filled import Said, again, key_of
+from ingestd.web.pages.filled import Said, Word, again, key_of
 from ingestd.web.pages.rendering import onward, show
 from ingestd.web.pages.routes import Pages
 from ingestd.web.pages.source_form import SourceForm, filled
@@ -23,6 +27,26 @@ pages = Pages()
 
 PROTOCOLS = ("ftp", "ftps", "sftp", "http")
 VERSIONS_SHOWN = 10
+
+Number = Annotated[int, Path(ge=1, le=2**31 - 1)]
+
+
+class UseAgain(Said):
+    """The button of an earlier version of a mapping."""
+
+    tag: Word = ""
+    """of the mapping as the person has read it"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mapped:
+    """A version of a source's mapping."""
+
+    version: Version
+    changed: tuple[Change, ...]
+    """since the version before it"""
+    back: tuple[Change, ...]
+    """of the mapping now, if this version were used again"""
 
 
 @pages.get("/sources", access=MANAGING)
@@ -90,6 +114,24 @@ def activate_source(
     return _switch(request, desk, caller, name, said, active=True)
 
 
+@pages.post("/sources/{name}/mapping/{version}/use", access=MANAGING)
+def use_mapping(
+    request: Request, desk: AtDesk, caller: ByCaller, name: str, version: Number, said: Annotated[UseAgain, Form()]
+) -> Response:
+    """Saves an earlier version of the mapping once more, as the newest; what was stays as it was."""
+    deed = caller.deed(desk.clock(), said.reason)
+    try:
+        with writing(desk.engine) as connection:
+            seen = said.tag or None
+            saved = mappings.restore(connection, deed, name, version, folder=desk.schemas, seen=seen)
+    except Refused as problem:
+        return source_page(request, desk, name, problem=problem)
+    told = (
+        f"Version {version} of the mapping is used again, as version {saved.version}. The next delivery is read by it."
+    )
+    return onward(f"/sources/{name}", told)
+
+
 def _switch(request: Request, desk: Desk, caller: ByCaller, name: str, said: Said, *, active: bool) -> Response:
     deed = caller.deed(desk.clock(), said.reason)
     try:
@@ -118,6 +160,8 @@ def source_page(
         facts: dict[str, Any] = {
             "keys": [(key, key.spent(at)) for key in keys.every(connection, source=name)],
             "versions": sources.versions(connection, name)[:VERSIONS_SHOWN],
+            "mapping": _mappings(mappings.versions(connection, name)),
+            "mapping_tag": mappings.tag(mappings.current(connection, name)),
             **_choices(connection),
         }
     return again(
@@ -133,6 +177,20 @@ def source_page(
         protocols=PROTOCOLS,
         **facts,
     )
+
+
+def _mappings(versions: Sequence[Version]) -> list[Mapped]:
+    """Every version with what it changed, and what would be otherwise if it were used again."""
+    older = [each.mapping for each in versions[1:]]
+    befores: list[Mapping[str, str]] = [*older, {}]
+    return [
+        Mapped(
+            version=each,
+            changed=mappings.changes_between(before, each.mapping),
+            back=mappings.changes_between(versions[0].mapping, each.mapping),
+        )
+        for each, before in zip(versions, befores, strict=True)
+    ]
 
 
 def _new(request: Request, desk: Desk, form: SourceForm, problem: Refused | None = None) -> Response:

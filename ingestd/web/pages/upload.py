@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 import structlog
 from fastapi import Form, Query, Request, Response
@@ -66,8 +67,13 @@ class Offered:
 
 
 @pages.get("/upload", access=IMPORTING)
-def begin(request: Request, desk: AtDesk, campaign: Word = "", owner: Word = "", q: Word = "") -> Response:
-    """Campaign, lead owner and file; with how many agents may call the leads of each owner."""
+def begin(
+    request: Request, desk: AtDesk, campaign: Word = "", owner: Word = "", q: Word = "", like: Word = ""
+) -> Response:
+    """Campaign, lead owner and file; with how many agents may call the leads of each owner.
+
+    `like` names the source from whose saved mapping the columns are to start.
+    """
     with reading(desk.engine) as connection:
         crews = Crews.read(connection)
     active = {code: each["name"] for code, each in crews.world["campaign"].items() if each["active"]}
@@ -80,6 +86,7 @@ def begin(request: Request, desk: AtDesk, campaign: Word = "", owner: Word = "",
         campaign=campaign,
         chosen=owner,
         q=q,
+        like=like,
         offered=offered,
         counts=crews.counts(campaign),
         limit=orders.upload(campaign or "any").limits.max_file_bytes,
@@ -115,7 +122,8 @@ async def receive(request: Request, desk: AtDesk, caller: ByCaller) -> Response:
                 raise too_large(granted.limit) from problem
             raise Unavailable(f"the file cannot be kept: {problem}") from problem
         draft = await run_in_threadpool(_keep, desk, caller, incoming, granted, name)
-    return _sent_on(request, f"/upload/{draft.number}")
+    like = form.fields.get("like", "")
+    return _sent_on(request, f"/upload/{draft.number}" + (f"?{urlencode({'like': like})}" if like else ""))
 
 
 @pages.get("/upload/{draft}", access=IMPORTING)
