@@ -30,6 +30,8 @@ from tests.receive.receiving import CHEAP
 from tests.receive.sftp_client import SftpClient
 
 PATIENCE_SECONDS = 60.0
+FEWER = {"INGESTD_ROLES": "ftp,worker"}
+"""What a daemon does without the pages, which take as long to start as all the rest."""
 
 
 def until(condition: Callable[[], Any], what: str, seconds: float = PATIENCE_SECONDS) -> Any:

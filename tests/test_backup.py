@@ -29,7 +29,7 @@ from ingestd.store import pgtools, snapshots, tables
 from ingestd.store.engine import open_engine, reading, sqlite_url, writing
 from ingestd.worker import publisher_of, road_of
 from tests.conftest import Postgres
-from tests.running import Daemon, UntilDone, example_config, until
+from tests.running import FEWER, Daemon, UntilDone, example_config, until
 
 SILENT = Progress(disable=True)
 RAW = "spool/deliveries"
@@ -210,7 +210,7 @@ def test_a_backup_of_a_busy_daemon_holds_a_moment_of_it(site: Site) -> None:
     """Each delivery of the snapshot has its file; what was loaded has its rows, and the rest is loaded afterwards."""
     url, other = site.new_database(), site.new_database()
     folder = site.folder / "live"
-    with Daemon(folder, INGESTD_STORE__URL=url) as daemon:
+    with Daemon(folder, **FEWER, INGESTD_STORE__URL=url) as daemon:
         sender = Sender(daemon)
         sender.start()
         site.choose_store(url)

@@ -17,7 +17,7 @@ from sqlalchemy import func, select
 from ingestd.model import State
 from ingestd.store import tables
 from ingestd.store.engine import reading
-from tests.running import Daemon, until
+from tests.running import FEWER, Daemon, until
 
 FILES, ROWS = 120, 25
 SOURCE = "fibreweb"  # its campaign keeps duplicates, so a file that is loaded twice shows as leads too many
@@ -77,7 +77,7 @@ def test_no_file_is_lost_or_doubled_when_processes_are_killed(
     chance = random.Random(20)
     killed: list[str] = []
     url = request.getfixturevalue("postgres").new_database() if database == "postgresql" else ""
-    with Daemon(tmp_path, INGESTD_STORE__URL=url) as daemon:
+    with Daemon(tmp_path, **FEWER, INGESTD_STORE__URL=url) as daemon:
         senders = [Sender(daemon, range(first, FILES, 4)) for first in range(4)]
         for sender in senders:
             sender.start()

@@ -21,7 +21,7 @@ import pytest
 from ingestd import samples
 from ingestd.model import State
 from tests.conftest import Postgres
-from tests.running import PATIENCE_SECONDS, Daemon, Manager, until
+from tests.running import FEWER, PATIENCE_SECONDS, Daemon, Manager, until
 
 
 @pytest.fixture(scope="module")
@@ -80,10 +80,10 @@ def test_the_workers_share_the_processors_unless_the_operator_says_otherwise(
 ) -> None:
     monkeypatch.delenv("POLARS_MAX_THREADS", raising=False)
     (tmp_path / "shared").mkdir()
-    with Daemon(tmp_path / "shared", INGESTD_WORKER__PROCESSES="2") as shared:
+    with Daemon(tmp_path / "shared", INGESTD_ROLES="worker", INGESTD_WORKER__PROCESSES="2") as shared:
         assert threads_of(shared) == [str(max(1, len(os.sched_getaffinity(0)) // 2))] * 2
     (tmp_path / "said").mkdir()
-    with Daemon(tmp_path / "said", POLARS_MAX_THREADS="3") as said:
+    with Daemon(tmp_path / "said", INGESTD_ROLES="worker", POLARS_MAX_THREADS="3") as said:
         assert threads_of(said) == ["3"]
 
 
@@ -129,7 +129,7 @@ def test_a_second_daemon_in_the_same_home_is_refused(daemon: Daemon) -> None:
 
 
 def test_children_die_with_a_killed_daemon_and_a_new_one_takes_over(tmp_path: Path) -> None:
-    daemon = Daemon(tmp_path).start()
+    daemon = Daemon(tmp_path, **FEWER).start()
     children = daemon.children("worker") + daemon.children("receiver")
     assert len(children) == 2
     daemon.kill()
@@ -140,7 +140,7 @@ def test_children_die_with_a_killed_daemon_and_a_new_one_takes_over(tmp_path: Pa
 
 
 def test_a_stop_ends_everything_and_closes_the_doors(tmp_path: Path) -> None:
-    daemon = Daemon(tmp_path).start()
+    daemon = Daemon(tmp_path, **FEWER).start()
     children = daemon.children("worker") + daemon.children("receiver")
     assert daemon.stop() == 0
     assert not daemon.endpoints.exists()
@@ -349,7 +349,7 @@ def test_settings_that_need_a_restart_are_named(reloaded: Daemon) -> None:
 
 def test_a_transfer_that_runs_when_the_stop_comes_is_answered_and_kept(tmp_path: Path) -> None:
     content = samples.clean(2_000)
-    with Daemon(tmp_path) as daemon:
+    with Daemon(tmp_path, **FEWER) as daemon:
         client = daemon.ftp("nordlead")
         sending = client.transfercmd("STOR upload/last.csv")
         sending.sendall(content[:1000])
@@ -378,7 +378,7 @@ def refuses(port: int) -> bool:
 
 
 def test_a_second_signal_ends_everything_at_once(tmp_path: Path) -> None:
-    with Daemon(tmp_path) as daemon:
+    with Daemon(tmp_path, **FEWER) as daemon:
         client = daemon.ftp("nordlead")
         sending = client.transfercmd("STOR upload/never.csv")
         sending.sendall(b"Name,Phone")
@@ -396,7 +396,7 @@ def test_a_second_signal_ends_everything_at_once(tmp_path: Path) -> None:
 
 
 def test_a_transfer_that_does_not_end_is_cut_off_within_the_limit(tmp_path: Path) -> None:
-    with Daemon(tmp_path, INGESTD_STOP__TRANSFER_SECONDS="1") as daemon:
+    with Daemon(tmp_path, **FEWER, INGESTD_STOP__TRANSFER_SECONDS="1") as daemon:
         client = daemon.ftp("nordlead")
         sending = client.transfercmd("STOR upload/endless.csv")
         sending.sendall(b"Name,Phone")
