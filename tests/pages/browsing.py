@@ -53,18 +53,12 @@ def launch(playwright: Playwright) -> Browser:
 
 
 @dataclass(kw_only=True)
-class Site:
-    """The pages of a prepared home, and those who visit them."""
+class Served:
+    """The pages of a prepared home, and those who ask for them."""
 
     api: Api
     house: House
-    browser: Browser
     signed_in: dict[str, Client] = field(default_factory=dict)
-
-    @property
-    def address(self) -> str:
-        """Where the pages are."""
-        return f"http://127.0.0.1:{self.api.port}"
 
     def client(self, login: str) -> Client:
         """A user who has signed in, without a browser: for what has no picture."""
@@ -72,6 +66,18 @@ class Site:
             self.signed_in[login] = self.api.user(login)
         known = self.signed_in[login]
         return Client(port=known.port, headers={**known.headers, "Accept": "text/html"})
+
+
+@dataclass(kw_only=True)
+class Site(Served):
+    """The same, and a browser in which they are looked at."""
+
+    browser: Browser
+
+    @property
+    def address(self) -> str:
+        """Where the pages are."""
+        return f"http://127.0.0.1:{self.api.port}"
 
     @contextmanager
     def visit(

@@ -9,7 +9,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from ingestd.house import House
 from ingestd.webserver import desk_of
-from tests.pages.browsing import Site, furnish, launch
+from tests.pages.browsing import Served, Site, furnish, launch
 from tests.running import prepared
 from tests.web.serving import serving_at
 
@@ -51,7 +51,13 @@ def browser() -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def site(house: House, browser: Browser) -> Iterator[Site]:
-    """The pages; tests share it, so what one changes should be its own."""
+def served(house: House) -> Iterator[Served]:
+    """The pages, for what needs no browser; tests share them, so what one changes should be its own."""
     with serving_at(desk_of(house), house.places.run) as api:
-        yield Site(api=api, house=house, browser=browser)
+        yield Served(api=api, house=house)
+
+
+@pytest.fixture(scope="module")
+def site(served: Served, browser: Browser) -> Site:
+    """The same pages in a browser."""
+    return Site(api=served.api, house=served.house, signed_in=served.signed_in, browser=browser)
