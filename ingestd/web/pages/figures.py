@@ -9,13 +9,13 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 from fastapi import Request, Response
 
 from ingestd.leads.kpis import Figure, Kpi
+from ingestd.leads.pool_views import MOST_FIGURES
 from ingestd.web.pages.formats import NOTHING
 from ingestd.web.pages.rendering import Here
 
 COOKIE = "ingestd_pool_kpis"
 NONE = "none"
 """In the address of a page from which the last figure was taken away."""
-MOST = 20
 YEAR = 365 * 24 * 3600
 
 _GROUPS = (("", "Rates and totals"), ("count", "Leads by status"), ("share", "Share by status"),
@@ -39,7 +39,7 @@ def chosen(request: Request, known: Iterable[Kpi]) -> list[Kpi]:
     asked = request.query_params.getlist("kpi")
     names = asked or unquote(request.cookies.get(COOKIE, "")).split(",")
     by_name = {kpi.name: kpi for kpi in known}
-    return [by_name[name] for name in dict.fromkeys(names) if name in by_name][:MOST]
+    return [by_name[name] for name in dict.fromkeys(names) if name in by_name][:MOST_FIGURES]
 
 
 def standing(here: Here, shown: Iterable[Kpi]) -> Here:

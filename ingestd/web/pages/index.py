@@ -21,6 +21,7 @@ from ingestd.web.pages import (
     live,
     navigation,
     pool,
+    pool_views,
     pools,
     reports,
     segments,
@@ -32,6 +33,7 @@ from ingestd.web.pages import (
     upload,
     user_access,
     users,
+    views,
 )
 from ingestd.web.pages.insights import Insights
 from ingestd.web.pages.rendering import Studio
@@ -43,6 +45,7 @@ PAGES = (
     deliveries.pages,
     delivery.pages,
     pools.pages,
+    pool_views.pages,
     pool.pages,
     upload.pages,
     teams.pages,
@@ -55,6 +58,7 @@ PAGES = (
     lead_admin.pages,
     lead_actions.pages,
     lead_views.pages,
+    views.pages,
     lead_form.pages,
     lead.pages,
     dial.pages,
