@@ -107,6 +107,8 @@ def test_the_figures_of_a_view_are_not_those_of_the_browser(served: Served) -> N
         assert ("You have changed it" in page) != kept
     none = post(admin, "/pools/views", name="None", looked="/pools?kpi=none")
     assert opened(admin, none).endswith("&kpi=none")
+    kept = asked(admin, opened(admin, none)).partition('<div id="pools">')[0]
+    assert 'name="kpi" value="none"' in kept, "who filters in a view without figures gets none of the browser's"
     for view in (made, none):
         post(admin, f"/views/{view.partition('=')[2]}/remove")
 

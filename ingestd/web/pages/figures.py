@@ -15,7 +15,7 @@ from ingestd.web.pages.rendering import Here
 
 COOKIE = "ingestd_pool_kpis"
 NONE = "none"
-"""In the address of a page from which the last figure was taken away."""
+"""In the address of a page that has no figures, whatever is remembered."""
 YEAR = 365 * 24 * 3600
 
 _GROUPS = (("", "Rates and totals"), ("count", "Leads by status"), ("share", "Share by status"),
@@ -43,9 +43,10 @@ def chosen(request: Request, known: Iterable[Kpi]) -> list[Kpi]:
 
 
 def standing(here: Here, shown: Iterable[Kpi]) -> Here:
-    """The address of the page with its figures in it, whoever remembered them."""
+    """The address of the page with its figures in it, whoever remembered them; or that it shall have none."""
     rest = tuple(pair for pair in here.query if pair[0] != "kpi")
-    return Here(path=here.path, query=(*rest, *(("kpi", kpi.name) for kpi in shown)))
+    names = [kpi.name for kpi in shown] or ([NONE] if here.all("kpi") else [])
+    return Here(path=here.path, query=(*rest, *(("kpi", name) for name in names)))
 
 
 def remember(answer: Response, names: Iterable[str]) -> None:
