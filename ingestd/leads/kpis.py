@@ -114,6 +114,12 @@ def known(connection: Connection) -> list[Kpi]:
     return [*KPIS, *(_known(f"{kind}:{code}", book) for kind in kinds for code in book.by_code)]
 
 
+def named(connection: Connection, names: Iterable[str]) -> list[Kpi]:
+    """The figures of these names; raises Invalid for a name that is none."""
+    book = statuses.read(connection)
+    return [_known(name, book) for name in names]
+
+
 def measured(
     connection: Connection, number: int, names: Iterable[str], at: datetime, *, source: str | None = None
 ) -> list[tuple[Kpi, Figure]]:
@@ -131,8 +137,7 @@ def measured_all(
     connection: Connection, numbers: Iterable[int], names: Iterable[str], at: datetime, *, source: str | None = None
 ) -> dict[int, list[tuple[Kpi, Figure]]]:
     """The same figures of many pools, by their number; pools that are not there are left out."""
-    book = statuses.read(connection)
-    wanted = [_known(name, book) for name in names]
+    book, wanted = statuses.read(connection), named(connection, names)
     first = [kpi.name.removeprefix("first:") for kpi in wanted if kpi.name.startswith("first:")]
     facts = _facts(connection, list(numbers), book, at, source)
     for number, its in facts.items():

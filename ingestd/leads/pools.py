@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, and_, case, delete, fu
 from ingestd.errors import Conflict, Missing
 from ingestd.leads import access, dialling, selection, statuses
 from ingestd.model import PoolState
-from ingestd.store import audit, outbox, pool_counts
+from ingestd.store import audit, outbox, pool_calls, pool_counts
 from ingestd.store.audit import Deed
 from ingestd.store.engine import reading, writing
 from ingestd.store.lead_tables import lead_events
@@ -75,13 +75,17 @@ def _switch(connection: Connection, deed: Deed, number: int, before: PoolState, 
 
 
 def settle(engine: Engine) -> int:
-    """Sums up what has been counted of pools that are worked with, a hundred at once; how many it were."""
+    """Sums up what has been counted of pools that are worked with, a hundred at once; how many counts it were."""
     with reading(engine) as connection:
         crowded = pool_counts.crowded(connection, most=100)
+        called = pool_calls.crowded(connection, most=100)
     for number in crowded:
         with writing(engine, forgettable=True) as connection:
             pool_counts.sum_up(connection, number)
-    return len(crowded)
+    for number, day in called:
+        with writing(engine, forgettable=True) as connection:
+            pool_calls.sum_up(connection, number, day)
+    return len(crowded) + len(called)
 
 
 def shuffle(connection: Connection, deed: Deed, number: int, *, seed: int | None = None) -> int:

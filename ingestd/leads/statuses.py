@@ -15,6 +15,7 @@ from ingestd.errors import Rejected
 from ingestd.leads import lead as leads
 from ingestd.leads.history import Stamp
 from ingestd.leads.lead import Lead
+from ingestd.store import pool_calls
 from ingestd.store.tables import campaigns
 from ingestd.store.tables import statuses as table
 
@@ -134,6 +135,8 @@ def change_status(connection: Connection, lead_id: int, change: Change) -> Lead:
     limit = connection.scalar(select(campaigns.c.max_attempts).where(campaigns.c.id == here.campaign_id)) or 0
     stamp = Stamp(kind="call" if change.call else "status", by=change.by, at=change.at, why=change.why)
     after = leads.write(connection, here, consequences(here, change, book), stamp)
+    if change.call:
+        pool_calls.add(connection, here.pool_id, change.at)
     if book.by_code[after.status].open and after.attempts >= limit:
         over = Change(to=MAX_ATTEMPTS, by=None, at=change.at, why=f"{after.attempts} of {limit} call attempts")
         stamp = Stamp(kind="rule", by=None, at=over.at, why=over.why)

@@ -1,27 +1,28 @@
-"""Saved views: filter, columns and sort of a list of leads under a name (LEADS.md, "Lead Admin").
+"""Saved views: filter, columns and sort of a list under a name (LEADS.md, "Lead Admin"); of leads, or of lead pools.
 
 A view is changed by its owner alone. Others see it when it is shared with everybody or with a team that they stand in
-or below; they star it, and copy it to have one of their own. It shows each of them the leads that they may see.
+or below; they star it, and copy it to have one of their own. It shows each of them what they may see. What a view
+may say depends on its kind (`leads/view_kinds.py`).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from pathlib import Path
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Connection, Select, and_, delete, exists, insert, or_, select, update
 
+from ingestd.access.permissions import Permission
 from ingestd.errors import Conflict, Denied, Invalid, Missing, Stale
-from ingestd.leads import columns, conditions, filters, ordering
 from ingestd.leads.agents import Agent
 from ingestd.store import audit
 from ingestd.store.audit import Deed
 from ingestd.store.tables import teams, users
-from ingestd.store.view_tables import lead_views as table
+from ingestd.store.view_tables import saved_views as table
 from ingestd.store.view_tables import view_stars
 
 LONGEST_NAME = 100
@@ -29,11 +30,26 @@ EVERYBODY, NOBODY = "everybody", "nobody"
 OF_TEAM = "team:"
 
 
+class Kind(StrEnum):
+    """What a view lists."""
+
+    LEADS = "leads"
+    POOLS = "pools"
+
+
+NEEDS: Mapping[Kind, frozenset[Permission]] = {
+    Kind.LEADS: frozenset({Permission.LEAD_ADMIN, Permission.DIAL}),
+    Kind.POOLS: frozenset({Permission.LEAD_POOLS}),
+}
+"""One of these is needed for views of a kind, as for its list."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Content:
     """What a view says."""
 
     name: str
+    kind: Kind = Kind.LEADS
     filter: Mapping[str, Any]
     """as JSON, in its one form"""
     columns: tuple[str, ...]
@@ -57,23 +73,18 @@ class View:
     version: int
 
 
-def judged(connection: Connection, folder: Path, content: Content, at: datetime) -> Content:
-    """The content in its one form; `folder` has the schemas. Raises Invalid for what no list of leads has."""
-    name = content.name.strip()
+def named(text: str) -> str:
+    """The name of a view; raises Invalid for one that is empty or too long."""
+    name = text.strip()
     if not 0 < len(name) <= LONGEST_NAME:
         raise Invalid("name_unusable", f"a view has a name of 1 to {LONGEST_NAME} characters", field="name")
-    fields = columns.fields_of(connection, folder)
-    every = columns.known(fields)
-    tree = filters.parsed(content.filter, fields)
-    conditions.condition(tree, conditions.terms(connection, at))
-    shown = tuple(column.name for column in columns.chosen(content.columns, every))
-    sort = ordering.parsed(content.sort, every).written
-    return replace(content, name=name, filter=filters.written(tree), columns=shown, sort=sort)
+    return name
 
 
-def seen(connection: Connection, who: Agent) -> list[View]:
-    """Every view that a user sees: the starred ones first, then by name."""
-    found = [_view(row, who) for row in connection.execute(_seen_by(who))]
+def seen(connection: Connection, who: Agent, kind: Kind) -> list[View]:
+    """Every view of a kind that a user sees: the starred ones first, then by name. Raises Denied."""
+    _check_kind(who, kind)
+    found = [_view(row, who) for row in connection.execute(_seen_by(who).where(table.c.kind == kind))]
     return sorted(found, key=lambda view: (not view.starred, view.content.name.casefold(), view.id))
 
 
@@ -86,8 +97,9 @@ def one(connection: Connection, who: Agent, number: int) -> View:
 
 
 def save(connection: Connection, deed: Deed, who: Agent, content: Content) -> View:
-    """A new view of the user, of a judged content; raises Conflict when they have one of that name."""
-    _check_name(connection, who, content.name, None)
+    """A new view of the user, of a judged content; raises Denied, or Conflict when they have one of that name."""
+    _check_kind(who, content.kind)
+    _check_name(connection, who, content, None)
     values = {**_values(connection, content), "owner_id": who.id, "changed_at": deed.at, "version": 1}
     made = connection.execute(insert(table).values(values)).inserted_primary_key
     assert made is not None
@@ -105,7 +117,7 @@ def edit(
     before = _own(connection, who, number)
     if seen_version is not None and seen_version != before.version:
         raise Stale("changed_since", f"view {number} has been changed since you read it")
-    _check_name(connection, who, content.name, number)
+    _check_name(connection, who, content, number)
     values = {**_values(connection, content), "changed_at": deed.at, "version": before.version + 1}
     this = (table.c.id == number, table.c.version == before.version)
     if connection.execute(update(table).where(*this).values(values)).rowcount == 0:
@@ -125,9 +137,7 @@ def remove(connection: Connection, deed: Deed, who: Agent, number: int) -> None:
 def copy(connection: Connection, deed: Deed, who: Agent, number: int, name: str | None = None) -> View:
     """A view of the user's own that says the same, shared with nobody; raises Missing, Invalid or Conflict."""
     before = one(connection, who, number)
-    wanted = (name or f"{before.content.name} (copy)").strip()
-    if not 0 < len(wanted) <= LONGEST_NAME:
-        raise Invalid("name_unusable", f"a view has a name of 1 to {LONGEST_NAME} characters", field="name")
+    wanted = named(name or f"{before.content.name} (copy)")
     return save(connection, deed, who, replace(before.content, name=wanted, shared=NOBODY))
 
 
@@ -150,12 +160,13 @@ def _own(connection: Connection, who: Agent, number: int) -> View:
 
 def _seen_by(who: Agent) -> Select[Any]:
     starred = exists().where(view_stars.c.view_id == table.c.id, view_stars.c.user_id == who.id)
+    kinds = [kind for kind, needed in NEEDS.items() if who.permissions & needed]
     near = or_(table.c.owner_id == who.id, table.c.everybody, table.c.team_id.in_(who.teams))
     return (
         select(table, users.c.login, teams.c.key.label("team"), starred.label("starred"))
         .join(users, users.c.id == table.c.owner_id)
         .outerjoin(teams, teams.c.id == table.c.team_id)
-        .where(near)
+        .where(near, table.c.kind.in_(kinds))
     )
 
 
@@ -166,6 +177,7 @@ def _view(row: Any, who: Agent) -> View:
         owner=row.login,
         content=Content(
             name=row.name,
+            kind=Kind(row.kind),
             filter=json.loads(row.filter),
             columns=tuple(json.loads(row.columns)),
             sort=row.sort,
@@ -178,15 +190,22 @@ def _view(row: Any, who: Agent) -> View:
     )
 
 
-def _check_name(connection: Connection, who: Agent, name: str, number: int | None) -> None:
-    there = and_(table.c.owner_id == who.id, table.c.name == name)
+def _check_kind(who: Agent, kind: Kind) -> None:
+    if not who.permissions & NEEDS[kind]:
+        wanted = " or ".join(sorted(NEEDS[kind]))
+        raise Denied("permission_missing", f"views of {kind} need the permission {wanted}", permission=wanted)
+
+
+def _check_name(connection: Connection, who: Agent, content: Content, number: int | None) -> None:
+    there = and_(table.c.owner_id == who.id, table.c.kind == content.kind, table.c.name == content.name)
     found = connection.scalar(select(table.c.id).where(there))
     if found is not None and found != number:
-        raise Conflict("exists", f"you have a view {name!r} already")
+        raise Conflict("exists", f"you have a view {content.name!r} already")
 
 
 def _values(connection: Connection, content: Content) -> dict[str, Any]:
     return {
+        "kind": content.kind,
         "name": content.name,
         "filter": json.dumps(content.filter, ensure_ascii=False),
         "columns": json.dumps(content.columns),
@@ -207,5 +226,5 @@ def _team(connection: Connection, shared: str) -> int | None:
 
 
 def _told(content: Content) -> dict[str, Any]:
-    names: Sequence[str] = ("name", "filter", "columns", "sort", "shared")
+    names = ("kind", "name", "filter", "columns", "sort", "shared")
     return {name: getattr(content, name) for name in names}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Date, ForeignKey, Index, Integer, String, Table, Text
 
 from ingestd.store.access_tables import metadata
 from ingestd.store.tables import Id, Instant
 
-__all__ = ["campaign_access", "dial_stages", "erasures", "lead_events", "metadata", "pool_counts"]
+__all__ = ["campaign_access", "dial_stages", "erasures", "lead_events", "metadata", "pool_calls", "pool_counts"]
 
 campaign_access = Table(
     "campaign_access",
@@ -84,3 +84,14 @@ Triggers of the database add rows for whatever changes or deletes leads, in its 
 (`store/pool_counts.py`). Rows are only ever added, so that those who work with leads of one pool never wait for each
 other; now and then they are summed up.
 """
+
+pool_calls = Table(
+    "pool_calls",
+    metadata,
+    Column("id", Id, primary_key=True, autoincrement=True),
+    Column("pool_id", Id, nullable=False),
+    Column("day", Date, nullable=False),
+    Column("calls", BigInteger, nullable=False),
+    Index(None, "pool_id", "day"),
+)
+"""How often the leads of a pool were called on a day of UTC: the sum of its rows, as in `pool_counts`."""

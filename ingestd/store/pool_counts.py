@@ -10,25 +10,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import polars as pl
-from sqlalchemy import (
-    BigInteger,
-    ColumnElement,
-    Connection,
-    FromClause,
-    bindparam,
-    cast,
-    delete,
-    func,
-    insert,
-    or_,
-    select,
-)
+from sqlalchemy import Connection, bindparam, delete, func, insert, select
 
 from ingestd.store.lead_tables import pool_counts as table
+from ingestd.store.sums import ENOUGH, Counted
 from ingestd.store.tables import leads
-
-ENOUGH = 64
-"""Rows of a pool from which they are summed up; fewer are added quicker than they are rewritten."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,19 +29,8 @@ class Group:
 
 
 _ADD = insert(table)
-_KINDS = (table.c.pool_id, table.c.status_id, table.c.called, table.c.deactivated)
-_COLUMNS = [column.name for column in table.c if column.name != "id"]
-# PostgreSQL makes a sum of bigint a numeric.
-_LEADS = cast(func.sum(table.c.leads), BigInteger).label("leads")
-_ATTEMPTS = cast(func.sum(table.c.attempts), BigInteger).label("attempts")
-_SUMS = select(*_KINDS, _LEADS, _ATTEMPTS).group_by(*_KINDS)
-
-
-def _any_left(rows: FromClause) -> ColumnElement[bool]:
-    return or_(func.sum(rows.c.leads) != 0, func.sum(rows.c.attempts) != 0)
-
-
-_OF_POOLS = _SUMS.where(table.c.pool_id.in_(bindparam("pools", expanding=True))).having(_any_left(table))
+_COUNTED = Counted(table=table, kinds=("pool_id", "status_id", "called", "deactivated"), figures=("leads", "attempts"))
+_OF_POOLS = _COUNTED.sums().where(table.c.pool_id.in_(bindparam("pools", expanding=True)))
 
 
 def add(connection: Connection, frame: pl.DataFrame) -> None:
@@ -80,7 +55,7 @@ def recount(connection: Connection) -> None:
     called, gone = leads.c.attempts > 0, leads.c.deactivated_at.is_not(None)
     kinds = (leads.c.pool_id, leads.c.status_id, called, gone)
     counted = select(*kinds, func.count(), func.sum(leads.c.attempts)).group_by(*kinds)
-    connection.execute(_ADD.from_select(_COLUMNS, counted))
+    connection.execute(_ADD.from_select([*_COUNTED.kinds, *_COUNTED.figures], counted))
 
 
 def crowded(connection: Connection, *, most: int) -> list[int]:
@@ -91,14 +66,4 @@ def crowded(connection: Connection, *, most: int) -> list[int]:
 
 def sum_up(connection: Connection, number: int) -> None:
     """Puts the sums of a pool's rows in their place. What is counted meanwhile adds its rows beside them."""
-    mine = table.c.pool_id == number
-    if connection.dialect.name == "postgresql":
-        # One statement: only the rows that it deletes are summed, whatever others commit meanwhile.
-        gone = delete(table).where(mine).returning(*table.c).cte("gone")
-        kinds = [gone.c[column.name] for column in _KINDS]
-        sums = select(*kinds, func.sum(gone.c.leads), func.sum(gone.c.attempts)).group_by(*kinds)
-        connection.execute(_ADD.from_select(_COLUMNS, sums.having(_any_left(gone))))
-        return
-    last = connection.scalar(select(func.max(table.c.id)))  # SQLite has one writer, which is this one
-    connection.execute(_ADD.from_select(_COLUMNS, _SUMS.where(mine).having(_any_left(table))))
-    connection.execute(delete(table).where(mine, table.c.id <= last))
+    _COUNTED.put_together(connection, table.c.pool_id == number)

@@ -83,11 +83,11 @@ def page(connection: Connection, wanted: Wanted, *, sort: str = "", after: After
 
     Raises Invalid for another.
     """
-    order, down = _order(sort or NEWEST)
+    by, down = order(sort or NEWEST)
     query = pools.shown(wanted.source).where(*_conditions(wanted))
-    keys = (order.column, table.c.id)
+    keys = (by.column, table.c.id)
     if after is not None:
-        kind = BigInteger() if order.column is table.c.id else Text()
+        kind = BigInteger() if by.column is table.c.id else Text()
         last = tuple_(literal(after[0], kind), literal(after[1], BigInteger()))
         query = query.where(tuple_(*keys) < last if down else tuple_(*keys) > last)
     query = query.order_by(*(key.desc() if down else key.asc() for key in keys)).limit(limit + 1)
@@ -96,11 +96,12 @@ def page(connection: Connection, wanted: Wanted, *, sort: str = "", after: After
     further = len(found) > limit
     return Page(
         rows=pools.with_totals(connection, shown),
-        following=(order.key(shown[-1]), shown[-1]["id"]) if further else None,
+        following=(by.key(shown[-1]), shown[-1]["id"]) if further else None,
     )
 
 
-def _order(sort: str) -> tuple[Sort, bool]:
+def order(sort: str) -> tuple[Sort, bool]:
+    """The order that a text means, and whether it is downwards; raises Invalid for one that is none."""
     name = sort.removeprefix("-")
     if name not in SORTS:
         told = f"pools are not sorted by {name!r}; use one of {', '.join(SORTS)}, with a minus for downwards"

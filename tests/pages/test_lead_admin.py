@@ -62,7 +62,7 @@ def test_step_3_view_leads_in_lead_admin(site: Site, leads: list[int]) -> None:
         expect(page.locator("th[aria-sort=descending]")).to_contain_text("Uploaded at")
         assert sorted(shown(page)) == leads
         page.get_by_text("Save as view").click()
-        page.get_by_label("Name", exact=True).fill("My uploads")
+        page.get_by_label("Name of the view").fill("My uploads")
         page.get_by_role("button", name="Save view").click()
         expect(page.get_by_text("The view My uploads is saved.")).to_be_visible()
         expect(page.get_by_role("link", name="My uploads")).to_have_attribute("aria-current", "page")

@@ -2,22 +2,130 @@
 
 from __future__ import annotations
 
+import html
 import re
+from datetime import timedelta
+from urllib.parse import urlencode
 
 import pytest
 from playwright.sync_api import Page, expect
 
 from ingestd import samples
-from tests.pages.browsing import Site, check_access, deliver, look_at, picture
+from ingestd.store import pool_calls
+from ingestd.store.engine import writing
+from ingestd.store.ledger import now
+from tests.leads.conftest import Desk
+from tests.pages.browsing import THEMES, Served, Site, check_access, deliver, look_at, picture
+from tests.web.serving import Client
 
 
 @pytest.fixture(scope="module")
-def mine(site: Site) -> list[str]:
+def mine(served: Served) -> list[str]:
     """Pools of these tests alone, by their names."""
     names = ["mine-1.csv", "mine-2.csv", "mine-3.csv"]
     for place, name in enumerate(names):
-        deliver(site.house, name, samples.clean(20, start=300_000 + 100 * place), "nordlead")
+        deliver(served.house, name, samples.clean(20, start=300_000 + 100 * place), "nordlead")
     return names
+
+
+FORM = "application/x-www-form-urlencoded"
+
+
+def post(client: Client, path: str, **fields: str | list[str]) -> str:
+    """Sends a form; the address that it leads to."""
+    body = urlencode(fields, doseq=True).encode()
+    answer = client.ask("POST", path, body, Content_Type=FORM)
+    assert answer.status == 303, answer.body
+    return answer.headers["location"]
+
+
+def asked(client: Client, path: str) -> str:
+    """A page."""
+    answer = client.ask("GET", path)
+    assert answer.status == 200, answer.body
+    return answer.body.decode()
+
+
+def opened(client: Client, path: str) -> str:
+    """Where a view leads."""
+    answer = client.ask("GET", path)
+    assert answer.status == 303
+    return answer.headers["location"]
+
+
+def headers_of(page: str) -> list[str]:
+    found = re.findall(r'<th scope="col"[^>]*>(.*?)</th>', page)
+    return [re.sub(r"<[^>]*>", "", each) for each in found][1:-1]
+
+
+def looked(page: str) -> str:
+    """What the form that saves a view sends of what is looked at."""
+    return html.unescape(re.findall(r'name="looked" value="([^"]*)"', page)[-1])
+
+
+def test_a_view_is_saved_opened_changed_and_removed(served: Served) -> None:
+    leader = served.client("lead-denmark")
+    page = asked(leader, "/pools?state=Active&column=name&column=state&kpi=success_rate&kpi=count:busy&sort=name")
+    assert headers_of(page) == ["Name▲", "State", "Success rate", "Busy"]
+    assert "Save as view" in page
+    made = post(leader, "/pools/views", name="Active ones", looked=looked(page), shared="nobody")
+    assert re.fullmatch(r"/pools\?view=\d+", made)
+    here = opened(leader, made)
+    page = asked(leader, here)
+    assert headers_of(page) == ["Name▲", "State", "Success rate", "Busy"]
+    assert ("Your view" in page, "You have changed it" in page) == (True, False)
+    assert "★ Star" in page
+    number = made.partition("=")[2]
+    post(leader, f"/views/{number}/star", on="true", next=made)
+    assert "starred: </span>Active ones" in asked(leader, "/pools")
+    page = asked(leader, here.replace("state=Active", "state=Inactive"))
+    assert "You have changed it" in page
+    told = {"name": "Active ones", "looked": looked(page), "shared": "everybody", "version": "1"}
+    assert post(leader, f"/pools/views/{number}", **told) == made
+    assert leader.ask("POST", f"/pools/views/{number}", urlencode(told).encode(), Content_Type=FORM).status == 412
+    assert "state=Inactive" in opened(leader, made)
+    admin = served.client("admin")
+    page = asked(admin, opened(admin, made))
+    assert ("A view of lead-denmark, shared with everybody" in page, "Remove it" in page) == (True, False)
+    copied = post(admin, f"/views/{number}/copy")
+    assert "Your view" in asked(admin, opened(admin, copied))
+    for client, view in ((leader, number), (admin, copied.partition("=")[2])):
+        assert post(client, f"/views/{view}/remove") == "/pools"
+    assert "Active ones" not in asked(leader, "/pools") + asked(admin, "/pools")
+    answer = leader.ask("POST", "/pools/views", b"name=x&looked=/pools?sort=total", Content_Type=FORM)
+    assert answer.status == 422
+
+
+def test_the_figures_of_a_view_are_not_those_of_the_browser(served: Served) -> None:
+    admin = served.client("admin")
+    made = post(admin, "/pools/views", name="Rates", looked="/pools?kpi=success_rate")
+    for path, kept in ((opened(admin, made), False), ("/pools?state=Active", True)):
+        answer = admin.ask("POST", "/pools/kpis", urlencode({"kpi": "age", "next": path}).encode(), Content_Type=FORM)
+        assert ("ingestd_pool_kpis" in answer.headers.get("set-cookie", "")) == kept
+        page = asked(admin, answer.headers["location"])
+        assert "Age" in headers_of(page)
+        assert ("You have changed it" in page) != kept
+    none = post(admin, "/pools/views", name="None", looked="/pools?kpi=none")
+    assert opened(admin, none).endswith("&kpi=none")
+    kept = asked(admin, opened(admin, none)).partition('<div id="pools">')[0]
+    assert 'name="kpi" value="none"' in kept, "who filters in a view without figures gets none of the browser's"
+    for view in (made, none):
+        post(admin, f"/views/{view.partition('=')[2]}/remove")
+
+
+def test_a_pool_shows_how_it_was_used(served: Served) -> None:
+    desk = Desk(engine=served.house.engine)
+    lead, _ = desk.leads({}, {})
+    pool = desk.lead(lead).pool_id
+    for days, count in ((20, 7), (3, 2), (0, 4)):
+        with writing(desk.engine) as connection:
+            for _ in range(count):
+                pool_calls.add(connection, pool, now() - timedelta(days=days))
+    page = asked(served.client("admin"), "/pools?name=a+pool")
+    day = f"{now():%Y-%m-%d}"
+    assert f"6 calls in 14 days, 4 at most, on {day}; 4 today" in page
+    assert page.count("h4V19.5Z") == 2
+    assert "no calls in the last 14 days" in asked(served.client("admin"), "/pools?name=nordlead-2026-11.csv")
 
 
 def state_of(page: Page, name: str) -> str:
@@ -28,6 +136,35 @@ def state_of(page: Page, name: str) -> str:
 def test_everybody_can_use_it(site: Site) -> None:
     look_at(site, "/pools?kpi=success_rate&kpi=count:unprocessed&kpi=first:unprocessed", "pools")
     look_at(site, "/pools/1?kpi=accept_rate&kpi=first:unprocessed", "pool", ready=".owners table")
+
+
+def test_a_view_is_saved_and_said_to_be_changed_while_one_filters(site: Site) -> None:
+    with writing(site.house.engine) as connection:
+        for number in (1, 2, 4):
+            for before in range(0, 14, number):
+                for _ in range(1 + before * number % 11):
+                    pool_calls.add(connection, number, now() - timedelta(days=before))
+    for theme in THEMES:
+        with site.visit("lead-denmark", theme=theme) as page:
+            page.goto("/pools?kpi=success_rate")
+            for menu in ("View Columns", "Save as view"):
+                page.get_by_text(menu, exact=True).click()
+                check_access(page)
+                picture(page, f"pools-{menu.lower().replace(' ', '-')}-{theme}")
+            page.get_by_label("Name of the view").fill(f"In the {theme}")
+            page.get_by_role("button", name="Save view").click()
+            page.get_by_text("Your view.").wait_for()
+            expect(page.get_by_text("You have changed it")).to_have_count(0)
+            page.get_by_role("combobox", name="State").select_option("Active")
+            page.get_by_text("You have changed it").wait_for()
+            check_access(page)
+            picture(page, f"pools-view-{theme}")
+            page.get_by_role("button", name="Save changes").click()
+            page.get_by_text("is saved as it is now").wait_for()
+            expect(page.get_by_role("combobox", name="State")).to_have_value("Active")
+            page.get_by_role("button", name="Remove", exact=True).click()
+            page.get_by_role("dialog").get_by_role("button", name="Remove it").click()
+            page.get_by_text("Its pools are as they were.").wait_for()
 
 
 def test_kpis_are_added_stand_in_the_address_and_are_remembered(site: Site) -> None:
@@ -65,7 +202,7 @@ def test_the_list_is_filtered_and_sorted_and_the_address_says_how(site: Site, mi
         expect(page).to_have_url(re.compile("name=MINE-"))
         page.get_by_role("link", name="Name", exact=True).click()
         expect(page.locator("tbody th")).to_have_text(mine)
-        page.get_by_label("State").select_option("Inactive")
+        page.get_by_role("combobox", name="State").select_option("Inactive")
         page.get_by_text("No pool is like that").wait_for()
         page.go_back()
         expect(page.locator("tbody tr")).to_have_count(3)
@@ -134,17 +271,18 @@ def test_the_page_of_a_pool_says_whose_it_is_and_who_can_call(site: Site, mine: 
 
 @pytest.mark.parametrize(
     "query",
-    ["name=%00", "state=%00&campaign=x", "cursor=x", "cursor=WyJhIiwxXQ", "sort=name&cursor=WzEsMV0", "sort=total"],
-)
-def test_what_no_list_has_is_refused(site: Site, query: str) -> None:
-    assert site.client("admin").ask("GET", f"/pools?{query}").status == 422
+    ["name=%00", "state=%00&campaign=x", "cursor=x", "cursor=WyJhIiwxXQ", "sort=name&cursor=WzEsMV0", "sort=total",
+     "until=9999-12-31", "column=city", "view=0"],
+)  # fmt: skip
+def test_what_no_list_has_is_refused(served: Served, query: str) -> None:
+    assert served.client("admin").ask("GET", f"/pools?{query}").status == 422
 
 
-def test_a_page_follows_the_page_before_in_any_order(site: Site, mine: list[str]) -> None:
+def test_a_page_follows_the_page_before_in_any_order(served: Served, mine: list[str]) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("ingestd.web.pages.pools.SHOWN", 2)
         for sort in ("name", "-uploaded", "-state"):
-            client, seen, path = site.client("admin"), list[str](), f"/pools?name=mine-&sort={sort}"
+            client, seen, path = served.client("admin"), list[str](), f"/pools?name=mine-&sort={sort}"
             while path:
                 body = client.ask("GET", path).body.decode()
                 seen += re.findall(r'aria-label="Details of ([^"]+)"', body)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from datetime import UTC, date, datetime
 
 import pytest
@@ -14,12 +16,12 @@ from ingestd.leads.shifts import Result
 from ingestd.store.ledger import now
 from ingestd.web.pages.reports import bars, summed, wished, zones_of
 from tests.leads.conftest import Desk
-from tests.pages.browsing import Site, look_at
+from tests.pages.browsing import Served, Site, look_at
 
 NOON = datetime(2026, 6, 15, 12, 0, tzinfo=UTC)
 
 
-def call(site: Site, login: str, status: str) -> None:
+def call(site: Served, login: str, status: str) -> None:
     desk = Desk(engine=site.house.engine)
     desk.leads({}, campaign="DE-ENERGY", owner=f"user:{login}")
     who = desk.agent(login)
@@ -49,6 +51,47 @@ def test_a_report_is_chosen_read_and_downloaded(site: Site) -> None:
         assert "berlin-4" not in page.content()
 
 
+def test_a_chart_has_the_numbers_of_the_report(served: Served) -> None:
+    call(served, "berlin-1", "success")
+    admin = served.client("admin")
+    days = f"from={NOON:%Y-%m-%d}&to={now():%Y-%m-%d}&every=week&timezone=UTC"
+    body = admin.ask("GET", f"/reports?by=user&figures=now&{days}").body.decode()
+    starts = [told.split() for told in re.findall(r'data-days="([^"]+)"', body)]
+    values = [[int(each) for each in told.split()] for told in re.findall(r'data-values="([^"]+)"', body)]
+    rows = admin.get(f"reports?by=user&{days}")["rows"]
+    wanted = {name: Counter[str]() for name in ("calls", "contacts", "successes", "uploaded")}
+    for row in rows:
+        for name, counts in wanted.items():
+            counts[row["period"]] += row[name]
+    assert starts[0] == starts[1]
+    assert starts[0][0] == "2026-06-15"
+    assert values == [[counts[start] for start in starts[0]] for counts in wanted.values()]
+    assert values[0][-1] >= values[2][-1] >= 1
+    assert body.count('role="img"') == 2, "whoever has no scripts has pictures of them"
+    assert 'id="by-period"' in body
+    assert "uPlot.iife.min.js" in body
+    assert "uPlot" not in admin.ask("GET", "/pools").body.decode()
+
+
+def test_charts_are_drawn_anew_for_another_choice(site: Site) -> None:
+    call(site, "berlin-2", "success")
+    with site.visit() as page:
+        page.goto("/reports?every=day")
+        expect(page.locator("figure[data-drawn] canvas")).to_have_count(2)
+        expect(page.locator(".chart > svg").first).to_be_hidden()
+        page.locator(".chart-plot").first.hover()
+        expect(page.locator(".chart-at").first).to_contain_text("calls")
+        page.get_by_label("Each").select_option("month")
+        page.get_by_role("img", name="Calls by month").wait_for()
+        expect(page.locator("figure[data-drawn] canvas")).to_have_count(2)
+        page.go_back()
+        page.get_by_role("img", name="Calls by day").wait_for()
+        expect(page.locator("figure[data-drawn] canvas")).to_have_count(2)
+    with site.visit(java_script_enabled=False) as page:
+        page.goto("/reports?figures=now")
+        expect(page.get_by_role("img", name="Calls by day").locator("rect").first).to_be_attached()
+
+
 @pytest.mark.slow
 def test_everybody_can_use_it(site: Site) -> None:
     call(site, "berlin-3", "busy")
@@ -56,8 +99,8 @@ def test_everybody_can_use_it(site: Site) -> None:
     look_at(site, "/reports?from=2001-01-01&to=2001-01-31", "reports-none", ready=".empty")
 
 
-def test_what_is_no_report_is_told(site: Site) -> None:
-    client = site.client("admin")
+def test_what_is_no_report_is_told(served: Served) -> None:
+    client = served.client("admin")
     for query in ("from=yesterday", "by=moon", "from=2026-02-01&to=2026-01-01&figures=now", "timezone=Moon/Base"):
         answer = client.ask("GET", f"/reports?{query}")
         assert (answer.status, b"There is no such report" in answer.body) == (422, True)

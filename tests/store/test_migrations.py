@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from importlib.resources import files
 from pathlib import Path
 
+import pytest
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from procrastinate.schema import SchemaManager
-from sqlalchemy import Engine
+from sqlalchemy import Engine, insert, select
 
-from ingestd.store import mappings, tables
+from ingestd.store import mappings, pool_calls, tables
 from ingestd.store.all_tables import metadata
 from ingestd.store.engine import open_engine, reading, sqlite_url, writing
 from ingestd.store.migrations import configured, upgrade
+from ingestd.store.view_tables import saved_views, view_stars
 from tests.conftest import Postgres
 
 
@@ -76,4 +79,44 @@ def test_the_mapping_that_a_source_has_is_its_first_version(tmp_path: Path) -> N
     with reading(engine) as connection:
         (first,) = mappings.every(connection, 7)
     assert (first.version, first.mapping, first.saved_by) == (1, {"Fon": "phone", "Größe": ""}, "configuration")
+    engine.dispose()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_views_keep_their_stars_and_calls_of_before_are_counted(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    on_sqlite = kind == "sqlite"
+    engine = open_engine(sqlite_url(tmp_path) if on_sqlite else request.getfixturevalue("postgres").new_database())
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    at = f"'{yesterday:%Y-%m-%d} 12:00:00{'' if on_sqlite else '+00'}'"
+    with writing(engine) as connection:
+        config = configured()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0017")
+        if not on_sqlite:
+            connection.exec_driver_sql("CREATE TABLE leads_c1 PARTITION OF leads FOR VALUES IN (1)")
+        for statement in (
+            "INSERT INTO owners (id, kind) VALUES (1, 'team'), (2, 'user')",
+            "INSERT INTO teams (id, key, name, active) VALUES (1, 'top', 'Top', true)",
+            "INSERT INTO users (id, login, name, team_id, role, active) VALUES (2, 'eva', 'Eva', 1, 'admin', true)",
+            f"INSERT INTO lead_views VALUES (7, 2, 'Mine', '{{}}', '[\"id\"]', 'id', false, 1, {at}, 3)",
+            "INSERT INTO view_stars VALUES (2, 7)",
+            """INSERT INTO leads (campaign_id, id, pool_id, row, owner_id, status_id, phone)
+                VALUES (1, 1, 5, 1, 1, 1, '')""",
+            f"""INSERT INTO lead_events (campaign_id, lead_id, version, field, kind, at) VALUES
+                (1, 1, 1, 'status', 'call', {at}), (1, 1, 1, 'attempts', 'call', {at}),
+                (1, 1, 2, 'status', 'call', {at}), (1, 1, 3, 'status', 'status', {at}),
+                (1, 1, 0, 'status', 'call', '2020-01-01 12:00:00')""",
+        ):
+            connection.exec_driver_sql(statement)
+    upgrade(engine)
+    with writing(engine) as connection:
+        (view,) = connection.execute(select(saved_views)).all()
+        assert (view.id, view.kind, view.name, view.team_id, view.version) == (7, "leads", "Mine", 1, 3)
+        assert connection.execute(select(view_stars)).all() == [(2, 7)]
+        values = {**view._mapping, "kind": "pools"}
+        del values["id"]
+        assert connection.execute(insert(saved_views).values(values)).inserted_primary_key == (8,)
+        assert pool_calls.of_pools(connection, [5], [yesterday.date()]) == {5: [2]}
     engine.dispose()

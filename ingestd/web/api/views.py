@@ -1,41 +1,64 @@
-"""Saved views of Lead Admin: filter, columns and sort under a name; one's own, and those that others share."""
+"""Saved views of leads and of lead pools: filter, columns and sort under a name; one's own, and what others share."""
 
 from __future__ import annotations
 
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import Response
+from fastapi import Query, Response
 from pydantic import BaseModel, Field
 from sqlalchemy import Connection
 
 from ingestd.access.callers import Caller
+from ingestd.access.permissions import Permission
 from ingestd.errors import Stale
-from ingestd.leads import columns, filters, views
+from ingestd.leads import columns, view_kinds, views
 from ingestd.leads.agents import Agent
-from ingestd.leads.views import Content, View
+from ingestd.leads.views import Content, Kind, View
 from ingestd.store.engine import reading, writing
 from ingestd.web.api import tags
+from ingestd.web.api.access import needs
 from ingestd.web.api.bodies import Given
 from ingestd.web.api.deliveries import Number
 from ingestd.web.api.desk import AtDesk, ByCaller, Desk
-from ingestd.web.api.lead_admin import Names, SortBy, Tree
-from ingestd.web.api.leads import LOOKING, agent_of
+from ingestd.web.api.leads import agent_of
 from ingestd.web.api.routes import Routes
 from ingestd.web.api.tags import IfMatch
 
 routes = Routes("views")
 
+LOOKING = needs(Permission.LEAD_ADMIN, Permission.DIAL, Permission.LEAD_POOLS)
+
 Shared = Annotated[str, Field(max_length=80, description="`nobody`, `everybody`, or `team:<key>` with all below it")]
 Name = Annotated[str, Field(min_length=1, max_length=views.LONGEST_NAME)]
+Said = Annotated[
+    dict[str, Any] | None,
+    Field(
+        description="of leads as in `/leads/search`; of pools texts by some of "
+        "`campaign`, `project`, `state`, `name`, `by`, `since`, `until`; null: everything"
+    ),
+]
+Shown = Annotated[
+    list[Annotated[str, Field(max_length=200)]] | None,
+    Field(
+        max_length=columns.MOST,
+        description="of leads names of `/lead-fields`; of pools columns of their list, and figures of `/kpis` "
+        "as `kpi:<figure>`; null: the default ones",
+    ),
+]
+SortBy = Annotated[
+    str | None,
+    Field(max_length=200, description="a column; `-` before it for descending; null: the newest upload first"),
+]
 
 
 class ViewIn(Given):
     """A view to be saved."""
 
+    kind: Kind = Field(Kind.LEADS, description="what it lists; views of pools need the permission `lead_pools`")
     name: Name
-    filter: Tree = None
-    columns: Names = None
+    filter: Said = None
+    columns: Shown = None
     sort: SortBy = None
     shared: Shared = views.NOBODY
 
@@ -44,8 +67,8 @@ class ViewEdit(Given):
     """What is to be another; what is left out stays."""
 
     name: Name | None = None
-    filter: Tree = None
-    columns: Names = None
+    filter: Said = None
+    columns: Shown = None
     sort: SortBy = None
     shared: Shared | None = None
 
@@ -60,6 +83,7 @@ class ViewOut(BaseModel):
     """A saved view."""
 
     id: int
+    kind: Kind
     name: str
     owner: str = Field(description="login of the user who saved it")
     mine: bool = Field(description="only its owner changes it")
@@ -74,10 +98,12 @@ class ViewOut(BaseModel):
 
 
 @routes.get("/views", access=LOOKING)
-def list_views(desk: AtDesk, caller: ByCaller) -> list[ViewOut]:
+def list_views(
+    desk: AtDesk, caller: ByCaller, kind: Annotated[Kind, Query(description="what they list")] = Kind.LEADS
+) -> list[ViewOut]:
     """One's own views and those that are shared with one: the starred ones first, then by name."""
     with reading(desk.engine) as connection:
-        found = views.seen(connection, agent_of(connection, caller))
+        found = views.seen(connection, agent_of(connection, caller), kind)
         return [_out(desk, connection, each) for each in found]
 
 
@@ -86,6 +112,7 @@ def save_view(desk: AtDesk, caller: ByCaller, response: Response, body: ViewIn) 
     """Saves a view. 409 `exists`: one has a view of that name already."""
     with writing(desk.engine) as connection:
         content = Content(
+            kind=body.kind,
             name=body.name,
             filter=body.filter or {},
             columns=tuple(body.columns or ()),
@@ -93,7 +120,7 @@ def save_view(desk: AtDesk, caller: ByCaller, response: Response, body: ViewIn) 
             shared=body.shared,
         )
         who, at = agent_of(connection, caller), desk.clock()
-        judged = views.judged(connection, desk.schemas, content, at)
+        judged = view_kinds.judged(connection, desk.schemas, content, at)
         return _marked(desk, connection, response, views.save(connection, caller.deed(at), who, judged))
 
 
@@ -112,7 +139,7 @@ def edit_view(
     with writing(desk.engine) as connection:
         who, at = agent_of(connection, caller), desk.clock()
         before = views.one(connection, who, number)
-        judged = views.judged(connection, desk.schemas, _edited(before.content, body), at)
+        judged = view_kinds.judged(connection, desk.schemas, _edited(before.content, body), at)
         seen = _version(tags.seen(if_match))
         return _marked(desk, connection, response, views.edit(connection, caller.deed(at), who, number, judged, seen))
 
@@ -173,14 +200,14 @@ def _marked(desk: Desk, connection: Connection, response: Response, view: View) 
 
 
 def _out(desk: Desk, connection: Connection, view: View) -> ViewOut:
-    fields = columns.fields_of(connection, desk.schemas)
     content = view.content
     return ViewOut(
         **{name: getattr(view, name) for name in ("id", "owner", "mine", "starred", "changed_at", "version")},
+        kind=content.kind,
         name=content.name,
         shared=content.shared,
         filter=dict(content.filter),
-        told=filters.told(filters.parsed(content.filter, fields)),
+        told=view_kinds.told(connection, desk.schemas, content),
         columns=list(content.columns),
         sort=content.sort,
     )

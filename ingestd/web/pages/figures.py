@@ -9,13 +9,13 @@ from urllib.parse import parse_qsl, quote, unquote, urlsplit
 from fastapi import Request, Response
 
 from ingestd.leads.kpis import Figure, Kpi
+from ingestd.leads.pool_views import MOST_FIGURES
 from ingestd.web.pages.formats import NOTHING
 from ingestd.web.pages.rendering import Here
 
 COOKIE = "ingestd_pool_kpis"
 NONE = "none"
-"""In the address of a page from which the last figure was taken away."""
-MOST = 20
+"""In the address of a page that has no figures, whatever is remembered."""
 YEAR = 365 * 24 * 3600
 
 _GROUPS = (("", "Rates and totals"), ("count", "Leads by status"), ("share", "Share by status"),
@@ -39,13 +39,14 @@ def chosen(request: Request, known: Iterable[Kpi]) -> list[Kpi]:
     asked = request.query_params.getlist("kpi")
     names = asked or unquote(request.cookies.get(COOKIE, "")).split(",")
     by_name = {kpi.name: kpi for kpi in known}
-    return [by_name[name] for name in dict.fromkeys(names) if name in by_name][:MOST]
+    return [by_name[name] for name in dict.fromkeys(names) if name in by_name][:MOST_FIGURES]
 
 
 def standing(here: Here, shown: Iterable[Kpi]) -> Here:
-    """The address of the page with its figures in it, whoever remembered them."""
+    """The address of the page with its figures in it, whoever remembered them; or that it shall have none."""
     rest = tuple(pair for pair in here.query if pair[0] != "kpi")
-    return Here(path=here.path, query=(*rest, *(("kpi", kpi.name) for kpi in shown)))
+    names = [kpi.name for kpi in shown] or ([NONE] if here.all("kpi") else [])
+    return Here(path=here.path, query=(*rest, *(("kpi", name) for name in names)))
 
 
 def remember(answer: Response, names: Iterable[str]) -> None:

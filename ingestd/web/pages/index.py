@@ -21,6 +21,7 @@ from ingestd.web.pages import (
     live,
     navigation,
     pool,
+    pool_views,
     pools,
     reports,
     reruns,
@@ -33,6 +34,7 @@ from ingestd.web.pages import (
     upload,
     user_access,
     users,
+    views,
 )
 from ingestd.web.pages.insights import Insights
 from ingestd.web.pages.rendering import Studio
@@ -45,6 +47,7 @@ PAGES = (
     delivery.pages,
     reruns.pages,
     pools.pages,
+    pool_views.pages,
     pool.pages,
     upload.pages,
     teams.pages,
@@ -57,6 +60,7 @@ PAGES = (
     lead_admin.pages,
     lead_actions.pages,
     lead_views.pages,
+    views.pages,
     lead_form.pages,
     lead.pages,
     dial.pages,

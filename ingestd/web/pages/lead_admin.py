@@ -20,6 +20,7 @@ from ingestd.leads.filter_fields import Field
 from ingestd.leads.filters import EVERYTHING, Filter
 from ingestd.leads.listing import Count, Page, Wish
 from ingestd.leads.ordering import Sort
+from ingestd.leads.views import Kind
 from ingestd.organisation import changes
 from ingestd.store import organisation
 from ingestd.store.engine import reading
@@ -31,6 +32,7 @@ from ingestd.web.api.leads import agent_of
 from ingestd.web.pages import lead_filter
 from ingestd.web.pages.rendering import Here, here, show
 from ingestd.web.pages.routes import Pages
+from ingestd.web.pages.views import teams
 
 pages = Pages()
 
@@ -92,7 +94,7 @@ def list_leads(  # noqa: PLR0913, PLR0917 - each is a part of the request
         return RedirectResponse(f"/leads/narrow?{request.url.query}", 303)
     with reading(desk.engine) as connection:
         who = agent_of(connection, caller)
-        saved = views.seen(connection, who)
+        saved = views.seen(connection, who, Kind.LEADS)
         opened = next((each for each in saved if each.id == view), None)
         if opened is not None and not (filter or columns or sort):
             return RedirectResponse(_address_of(opened, desk, connection), 303)
@@ -185,13 +187,15 @@ def meant(desk: Desk, caller: Caller, filter: str) -> tuple[Filter, Count]:  # n
 
 def suggestions(connection: Connection) -> dict[str, Any]:
     """What the fields of forms offer: teams and users with their names, sources, campaigns, statuses."""
-    teams = organisation.tree(connection)
-    owners = [(f"team:{team['key']}", f"{team['name']}, team") for team in teams if team["active"]]
-    users = [(f"user:{user['login']}", user["name"]) for team in teams for user in team["users"]]
+    owners = teams(connection)
+    users = [
+        (f"user:{user['login']}", user["name"]) for team in organisation.tree(connection) for user in team["users"]
+    ]
     sources = [(f"source:{each.name}", f"{each.title}, source") for each in organisation.all_sources(connection)]
     campaigns = [(each.key, each.facts["name"]) for each in changes.every(connection, "campaign")]
     book = statuses.read(connection)
     return {
+        "teams": owners,
         "owners": owners + users,
         "users": users,
         "uploaders": users + sources,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timedelta
+from datetime import datetime
 from importlib import metadata
 from typing import Annotated, Any
 
@@ -11,6 +11,7 @@ from pydantic import BaseModel, Field
 
 from ingestd import node
 from ingestd.access.permissions import Permission
+from ingestd.leads import days
 from ingestd.node import Standing
 from ingestd.store import audit
 from ingestd.store.audit import Entry
@@ -19,7 +20,6 @@ from ingestd.store.nodes import Nodes
 from ingestd.web.api import paging
 from ingestd.web.api.access import needs
 from ingestd.web.api.desk import AtDesk, Desk
-from ingestd.web.pages import typed
 from ingestd.web.pages.filled import Word
 from ingestd.web.pages.rendering import show
 from ingestd.web.pages.routes import Pages
@@ -42,10 +42,11 @@ class Asked(BaseModel):
 
     def wanted(self) -> audit.Wanted:
         """Raises Invalid for a day that is none."""
-        last = typed.day(self.until, "until")
-        until = None if last is None else last + timedelta(days=1)
         return audit.Wanted(
-            who=self.who.strip(), what=self.what.strip(), since=typed.day(self.since, "since"), until=until
+            who=self.who.strip(),
+            what=self.what.strip(),
+            since=days.begin(self.since, "query.since"),
+            until=days.end(self.until, "query.until"),
         )
 
 

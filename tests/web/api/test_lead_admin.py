@@ -148,3 +148,55 @@ def test_views_are_seen_starred_and_copied_by_those_they_are_shared_with(api: Ap
     assert agent.do("DELETE", f"views/{all_of_us}/star")["starred"] is False
     leader.do("DELETE", f"views/{all_of_us}")
     assert names(german) == []
+
+
+POOLS_VIEW = {
+    "kind": "pools",
+    "name": "Lund",
+    "filter": {"state": "Active", "since": "2026-06-01", "name": ""},
+    "columns": ["kpi:success_rate", "total", "state", "kpi:count:busy"],
+    "sort": "name",
+}
+
+
+def test_lists_of_pools_have_views_of_their_own(api: Api) -> None:
+    leader, agent = api.user("lead-denmark"), api.user("copenhagen-1")
+    leader.do("POST", "views", VIEW)
+    view = leader.do("POST", "views", {**POOLS_VIEW, "shared": "everybody"})
+    assert (view["kind"], view["filter"]) == ("pools", {"state": "Active", "since": "2026-06-01"})
+    assert view["told"] == "state is Active, uploaded from 2026-06-01"
+    assert view["columns"] == ["name", "state", "total", "kpi:success_rate", "kpi:count:busy"]
+    assert [each["kind"] for each in leader.get("views")] == ["leads"]
+    assert [each["id"] for each in leader.get("views?kind=pools")] == [view["id"]]
+    assert leader.refused("POST", "views", POOLS_VIEW) == (409, "exists")
+    path = f"views/{view['id']}"
+    changed = leader.do("PATCH", path, {"filter": None, "columns": None, "sort": None}, if_match='"1"')
+    assert (changed["told"], changed["sort"], changed["columns"][-1]) == ("every pool", "-uploaded", "uploaded")
+    assert leader.do("PUT", f"{path}/star")["starred"]
+    copy = leader.do("POST", f"{path}/copy", {})
+    assert (copy["kind"], copy["name"], copy["shared"]) == ("pools", "Lund (copy)", "nobody")
+    assert agent.refused("GET", "views?kind=pools") == (403, "permission_missing")
+    assert agent.refused("POST", "views", POOLS_VIEW) == (403, "permission_missing")
+    assert agent.refused("GET", path) == (404, "view_unknown")
+    leader.do("DELETE", path)
+    assert [each["id"] for each in leader.get("views?kind=pools")] == [copy["id"]]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "code"),
+    [
+        ({"filter": {"city": "Lund"}}, "filter_unusable"),
+        ({"filter": {"name": 7}}, "filter_unusable"),
+        ({"filter": {"until": "9999-12-31"}}, "value_unusable"),
+        ({"columns": ["city"]}, "column_unknown"),
+        ({"columns": ["kpi:nothing"]}, "kpi_unknown"),
+        ({"columns": [f"kpi:{kind}:{code}" for kind in ("count", "share", "first")
+                      for code in ("busy", "success", "no_answer", "unprocessed", "invalid", "duplicate", "deceased")]},
+         "kpi_unknown"),
+        ({"sort": "total"}, "sort_unknown"),
+        ({"name": " "}, "name_unusable"),
+        ({"kind": "segments"}, "request_unusable"),
+    ],
+)  # fmt: skip
+def test_what_no_list_of_pools_has_is_refused(api: Api, wrong: dict[str, Any], code: str) -> None:
+    assert api.user("admin").refused("POST", "views", {**POOLS_VIEW, **wrong}) == (422, code)
