@@ -112,6 +112,14 @@ def listed(connection: Connection, numbers: Sequence[int]) -> ColumnElement[Any]
     return func.json_each(json.dumps(list(numbers))).table_valued(column("value", Id)).c.value
 
 
+def taken(connection: Connection, numbers: Iterable[int]) -> list[Lead]:
+    """Leads that were taken before (`rights.take_all`), as they are, in the order of their numbers."""
+    known = connection.scalars(select(campaigns.c.id)).all()
+    these = (table.c.campaign_id.in_(known), among(connection, table.c.id, numbers))
+    rows = connection.execute(WITH_STATUS.where(*these).order_by(table.c.id)).mappings()
+    return [of_row(dict(row)) for row in rows]
+
+
 def latest(connection: Connection, wanted: Filter, *, limit: int) -> list[Lead]:
     """The newest leads of a filter first. Each campaign is asked by itself, because keys begin with it."""
     where = wanted.where(statuses.read(connection))
