@@ -52,6 +52,11 @@ FIELDS = ("campaign", "pool", "owner", "status", "deactivated")
 """Of a filter that is kept. No phone: what is kept about changes outlives the person's data."""
 
 
+def is_plain(given: Mapping[str, Any]) -> bool:
+    """True for a filter of FIELDS, or of nothing; False for one of the filter language (`filters`)."""
+    return given.keys().isdisjoint(("field", "all", "any", "not"))
+
+
 def parsed(connection: Connection, given: Mapping[str, Any]) -> Filter:
     """A filter as programs write it; raises Invalid when it is none or means every lead, Rejected for unknown names.
 
@@ -85,7 +90,8 @@ def _campaign(connection: Connection, code: str) -> int:
 
 
 def _unusable(told: str) -> Invalid:
-    return Invalid("filter_unusable", f"{told}; its fields are {', '.join(FIELDS)}", field="body.filter")
+    told += f"; its fields are {', '.join(FIELDS)}, and comparisons, `all`, `any` and `not` make one of any field"
+    return Invalid("filter_unusable", told, field="body.filter")
 
 
 def _statuses(wanted: str, book: StatusBook) -> tuple[int, ...]:
