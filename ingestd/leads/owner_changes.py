@@ -13,7 +13,20 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, func, insert, literal, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    and_,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    select,
+    tuple_,
+    update,
+)
 
 from ingestd.access import people
 from ingestd.access.callers import Caller
@@ -383,6 +396,31 @@ def results_of(
         query = query.where(tuple_(results.c.outcome, results.c.lead_id) > tuple_(*after))
     rows = connection.execute(query.order_by(results.c.outcome, results.c.lead_id).limit(limit))
     return [Result(outcome=row.outcome, lead=row.lead_id) for row in rows]
+
+
+def forget(engine: Engine, before: datetime, go_on: Callable[[], bool]) -> bool:
+    """Removes the fate of each lead of changes that ended before a moment, a batch at a time, while `go_on`.
+
+    The changes themselves stay, with their counts. False when there is more to remove.
+    """
+    kept = exists(select(results.c.lead_id).where(results.c.change_id == table.c.id))
+    old = select(table.c.id).where(table.c.ended_at < before, kept).order_by(table.c.id).limit(1)
+    while True:
+        with reading(engine) as connection:
+            number = connection.scalar(old)
+        if number is None:
+            return True
+        if not go_on():
+            return False
+        with writing(engine, forgettable=True) as connection:  # what comes back is removed the next time
+            _forget_some(connection, number)
+
+
+def _forget_some(connection: Connection, number: int) -> None:
+    key, mine = (results.c.outcome, results.c.lead_id), results.c.change_id == number
+    last = connection.execute(select(*key).where(mine).order_by(*key).offset(BATCH - 1).limit(1)).one_or_none()
+    some = mine if last is None else and_(mine, tuple_(*key) <= tuple_(*last))
+    connection.execute(delete(results).where(some))
 
 
 def _subject(number: int) -> str:

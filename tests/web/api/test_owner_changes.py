@@ -238,3 +238,23 @@ def test_who_loses_the_permission_meanwhile_moves_no_more(api: Api) -> None:
     assert (stand(desk, first).state, stand(desk, first).moved) == ("failed", 0)
     assert "lacks the permission lead_admin" in stand(desk, first).problem
     assert stand(desk, second).moved == 0  # the key has less than the admin: leads of Denmark are not within its sight
+
+
+@pytest.mark.usefixtures("small")
+def test_the_fate_of_each_lead_is_forgotten_and_the_counts_stay(api: Api) -> None:
+    desk, leader = desk_of(api), api.user(LEADER)
+    numbers = desk.leads(*({} for _ in range(7)))
+    first = leader.do("POST", "owner-changes", {"ids": numbers, "to": "team:aarhus"})["id"]
+    assert Mover(engine=desk.engine, clock=lambda: 0.0).sweep()
+    ended = stand(desk, first).ended_at
+    assert ended
+    last = leader.do("POST", "owner-changes", {"ids": numbers, "to": "team:denmark"})["id"]
+    assert Mover(engine=desk.engine, keep=timedelta(days=1), clock=lambda: 0.0).sweep()
+    assert len(results(leader, first)) == len(results(leader, last)) == 7
+    desk.set("owner_changes", "id", first, ended_at=ended - timedelta(days=1))
+    turns = iter([True, False])
+    assert not owner_changes.forget(desk.engine, ended, lambda: next(turns))
+    assert len(results(leader, first)) == 4, "a batch of three is removed at a time"
+    assert Mover(engine=desk.engine, keep=timedelta(days=1), clock=lambda: 0.0).sweep()
+    assert (results(leader, first), len(results(leader, last))) == ([], 7)
+    assert stand(desk, first).moved == 7
