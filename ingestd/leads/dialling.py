@@ -18,6 +18,7 @@ from sqlalchemy import (
     Connection,
     Engine,
     Integer,
+    Select,
     String,
     Text,
     and_,
@@ -44,7 +45,7 @@ from ingestd.leads.history import Stamp
 from ingestd.leads.lead import Lead
 from ingestd.leads.statuses import Change, StatusBook
 from ingestd.model import PoolState
-from ingestd.store.engine import writing
+from ingestd.store.engine import reading, writing
 from ingestd.store.lead_tables import dial_stages, lead_events
 from ingestd.store.tables import Id, Instant, campaigns, pools
 from ingestd.store.tables import leads as table
@@ -54,6 +55,8 @@ STAGED = 5_000
 LOOKED_AT = 16
 """Leads of each owner that are tried, should other agents take the first ones at the same moment."""
 _RANK = func.coalesce(table.c.dial_rank, table.c.row)
+DIALLED = "dialled"
+"""The verb in the history of a lead that somebody was given."""
 LAST = "9" * 40
 """A key behind all others: every lead has its place."""
 FRESH = timedelta(seconds=5)
@@ -119,9 +122,7 @@ def next_lead(
     engine: Engine, shift: Shift, at: datetime, *, lease: timedelta = editing.LEASE
 ) -> tuple[Lead | None, Shift]:
     """The best lead that the agent may call, held for him; None when there is none. And the shift to go on with."""
-    if not timedelta(0) <= at - shift.read_at < FRESH:
-        with writing(engine) as connection:
-            shift = _read(connection, shift.agent.login, shift.campaign.id, at, shift.segment_id)
+    shift = fresh(engine, shift, at)
     while True:  # once, unless leads must be staged first, or other agents are quicker
         with writing(engine) as connection:
             taken = _take(connection, shift, at, at + lease)
@@ -131,6 +132,44 @@ def next_lead(
             return taken, shift
         with writing(engine) as connection:
             shift = _staged_further(connection, shift, at)
+
+
+def fresh(engine: Engine, shift: Shift, at: datetime) -> Shift:
+    """The shift, read anew when that is some seconds ago; raises as `start`."""
+    if timedelta(0) <= at - shift.read_at < FRESH:
+        return shift
+    with writing(engine) as connection:
+        return _read(connection, shift.agent.login, shift.campaign.id, at, shift.segment_id)
+
+
+def given_before(engine: Engine, shift: Shift, at: datetime, *, lease: timedelta = editing.LEASE) -> Lead | None:
+    """The lead that the agent was given and has not ended, held anew; None when he has none.
+
+    So nobody has to wait for the end of its lease when a browser was closed, or an answer got lost. What he was given
+    in another campaign or segment, or may not call any more, goes back to the others. What he locked by hand stays his.
+    """
+    with reading(engine) as connection:
+        if connection.scalar(_HELD, {"moment": at, "agent": shift.agent.id}) is None:
+            return None
+    with writing(engine) as connection:
+        again: Lead | None = None
+        for row in connection.execute(_given_rows(shift, at)).all():
+            if not row.fits:
+                editing.unlock(connection, row.id, by=shift.agent.id, at=at)
+            elif again is None:
+                again = editing.lock(connection, row.id, by=shift.agent.id, at=at, lease=lease)
+        return None if again is None else do_not_call.without_listed(connection, [again])[0]
+
+
+def _given_rows(shift: Shift, at: datetime) -> Select[Any]:
+    """The leads that the agent holds since he was given them, in the order of dialling, each with whether it fits."""
+    event = lead_events.c
+    its = (event.campaign_id == table.c.campaign_id, event.lead_id == table.c.id, event.field == "lock")
+    locked = select(event.kind).where(*its).order_by(event.version.desc()).limit(1).scalar_subquery()
+    fits = and_(_ready(shift, at), table.c.owner_id.in_(shift.agent.reach), _inside(shift))
+    held = (table.c.campaign_id.in_(select(campaigns.c.id)), table.c.locked_until > at)
+    mine = (*held, table.c.locked_by_id == shift.agent.id, locked == DIALLED)
+    return select(table.c.id, fits.label("fits")).where(*mine).order_by(table.c.dial_key, table.c.id).with_for_update()
 
 
 def _staged_further(connection: Connection, shift: Shift, at: datetime) -> Shift:
@@ -166,6 +205,15 @@ def _ready(shift: Shift, at: datetime) -> ColumnElement[bool]:
         access.free_for(shift.agent, shift.book, at),
         access.pool_open(shift.book),
     )
+
+
+_HELD = (
+    select(table.c.id)
+    .where(table.c.campaign_id.in_(select(campaigns.c.id)), table.c.locked_until > bindparam("moment", type_=Instant))
+    .where(table.c.locked_by_id == bindparam("agent", type_=Id))
+    .limit(1)
+)
+"""Whether a user holds any lead. Made once: nearly always there is none, and every call asks."""
 
 
 def _inside(shift: Shift) -> ColumnElement[bool]:
@@ -246,7 +294,7 @@ def _telling(taken: Any) -> Any:
         "lead_id": here.c.id,
         "version": here.c.version,
         "field": literal_column("'lock'"),
-        "kind": literal_column("'dialled'"),
+        "kind": literal_column(f"'{DIALLED}'"),
         "at": _given("moment", Instant),
         "by_id": here.c.locked_by_id,
         "after": cast(here.c.locked_by_id, Text),
@@ -273,9 +321,9 @@ def _take(connection: Connection, shift: Shift, at: datetime, until: datetime) -
         return None
     taken = lead.of_row({**row, "status": shift.book.by_id[row["status_id"]].code})
     if connection.dialect.name == "sqlite":
-        stamp, held = Stamp(kind="dialled", by=shift.agent.id, at=at), {"lock": (None, shift.agent.id)}
+        stamp, held = Stamp(kind=DIALLED, by=shift.agent.id, at=at), {"lock": (None, shift.agent.id)}
         history.record(connection, (taken.campaign_id, taken.id, taken.version), held, stamp)
-    return do_not_call.without_listed(connection, taken)
+    return do_not_call.without_listed(connection, [taken])[0]
 
 
 def _stages(connection: Connection, shift: Shift) -> dict[int, str]:

@@ -57,6 +57,8 @@ class Lead:
     """its place in a shuffled pool; None: its row"""
     version: int
     """grows with every change; what a client saw last (ETag)"""
+    withheld: tuple[str, ...] = ()
+    """fields that are left out here, because nobody may call their number (`do_not_call.without_listed`)"""
 
     @property
     def scheduled_at(self) -> datetime | None:
@@ -75,7 +77,7 @@ def held(row: Any, at: datetime) -> bool:
     return row.locked_by_id is not None and row.locked_until is not None and row.locked_until > at
 
 
-_PLAIN = tuple(name for name in Lead.__dataclass_fields__ if name not in ("status", "fields", "extra"))
+_PLAIN = tuple(name for name in Lead.__dataclass_fields__ if name not in ("status", "fields", "extra", "withheld"))
 WITH_STATUS = select(table, statuses.c.code.label("status")).join(statuses, statuses.c.id == table.c.status_id)
 """Whole rows of leads, as `of_row` wants them."""
 
