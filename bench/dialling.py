@@ -1,7 +1,7 @@
 """How many leads agents are given in a second, each by the functions of dialling: `python -m bench.dialling`.
 
-Every agent is a thread of one of a few processes, as agents are served by the web roles of a few nodes. Whoever is given
-a lead ends it before the next one, else it would be the same: by one plain statement, whose time counts as ours.
+Every agent is a thread of one of a few processes, as agents are served by the web roles of a few nodes. Whoever is
+given a lead ends it before the next one, else it would be the same: by one plain statement, whose time counts as ours.
 """
 
 from __future__ import annotations
@@ -116,17 +116,18 @@ def _dial(url: str, logins: list[str], seconds: float, counts: Queue[Any], start
 
 
 def _end(engine: Engine, given: Lead | None) -> None:
-    """The lead is not dialled again, and free."""
+    """The lead is closed, and free."""
     assert given is not None
     with writing(engine) as connection:
         connection.execute(_ENDED, {"campaign": given.campaign_id, "number": given.id})
 
 
 _TABLE = tables.leads
+_SUCCESS = select(tables.statuses.c.id).where(tables.statuses.c.code == "success").scalar_subquery()
 _ENDED = (
     update(_TABLE)
     .where(_TABLE.c.campaign_id == bindparam("campaign"), _TABLE.c.id == bindparam("number"))
-    .values(locked_by_id=None, locked_until=None, dial_key=None, attempts=_TABLE.c.attempts + 1)
+    .values(locked_by_id=None, locked_until=None, dial_key=None, status_id=_SUCCESS, attempts=_TABLE.c.attempts + 1)
 )
 
 

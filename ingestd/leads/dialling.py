@@ -45,7 +45,7 @@ from ingestd.leads.history import Stamp
 from ingestd.leads.lead import Lead
 from ingestd.leads.statuses import Change, StatusBook
 from ingestd.model import PoolState
-from ingestd.store.engine import reading, writing
+from ingestd.store.engine import writing
 from ingestd.store.lead_tables import dial_stages, lead_events
 from ingestd.store.tables import Id, Instant, campaigns, pools
 from ingestd.store.tables import leads as table
@@ -73,6 +73,8 @@ class Shift:
     read_at: datetime
     statement: Any
     """takes the best lead; made once, because making it takes longer than running it"""
+    holding: Any
+    """finds out whether the agent holds any lead, in whichever campaign; the same"""
     last_key: str
     """up to it, all leads of the agent's reach have their place; whatever comes after may be beaten by one without"""
     segment_id: int = 0
@@ -94,7 +96,8 @@ def start(engine: Engine, login: str, campaign: str, at: datetime, *, segment_id
 
 
 def _read(connection: Connection, login: str, number: int, at: datetime, segment_id: int) -> Shift:
-    who, campaign = agents.agent(connection, login), access.campaigns(connection)[number]
+    who, known = agents.agent(connection, login), access.campaigns(connection)
+    campaign = known[number]
     told = "" if campaign.open_to(who) else f"{login} may not call in {campaign.code}"
     told = told if campaign.running(at) else f"{campaign.code} is not active, or has expired"
     told = told if Permission.DIAL in who.permissions else f"{login} lacks the permission {Permission.DIAL}"
@@ -107,6 +110,7 @@ def _read(connection: Connection, login: str, number: int, at: datetime, segment
         book=statuses.read(connection),
         read_at=at,
         statement=None,
+        holding=_holding(connection, list(known)),
         last_key="",
         segment_id=segment_id,
         segment=segment_plan.of_campaign(connection, number).inside(segment_id) if segment_id else None,
@@ -119,13 +123,19 @@ def _read(connection: Connection, login: str, number: int, at: datetime, segment
 
 
 def next_lead(
-    engine: Engine, shift: Shift, at: datetime, *, lease: timedelta = editing.LEASE
+    engine: Engine, shift: Shift, at: datetime, *, lease: timedelta = editing.LEASE, again: bool = False
 ) -> tuple[Lead | None, Shift]:
-    """The best lead that the agent may call, held for him; None when there is none. And the shift to go on with."""
-    shift = fresh(engine, shift, at)
+    """The best lead that the agent may call, held for him; None when there is none. And the shift to go on with.
+
+    `again`: what he was given and has not ended comes first.
+    """
+    if not timedelta(0) <= at - shift.read_at < FRESH:
+        with writing(engine) as connection:
+            shift = _read(connection, shift.agent.login, shift.campaign.id, at, shift.segment_id)
     while True:  # once, unless leads must be staged first, or other agents are quicker
         with writing(engine) as connection:
-            taken = _take(connection, shift, at, at + lease)
+            before = _given_before(connection, shift, at, lease) if again else None
+            taken = _take(connection, shift, at, at + lease) if before is None else before
             if taken is None and _any_left(connection, shift, at):
                 continue  # other agents took all that were looked at, at this very moment
         if taken is not None or shift.last_key == LAST:
@@ -134,31 +144,21 @@ def next_lead(
             shift = _staged_further(connection, shift, at)
 
 
-def fresh(engine: Engine, shift: Shift, at: datetime) -> Shift:
-    """The shift, read anew when that is some seconds ago; raises as `start`."""
-    if timedelta(0) <= at - shift.read_at < FRESH:
-        return shift
-    with writing(engine) as connection:
-        return _read(connection, shift.agent.login, shift.campaign.id, at, shift.segment_id)
-
-
-def given_before(engine: Engine, shift: Shift, at: datetime, *, lease: timedelta = editing.LEASE) -> Lead | None:
+def _given_before(connection: Connection, shift: Shift, at: datetime, lease: timedelta) -> Lead | None:
     """The lead that the agent was given and has not ended, held anew; None when he has none.
 
     So nobody has to wait for the end of its lease when a browser was closed, or an answer got lost. What he was given
     in another campaign or segment, or may not call any more, goes back to the others. What he locked by hand stays his.
     """
-    with reading(engine) as connection:
-        if connection.scalar(_HELD, {"moment": at, "agent": shift.agent.id}) is None:
-            return None
-    with writing(engine) as connection:
-        again: Lead | None = None
-        for row in connection.execute(_given_rows(shift, at)).all():
-            if not row.fits:
-                editing.unlock(connection, row.id, by=shift.agent.id, at=at)
-            elif again is None:
-                again = editing.lock(connection, row.id, by=shift.agent.id, at=at, lease=lease)
-        return None if again is None else do_not_call.without_listed(connection, [again])[0]
+    if _said(connection, shift.holding, {"moment": at, "agent": shift.agent.id}).first() is None:
+        return None
+    again: Lead | None = None
+    for row in connection.execute(_given_rows(shift, at)).all():
+        if not row.fits:
+            editing.unlock(connection, row.id, by=shift.agent.id, at=at)
+        elif again is None:
+            again = editing.lock(connection, row.id, by=shift.agent.id, at=at, lease=lease)
+    return None if again is None else do_not_call.without_listed(connection, [again])[0]
 
 
 def _given_rows(shift: Shift, at: datetime) -> Select[Any]:
@@ -205,15 +205,6 @@ def _ready(shift: Shift, at: datetime) -> ColumnElement[bool]:
         access.free_for(shift.agent, shift.book, at),
         access.pool_open(shift.book),
     )
-
-
-_HELD = (
-    select(table.c.id)
-    .where(table.c.campaign_id.in_(select(campaigns.c.id)), table.c.locked_until > bindparam("moment", type_=Instant))
-    .where(table.c.locked_by_id == bindparam("agent", type_=Id))
-    .limit(1)
-)
-"""Whether a user holds any lead. Made once: nearly always there is none, and every call asks."""
 
 
 def _inside(shift: Shift) -> ColumnElement[bool]:
@@ -286,6 +277,16 @@ def _statement(connection: Connection, shift: Shift) -> Any:
     return taken if connection.dialect.name == "sqlite" else _compiled(connection, _telling(taken))
 
 
+def _holding(connection: Connection, known: Sequence[int]) -> Any:
+    mine = (
+        table.c.campaign_id.in_([_number(number) for number in known]),
+        table.c.locked_until > _given("moment", Instant),
+        table.c.locked_by_id == _given("agent", Id),
+    )
+    found = select(table.c.id).where(*mine).limit(_number(1))
+    return found if connection.dialect.name == "sqlite" else _compiled(connection, found)
+
+
 def _telling(taken: Any) -> Any:
     """PostgreSQL writes the history in the same statement."""
     here = taken.cte("taken")
@@ -309,14 +310,18 @@ def _compiled(connection: Connection, statement: Any) -> tuple[str, dict[str, An
     return str(compiled), dict(compiled.params)
 
 
+def _said(connection: Connection, statement: Any, given: dict[str, Any]) -> Any:
+    """Runs a statement of a shift, in the form that it has for the database."""
+    if isinstance(statement, tuple):
+        text, fixed = statement
+        return connection.exec_driver_sql(text, {**fixed, **given})
+    return connection.execute(statement, given)
+
+
 def _take(connection: Connection, shift: Shift, at: datetime, until: datetime) -> Lead | None:
     """Locks the best lead that no other agent is just taking, in the statement that finds it."""
     given = {"moment": at, "until": until, "agent": shift.agent.id, "last_key": shift.last_key}
-    if isinstance(shift.statement, tuple):
-        text, fixed = shift.statement
-        row = connection.exec_driver_sql(text, {**fixed, **given}).mappings().one_or_none()
-    else:
-        row = connection.execute(shift.statement, given).mappings().one_or_none()
+    row = _said(connection, shift.statement, given).mappings().one_or_none()
     if row is None:
         return None
     taken = lead.of_row({**row, "status": shift.book.by_id[row["status_id"]].code})

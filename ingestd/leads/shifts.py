@@ -83,10 +83,7 @@ class Shifts:
         before = self._recalled(key)
         if before is None:
             before = _Remembered(shift=dialling.start(self.engine, login, campaign, at, segment_id=segment_id))
-        shift = dialling.fresh(self.engine, before.shift, at)
-        taken = dialling.given_before(self.engine, shift, at, lease=lease)
-        if taken is None:
-            taken, shift = dialling.next_lead(self.engine, shift, at, lease=lease)
+        taken, shift = dialling.next_lead(self.engine, before.shift, at, lease=lease, again=True)
         after = replace(before, shift=shift)
         if taken is None and (after.told_at is None or not timedelta(0) <= at - after.told_at < TOLD_FOR):
             with reading(self.engine) as connection:
