@@ -22,7 +22,9 @@ import pytest
 
 from ingestd.accounts import hash_password
 from ingestd.dispatch.dispatcher import Dispatcher
+from ingestd.foreground import Order
 from ingestd.house import House, open_house, prepare_store
+from ingestd.organisation.uploads import Wish
 from tests import databases
 from tests.databases import ROOT
 from tests.receive.receiving import CHEAP
@@ -272,3 +274,8 @@ class UntilDone:
 
     def ring(self) -> None:
         """Nobody waits."""
+
+
+def order_of(file: Path, source: str) -> Order:
+    """A file of a source that an operator brings by hand."""
+    return Order(file=file, wish=Wish(source=source), login="operator")

@@ -20,16 +20,15 @@ from sqlalchemy import Engine, MetaData, func, select
 
 from ingestd import backup, cli, manifest, restore, samples
 from ingestd.errors import Misconfigured, Rejected, Unavailable
-from ingestd.foreground import Order, import_file
+from ingestd.foreground import import_file
 from ingestd.house import House, Lock, Places, open_house, prepare_store
 from ingestd.model import Arrival, State
-from ingestd.organisation.uploads import Wish
 from ingestd.receive.landing import Landing
 from ingestd.store import pgtools, snapshots, tables
 from ingestd.store.engine import open_engine, reading, sqlite_url, writing
 from ingestd.worker import publisher_of, road_of
 from tests.conftest import Postgres
-from tests.running import Daemon, UntilDone, example_config, until
+from tests.running import Daemon, UntilDone, example_config, order_of, until
 
 SILENT = Progress(disable=True)
 RAW = "spool/deliveries"
@@ -100,8 +99,8 @@ def lived_in(site: Site, url: str) -> House:
     ):
         file = site.folder / name
         file.write_bytes(data)
-        import_file(house, Order(file=file, wish=Wish(source="nordlead"), login="operator"), SILENT)
-    import_file(house, Order(file=site.folder / "good.csv", wish=Wish(source="nordlead"), login="operator"), SILENT)
+        import_file(house, order_of(file, "nordlead"), SILENT)
+    import_file(house, order_of(site.folder / "good.csv", "nordlead"), SILENT)
     for number in (1, 2):
         landed(house, f"waits-{number}.csv", samples.clean(50, start=number * 1000))
     assert house.ledger.begin(6, max_attempts=5) is not None
