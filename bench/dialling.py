@@ -1,6 +1,7 @@
 """How many leads agents are given in a second, each by the functions of dialling: `python -m bench.dialling`.
 
-Every agent is a thread of one of a few processes, as agents are served by the web roles of a few nodes.
+Every agent is a thread of one of a few processes, as agents are served by the web roles of a few nodes. Whoever is
+given a lead ends it before the next one, else it would be the same: by one plain statement, whose time counts as ours.
 """
 
 from __future__ import annotations
@@ -14,18 +15,20 @@ from multiprocessing.queues import Queue
 from multiprocessing.synchronize import Barrier
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import Engine, bindparam, select, update
 
 from bench import leads, machine
 from bench.growth import CAMPAIGN
 from bench.results import Result, show
+from ingestd.leads.lead import Lead
 from ingestd.leads.shifts import Shifts
+from ingestd.organisation import users
 from ingestd.store import tables
-from ingestd.store.engine import open_engine, reading
+from ingestd.store.audit import COMMAND_LINE, Deed
+from ingestd.store.engine import open_engine, reading, writing
 from ingestd.store.ledger import now
 
 LEADS, SECONDS, GOAL = 1_000_000, 10.0, 500.0
-AGENTS = ("copenhagen-1", "copenhagen-2", "aarhus-1", "copenhagen-evening-1")
 
 
 def main(arguments: list[str]) -> list[Result]:
@@ -50,8 +53,9 @@ def main(arguments: list[str]) -> list[Result]:
 def _given(kind: str, url: str, options: argparse.Namespace) -> Result:
     context = multiprocessing.get_context("spawn")
     counts, start = context.Queue(), context.Barrier(options.processes + 1)
-    wish = (url, options.threads, options.seconds, counts, start)
-    processes = [context.Process(target=_dial, args=wish) for _ in range(options.processes)]
+    logins = _hired(url, options.processes * options.threads)
+    crews = [logins[start :: options.processes] for start in range(options.processes)]
+    processes = [context.Process(target=_dial, args=(url, crew, options.seconds, counts, start)) for crew in crews]
     for process in processes:
         process.start()
     start.wait()
@@ -75,23 +79,33 @@ def _given(kind: str, url: str, options: argparse.Namespace) -> Result:
     )
 
 
-def _dial(url: str, threads: int, seconds: float, counts: Queue[Any], start: Barrier) -> None:
+def _hired(url: str, count: int) -> list[str]:
+    """The logins of new agents."""
+    engine, logins = open_engine(url), [f"dialler-{number}" for number in range(count)]
+    with writing(engine) as connection:
+        for login in logins:
+            users.create(connection, Deed(actor=COMMAND_LINE, at=now()), login, {"name": login, "team": "copenhagen"})
+    engine.dispose()
+    return logins
+
+
+def _dial(url: str, logins: list[str], seconds: float, counts: Queue[Any], start: Barrier) -> None:
     """One process: each thread is an agent who asks for one lead after the other."""
     engine = open_engine(url)
     shifts = Shifts(engine=engine)
-    waits: list[list[float]] = [[] for _ in range(threads)]
-    for login in AGENTS:  # the first one stages leads, which is no part of a usual second
-        shifts.next_lead(login, CAMPAIGN, now())
+    waits: list[list[float]] = [[] for _ in logins]
+    for login in logins:  # the first one stages leads, which is no part of a usual second
+        _end(engine, shifts.next_lead(login, CAMPAIGN, now()).lead)
     start.wait()
     until, used = time.perf_counter() + seconds, time.process_time()
 
     def work(number: int) -> None:
         while (begun := time.perf_counter()) < until:
-            given = shifts.next_lead(AGENTS[number % len(AGENTS)], CAMPAIGN, now())
-            assert given.lead is not None
+            given = shifts.next_lead(logins[number], CAMPAIGN, now())
             waits[number].append(time.perf_counter() - begun)
+            _end(engine, given.lead)
 
-    agents = [threading.Thread(target=work, args=(number,)) for number in range(threads)]
+    agents = [threading.Thread(target=work, args=(number,)) for number in range(len(logins))]
     for agent in agents:
         agent.start()
     for agent in agents:
@@ -101,14 +115,30 @@ def _dial(url: str, threads: int, seconds: float, counts: Queue[Any], start: Bar
     engine.dispose()
 
 
+def _end(engine: Engine, given: Lead | None) -> None:
+    """The lead is closed, and free."""
+    assert given is not None
+    with writing(engine) as connection:
+        connection.execute(_ENDED, {"campaign": given.campaign_id, "number": given.id})
+
+
+_TABLE = tables.leads
+_SUCCESS = select(tables.statuses.c.id).where(tables.statuses.c.code == "success").scalar_subquery()
+_ENDED = (
+    update(_TABLE)
+    .where(_TABLE.c.campaign_id == bindparam("campaign"), _TABLE.c.id == bindparam("number"))
+    .values(locked_by_id=None, locked_until=None, dial_key=None, status_id=_SUCCESS, attempts=_TABLE.c.attempts + 1)
+)
+
+
 def _check(url: str, given: int) -> None:
-    """Each lead that was given is held, and none was given twice: as many are held as were given."""
+    """None was given twice: as many have ended as were given, each once."""
     engine = open_engine(url)
     with reading(engine) as connection:
-        held = connection.scalars(select(tables.leads.c.version).where(tables.leads.c.locked_by_id.is_not(None))).all()
+        ended = connection.scalars(select(_TABLE.c.attempts).where(_TABLE.c.attempts > 0)).all()
     engine.dispose()
-    assert set(held) == {1}
-    assert len(held) >= given
+    assert set(ended) == {1}
+    assert len(ended) >= given
 
 
 if __name__ == "__main__":

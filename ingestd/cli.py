@@ -9,7 +9,7 @@ import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -17,7 +17,10 @@ from ingestd import printing
 from ingestd.commands.deliveries import deliveries
 from ingestd.commands.dialling import lead
 from ingestd.commands.do_not_call import dnc
+from ingestd.commands.exits import CONFIGURATION, FAILURE, OK, REFUSED, WITH_REJECTS
+from ingestd.commands.imports import import_file
 from ingestd.commands.keys import key
+from ingestd.commands.mappings import mapping as mappings
 from ingestd.commands.options import CONFIG, HOME, AsJson, Config, Home, deed, opened
 from ingestd.commands.organisation import org
 from ingestd.commands.pools import pools
@@ -27,12 +30,7 @@ from ingestd.commands.sources import source
 from ingestd.commands.storage import storage
 from ingestd.commands.users import user
 from ingestd.commands.webhooks import webhook
-from ingestd.errors import EXIT_MISCONFIGURED, IngestdError, Misconfigured, Rejected
-
-if TYPE_CHECKING:
-    from ingestd.model import Delivery, State
-
-OK, FAILURE, USAGE, WITH_REJECTS, REFUSED, CONFIGURATION = 0, 1, 2, 3, 4, EXIT_MISCONFIGURED
+from ingestd.errors import IngestdError, Misconfigured, Rejected
 
 app = typer.Typer(
     name="ingestd",
@@ -44,6 +42,8 @@ app = typer.Typer(
 app.add_typer(org, name="org")
 app.add_typer(dnc, name="dnc")
 app.add_typer(source, name="source")
+app.command(name="import")(import_file)
+app.add_typer(mappings, name="mapping")
 app.add_typer(deliveries, name="deliveries")
 app.add_typer(user, name="user")
 app.add_typer(key, name="key")
@@ -117,33 +117,6 @@ def check_configuration(config: Config = CONFIG, home: Home = HOME, as_json: AsJ
             typer.echo(f"{'ok  ' if problem is None else 'FAIL'}  {name}" + (f": {problem}" if problem else ""))
     if any(problem for _, problem in results):
         raise typer.Exit(CONFIGURATION)
-
-
-@app.command(name="import")
-def import_file(
-    file: Annotated[
-        Path, typer.Argument(help="The file to load.", metavar="FILE", exists=True, dir_okay=False, readable=True)
-    ],
-    source_name: Annotated[str, typer.Option("--source", help="The source whose campaign, mapping and owner apply.")],
-    config: Config = CONFIG,
-    home: Home = HOME,
-    as_json: AsJson = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would become of it; load nothing.")] = False,
-) -> None:
-    """Makes FILE a delivery and follows it to its end.
-
-    A running daemon loads it; without one it is loaded here.
-    """
-    from ingestd import foreground
-
-    if dry_run:
-        rehearsed = foreground.rehearse_file(opened(config, home), file, source_name)
-        printing.rehearsed(rehearsed, as_json=as_json)
-        raise typer.Exit(_code_of(rehearsed.state))
-    with printing.progress() as progress:
-        delivery = foreground.import_file(opened(config, home), file, source_name, progress)
-    printing.report(delivery, as_json=as_json)
-    raise typer.Exit(_exit_code(delivery))
 
 
 @app.command()
@@ -286,20 +259,3 @@ def main() -> None:
 def _end(message: str, code: int) -> None:
     typer.echo(f"ingestd: {message}", err=True)
     sys.exit(code)
-
-
-def _exit_code(delivery: Delivery) -> int:
-    return _code_of(delivery.state)
-
-
-def _code_of(state: State) -> int:
-    from ingestd.model import State
-
-    codes = {
-        State.COMPLETED: OK,
-        State.DUPLICATE: OK,
-        State.COMPLETED_WITH_REJECTS: WITH_REJECTS,
-        State.REFUSED: REFUSED,
-        State.AWAITING_CONFIRMATION: REFUSED,
-    }
-    return codes.get(state, FAILURE)

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import getpass
 import hashlib
 import threading
 import time
 from contextlib import closing
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.progress import Progress
 
-from ingestd.errors import Rejected, Unavailable
+from ingestd.errors import Invalid, Missing, Rejected, Unavailable
 from ingestd.house import House, Lock
 from ingestd.ingest import rehearsal
 from ingestd.ingest.judging import Judge
 from ingestd.ingest.rehearsal import Rehearsal
-from ingestd.model import Arrival, Completeness, Delivery
+from ingestd.model import UPLOAD, Arrival, Completeness, Delivery
+from ingestd.organisation import uploads
+from ingestd.organisation.uploads import Granted, Wish
 from ingestd.receive import names
 from ingestd.receive.landing import Landing
-from ingestd.settings import Source
 from ingestd.store import organisation
 from ingestd.store.engine import reading
 from ingestd.store.ledger import loaded_as, now
@@ -33,11 +33,21 @@ PIECE = 1024 * 1024
 STAGES = ("read", "map", "validate", "resolve", "screen", "load")
 
 
-def import_file(house: House, file: Path, source_name: str, progress: Progress) -> Delivery:
-    """Lands a file as a delivery of the source and follows it to its end."""
-    source = _source(house, source_name)
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """A file that somebody brings."""
+
+    file: Path
+    wish: Wish
+    login: str
+    """who brings it"""
+
+
+def import_file(house: House, order: Order, progress: Progress) -> Delivery:
+    """Lands a file as a delivery and follows it to its end; raises Rejected for what cannot be had."""
+    granted = _granted(house, order.wish)
     house.whereabouts.verify()
-    delivery_id = _land(house, file, source, progress)
+    delivery_id = _land(house, order, granted, progress)
     lock = Lock(house.places)
     try:
         _bring_to_end(house, delivery_id, progress, lock)
@@ -46,14 +56,12 @@ def import_file(house: House, file: Path, source_name: str, progress: Progress) 
     return _known(house, delivery_id)
 
 
-def rehearse_file(house: House, file: Path, source_name: str) -> Rehearsal:
+def rehearse_file(house: House, order: Order) -> Rehearsal:
     """Says what `import_file` would make of a file, and does nothing of it."""
-    source = _source(house, source_name)
-    name = _checked(file, source)
+    arrival = _arrival(order, _granted(house, order.wish))
     house.whereabouts.verify()
-    content = file.read_bytes()
+    content = order.file.read_bytes()
     digest = hashlib.sha256(content).hexdigest()
-    arrival = Arrival(source=source.name, login=getpass.getuser(), peer="local", protocol="import", name=name)
     with reading(house.engine) as connection:
         doubled = loaded_as(connection, arrival, digest)
     if doubled is not None:
@@ -63,24 +71,40 @@ def rehearse_file(house: House, file: Path, source_name: str) -> Rehearsal:
     return rehearsal.rehearse(judge, lambda: content)
 
 
-def _source(house: House, name: str) -> Source:
-    with reading(house.engine) as connection:
-        source = organisation.source(connection, name)
-        known = [each.name for each in organisation.all_sources(connection)]
-    if source is None:
-        raise Rejected("source_unknown", f"no source {name!r}", suggestion=f"known are: {', '.join(known)}")
-    return source
+def _granted(house: House, wish: Wish) -> Granted:
+    """What the file may have, as the API grants it; raises Rejected."""
+    try:
+        with reading(house.engine) as connection:
+            return uploads.grant(connection, wish, folder=house.schemas)
+    except Missing as problem:
+        with reading(house.engine) as connection:
+            known = [each.name for each in organisation.all_sources(connection)]
+        raise Rejected(problem.code, problem.message, suggestion=f"known are: {', '.join(known)}") from problem
+    except Invalid as problem:
+        raise Rejected(problem.code, problem.message) from problem
 
 
-def _checked(file: Path, source: Source) -> str:
-    """The name that the delivery will have; raises Rejected for one that none may have, and for a file too large."""
-    name = names.label(file.name)
+def _arrival(order: Order, granted: Granted) -> Arrival:
+    """As it will be recorded; raises Rejected for a name that no delivery may have, and for a file too large."""
+    name = names.label(order.file.name)
     if reason := names.problem(name):
         raise Rejected("name_unusable", f"the name {name!r} {reason}", suggestion="rename the file")
-    size, limit = file.stat().st_size, source.limits.max_file_bytes
-    if size > limit:
-        raise Rejected("too_large", f"{file} has {size:,} bytes; this source takes at most {limit:,}")
-    return name
+    size = order.file.stat().st_size
+    if size > granted.limit:
+        whose = "an upload" if granted.source == UPLOAD else "this source"
+        raise Rejected("too_large", f"{order.file} has {size:,} bytes; {whose} takes at most {granted.limit:,}")
+    return Arrival(
+        source=granted.source,
+        login=order.login,
+        peer="local",
+        protocol="import",
+        name=name,
+        folder=granted.folder,
+        completeness=Completeness.PROVEN,
+        evidence="read to its end by ingestd import",
+        default_owner=granted.default_owner,
+        mapping=granted.mapping,
+    )
 
 
 def _bring_to_end(house: House, delivery_id: int, progress: Progress, lock: Lock) -> None:
@@ -106,30 +130,20 @@ def _known(house: House, delivery_id: int) -> Delivery:
     return delivery
 
 
-def _land(house: House, file: Path, source: Source, progress: Progress) -> int:
-    name = _checked(file, source)
-    size, limit = file.stat().st_size, source.limits.max_file_bytes
+def _land(house: House, order: Order, granted: Granted, progress: Progress) -> int:
+    arrival = _arrival(order, granted)
     landing = Landing(house.spool, house.ledger, ring=lambda: None)
-    task = progress.add_task("receive", total=size or 1)
+    task = progress.add_task("receive", total=order.file.stat().st_size or 1)
     try:
-        with closing(landing.open(limit)) as incoming, file.open("rb") as source_file:
+        with closing(landing.open(granted.limit)) as incoming, order.file.open("rb") as source_file:
             while piece := source_file.read(PIECE):
                 incoming.write(piece)
                 progress.update(task, advance=len(piece))
-            arrival = Arrival(
-                source=source.name,
-                login=getpass.getuser(),
-                peer="local",
-                protocol="import",
-                name=name,
-                completeness=Completeness.PROVEN,
-                evidence="read to its end by ingestd import",
-            )
             receipt = landing.accept(incoming, arrival)
             assert receipt.delivery_id is not None, "without a prover every file is a delivery"
             return receipt.delivery_id
     except OSError as problem:
-        raise Unavailable(f"{file} could not be kept: {problem}") from problem
+        raise Unavailable(f"{order.file} could not be kept: {problem}") from problem
 
 
 def _load(house: House, delivery_id: int, progress: Progress) -> None:

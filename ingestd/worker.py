@@ -45,6 +45,8 @@ PLACING_SECONDS = 1.0
 """Between two looks for leads that are not in their segments."""
 BUSY_SECONDS = 5.0
 """The same while files are waiting all the time."""
+FORGET_SECONDS = 3600.0
+"""Between two looks for what is kept long enough."""
 
 
 def work(house: House, pipes: Pipes, metrics: Metrics) -> None:
@@ -73,7 +75,7 @@ def work(house: House, pipes: Pipes, metrics: Metrics) -> None:
         placer.sweep(busy=True)
 
     clockwork, placer = Clockwork(engine=house.engine), Placer(engine=house.engine)
-    mover = Mover(engine=house.engine)
+    mover = Mover(engine=house.engine, keep=timedelta(days=house.configuration.daemon.owner_changes.keep_days))
 
     def idle() -> None:
         publisher.sweep()
@@ -176,13 +178,18 @@ class Mover:
     """Changes of owners that go on in the background while there is nothing to load."""
 
     engine: Engine
+    keep: timedelta | None = None
+    """how long the fate of each lead is kept; None: for good"""
     clock: Callable[[], float] = time.monotonic
+    forget_at: float = field(default=float("-inf"))
+    """by the clock: when to look for what is kept too long"""
 
     def sweep(self) -> bool:
         """Moves leads for TURN_SECONDS and a batch; False when there are more."""
         begun = self.clock()
         try:
             ended, finished = owner_changes.work(self.engine, now, lambda: self.clock() - begun < TURN_SECONDS)
+            self._forget(begun)
         except Unavailable as problem:
             log.warning("owner_changes_put_off", error=str(problem))
             return True
@@ -190,6 +197,12 @@ class Mover:
             state, refused = str(change.state), sum(change.refused.values())
             log.info("owner_change_ended", change=change.id, state=state, moved=change.moved, refused=refused)
         return finished
+
+    def _forget(self, begun: float) -> None:
+        if self.keep is None or begun < self.forget_at:
+            return
+        finished = owner_changes.forget(self.engine, now() - self.keep, lambda: self.clock() - begun < TURN_SECONDS)
+        self.forget_at = begun + FORGET_SECONDS if finished else begun
 
 
 def sender_of(house: House, beat: Callable[[], None] = lambda: None) -> Sender:

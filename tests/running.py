@@ -22,7 +22,9 @@ import pytest
 
 from ingestd.accounts import hash_password
 from ingestd.dispatch.dispatcher import Dispatcher
+from ingestd.foreground import Order
 from ingestd.house import House, open_house
+from ingestd.organisation.uploads import Wish
 from ingestd.preparing import prepare_store
 from tests import databases
 from tests.databases import ROOT
@@ -275,3 +277,8 @@ class UntilDone:
 
     def ring(self) -> None:
         """Nobody waits."""
+
+
+def order_of(file: Path, source: str) -> Order:
+    """A file of a source that an operator brings by hand."""
+    return Order(file=file, wish=Wish(source=source), login="operator")

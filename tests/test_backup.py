@@ -29,7 +29,7 @@ from ingestd.store import pgtools, snapshots, tables
 from ingestd.store.engine import open_engine, reading, sqlite_url, writing
 from ingestd.worker import publisher_of, road_of
 from tests.conftest import Postgres
-from tests.running import FEWER, Daemon, UntilDone, example_config, until
+from tests.running import FEWER, Daemon, UntilDone, example_config, order_of, until
 
 SILENT = Progress(disable=True)
 RAW = "spool/deliveries"
@@ -100,8 +100,8 @@ def lived_in(site: Site, url: str) -> House:
     ):
         file = site.folder / name
         file.write_bytes(data)
-        import_file(house, file, "nordlead", SILENT)
-    import_file(house, site.folder / "good.csv", "nordlead", SILENT)
+        import_file(house, order_of(file, "nordlead"), SILENT)
+    import_file(house, order_of(site.folder / "good.csv", "nordlead"), SILENT)
     for number in (1, 2):
         landed(house, f"waits-{number}.csv", samples.clean(50, start=number * 1000))
     assert house.ledger.begin(6, max_attempts=5) is not None

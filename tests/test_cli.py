@@ -345,3 +345,34 @@ def test_the_readme_shows_what_is_printed(shell: Shell) -> None:
     assert (shell.folder / "leads.csv").read_text(encoding="utf-8") in readme
     assert shell.run("log", "1").stdout.replace("\r\n", "\n") in readme
     assert shell.run("log", "1", "--kind", "rejected").stdout in readme
+
+
+def test_a_file_is_uploaded_without_a_source(tmp_path: Path) -> None:
+    """As the API and the pages do it: a campaign, and who gets what names no code."""
+    shell = Shell(tmp_path)
+    file = shell.file("upload.csv", "Tel.,Owner code", "26000001,", "26000002,DK-AAR", "26000003,nobody")
+    into = ["import", file, "--campaign", "dk-energy", "--owner", "code:dk-cph", "--mapping", '{"Tel.": "phone"}']
+    said = shell.json(*into, "--dry-run", code=3)
+    assert {f"{share['kind']}:{share['owner']}": share["leads"] for share in said["owners"]} == {
+        "team:copenhagen": 1,
+        "team:aarhus": 1,
+    }
+    assert shell.json("deliveries") == []
+    done = shell.json(*into, "--as", "admin", code=3)
+    assert said["counts"] == done["counts"]
+    listed = shell.json("deliveries", "--source", "upload")[0]
+    assert (listed["source"], listed["state"]) == ("upload", "completed_with_rejects")
+    pool = shell.json("pools", "--campaign", "DK-ENERGY")[0]
+    assert (pool["uploaded_by"], pool["total"]) == ("upload (user:admin)", 2)
+    assert len(shell.json("lead", "list", "--where", "uploaded_by is user:admin")) == 2
+    assert shell.json(*into, "--dry-run")["state"] == "duplicate"
+    for words, code, told in (
+        (["--owner", "team:denmark"], 2, "name its source with --source"),
+        (["--campaign", "NONE"], 4, "there is no active campaign 'NONE'"),
+        (["--campaign", "DK-ENERGY", "--owner", "team:denmrk"], 4, "is 'team:denmark' meant?"),
+        (["--campaign", "DK-ENERGY", "--mapping", '{"a": "shoe"}'], 4, "shoe"),
+        (["--source", "nordlead", "--campaign", "DE-ENERGY"], 4, "does not load into DE-ENERGY"),
+        (["--campaign", "DK-ENERGY", "--as", "copenhagen-1"], 1, "this needs the permission lead_pools"),
+    ):
+        for more in ([], ["--dry-run"]):
+            assert told in " ".join(shell.run("import", file, *words, *more, code=code).stderr.split()), words

@@ -101,6 +101,13 @@ def test_owners_change_by_filter(shell: Shell) -> None:
     told = shell.json("lead", "owner", "team:aarhus", "--campaign", "DK-ENERGY", "--as", "admin")
     assert told == {"moved": [1], "refused": {}}
     assert shell.run("lead", "show", "1").stdout.splitlines()[2] == "owner                team:aarhus"
+    asked = ["lead", "owner", "team:denmark", "--as", "admin", "--where", "owner is team:aarhus"]
+    none = '{"field": "attempts", "op": "from", "value": 99}'
+    assert shell.json(*asked, "--filter", none) == {"moved": [], "refused": {}}
+    assert shell.json(*asked) == {"moved": [1], "refused": {}}
+    for wrong in (["1"], ["--campaign", "DK-ENERGY"]):
+        assert "name leads, or a filter" in shell.run(*asked, *wrong, code=2).stderr
+    assert "would mean every lead" in shell.run(*asked[:-2], "--where", "every lead", code=2).stderr
 
 
 def test_a_person_is_blanked_only_when_the_operator_is_sure(shell: Shell) -> None:

@@ -10,7 +10,9 @@ from typing import Annotated
 import typer
 
 from ingestd import printing
-from ingestd.commands.options import CONFIG, HOME, AsJson, Config, Home, Limit, Why, deed, opened
+from ingestd.commands import reruns
+from ingestd.commands.mappings import FromFile, Pairs
+from ingestd.commands.options import CONFIG, HOME, As, AsJson, Config, Home, Limit, Why, deed, opened
 
 deliveries = typer.Typer(help="What was received, and what became of it.")
 
@@ -78,3 +80,39 @@ def cancel(number: Number, why: Why = "", config: Config = CONFIG, home: Home = 
         raise typer.BadParameter(f"there is no delivery {number}")
     house.ledger.cancel(number, deed(why))
     typer.echo(f"delivery {number} is cancelled")
+
+
+@deliveries.command()
+def rerun(
+    number: Number,
+    by: As,
+    pairs: Pairs = None,
+    from_file: FromFile = None,
+    save: reruns.Save = False,
+    why: Why = "",
+    config: Config = CONFIG,
+    home: Home = HOME,
+    as_json: AsJson = False,
+) -> None:
+    """Reads the file of a delivery once more, as a new one; what it had loaded is taken back before: both or nothing.
+
+    What is named of the mapping is laid over the source's, for the new delivery.
+    """
+    asked = reruns.Asked(by=by, why=why, pairs=pairs, file=from_file, save=save)
+    reruns.run_again(opened(config, home), number, asked, as_json=as_json)
+
+
+@deliveries.command()
+def confirm(
+    number: Number,
+    by: As,
+    pairs: Pairs = None,
+    from_file: FromFile = None,
+    save: reruns.Save = False,
+    why: Why = "",
+    config: Config = CONFIG,
+    home: Home = HOME,
+) -> None:
+    """Lets a delivery go on that is awaiting confirmation; columns that still match no field are ignored."""
+    asked = reruns.Asked(by=by, why=why, pairs=pairs, file=from_file, save=save)
+    reruns.confirmed(opened(config, home), number, asked)

@@ -9,7 +9,8 @@ import typer
 
 from ingestd import printing
 from ingestd.commands import lead_printing
-from ingestd.commands.leads import Number, lead, values_of
+from ingestd.commands.lead_owners import lead
+from ingestd.commands.leads import Number, values_of
 from ingestd.commands.options import CONFIG, HOME, As, AsJson, Config, Home, opened
 
 __all__ = ["lead"]

@@ -70,7 +70,7 @@ def list_leads(
     from ingestd.store.ledger import now
 
     with _reading(opened(config, home)) as connection:
-        wanted = _filter(connection, campaign, pool, status, owner)
+        wanted = filter_of(connection, campaign, pool, status, owner)
         conditions = [access.visible_to(agents.agent(connection, visible_to))] if visible_to else []
         if callable_by:
             known, book = access.campaigns(connection).values(), statuses.read(connection)
@@ -177,58 +177,6 @@ def status(
         return statuses.change_status(connection, number, wish)
 
     _change(opened(config, home), user, change, as_json=as_json)
-
-
-@lead.command()
-def owner(
-    to: Annotated[
-        str,
-        typer.Argument(help="The new owner, team:<key>, user:<login> or code:<Lead Ownership Code>.", metavar="OWNER"),
-    ],
-    user: As,
-    numbers: Annotated[list[int] | None, typer.Argument(help="Leads; without any, those of the filter.")] = None,
-    campaign: Campaign = None,
-    pool: Pool = None,
-    with_status: Status = None,
-    of: Owner = None,
-    retain: Annotated[bool, typer.Option("--retain", help="Private and VIP redials stay with their agents.")] = False,
-    unlock: Annotated[bool, typer.Option("--unlock", help="Unlock and move what somebody holds.")] = False,
-    deactivated: Annotated[bool, typer.Option("--deactivated", help="Move deactivated leads too.")] = False,
-    why: Why = "",
-    config: Config = CONFIG,
-    home: Home = HOME,
-    as_json: AsJson = False,
-) -> None:
-    """Change Owner: moves leads, by number or by filter, and says which did not move and why."""
-    from ingestd.leads import agents, owner_change, owner_changes
-    from ingestd.store import rules
-    from ingestd.store.ledger import now
-
-    house = opened(config, home)
-    with _reading(house) as connection:
-        by, target = agents.agent(connection, user), owner_changes.target(rules.owners(connection), to)
-        wanted = _filter(connection, campaign, pool, with_status, of)
-    if not numbers and not any((campaign, pool, with_status, of)):
-        raise typer.BadParameter("name leads, or a filter: --campaign, --pool, --status, --owner")
-    move = owner_change.Move(
-        to=target, by=by.id, at=now(), why=why, retain=retain, unlock=unlock, deactivated=deactivated
-    )
-    with printing.progress() as progress:
-        task = progress.add_task("moving", total=None)
-        moved = owner_change.change_owner(
-            house.engine,
-            move,
-            numbers or wanted,
-            progress=lambda so_far: progress.update(task, completed=so_far.looked_at),
-        )
-    if as_json:
-        refused = {reason: list(some) for reason, some in moved.refused.items()}
-        printing.print_json({"moved": list(moved.moved), "refused": refused})
-        return
-    typer.echo(f"{len(moved.moved):,} moved to {to}")
-    for reason, some in moved.refused.items():
-        first = ", ".join(map(str, some[:10])) + (" …" if len(some) > 10 else "")
-        typer.echo(f"{len(some):,} {reason.replace('_', ' ')}: {first}")
 
 
 @lead.command()
@@ -405,9 +353,10 @@ def _change(house: House, user: str, change: Callable[[Connection, int, datetime
     lead_printing.show(told, as_json=as_json)
 
 
-def _filter(
+def filter_of(
     connection: Connection, campaign: str | None, pool: int | None, status: str | None, owner: str | None
 ) -> Filter:
+    """The leads that plain options name."""
     from ingestd.leads import selection
     from ingestd.store import rules
 

@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from ingestd.access.callers import Caller
     from ingestd.house import House
     from ingestd.store.audit import Deed
 
@@ -39,6 +42,24 @@ def deed(why: str = "") -> Deed:
     from ingestd.store.ledger import now
 
     return Deed(actor=COMMAND_LINE, at=now(), why=why)
+
+
+def caller(connection: Connection, login: str) -> Caller:
+    """A user who may work with deliveries and pools; raises Missing and Denied."""
+    from ingestd.access import callers, people
+    from ingestd.access.permissions import Permission
+
+    found = callers.of_person(people.known(connection, login))
+    found.require([Permission.LEAD_POOLS])
+    return found
+
+
+def allowed(house: House, login: str) -> str:
+    """The same as deliveries name those who bring them: `user:<login>`."""
+    from ingestd.store.engine import reading
+
+    with reading(house.engine) as connection:
+        return caller(connection, login).actor.name
 
 
 def given(**values: object) -> dict[str, object]:

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ingestd import printing
-from ingestd.commands.options import CONFIG, HOME, As, AsJson, Config, Home, Limit, Why, opened
+from ingestd.commands import reruns
+from ingestd.commands.mappings import FromFile, Pairs
+from ingestd.commands.options import CONFIG, HOME, As, AsJson, Config, Home, Limit, Why, caller, opened
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -119,6 +121,25 @@ def delete(
 
 
 @pools.command()
+def confirm(
+    number: Number,
+    by: As,
+    pairs: Pairs = None,
+    from_file: FromFile = None,
+    save: reruns.Save = False,
+    why: Why = "",
+    config: Config = CONFIG,
+    home: Home = HOME,
+) -> None:
+    """Has a pool loaded that is awaiting confirmation; columns that still match no field are ignored."""
+    house = opened(config, home)
+    delivery = house.ledger.of_pool(number)
+    if delivery is None:
+        raise typer.BadParameter(f"no delivery became the pool {number}")
+    reruns.confirmed(house, delivery.id, reruns.Asked(by=by, why=why, pairs=pairs, file=from_file, save=save))
+
+
+@pools.command()
 def undo(
     number: Number, by: As, why: Why = "", config: Config = CONFIG, home: Home = HOME, as_json: AsJson = False
 ) -> None:
@@ -138,12 +159,8 @@ def undo(
 @contextmanager
 def _doing(config: Path, home: Path, login: str, why: str) -> Iterator[tuple[Connection, Deed]]:
     """A transaction of a user who may work with pools."""
-    from ingestd.access import callers, people
-    from ingestd.access.permissions import Permission
     from ingestd.store.engine import writing
     from ingestd.store.ledger import now
 
     with writing(opened(config, home).engine) as connection:
-        caller = callers.of_person(people.known(connection, login))
-        caller.require([Permission.LEAD_POOLS])
-        yield connection, caller.deed(now(), why)
+        yield connection, caller(connection, login).deed(now(), why)

@@ -262,7 +262,7 @@ def _uploader(one: Comparison, names: Terms) -> ColumnElement[bool]:
         else:
             _named_in(names.owners, str(value), one.field)
             typed = and_(pool.delivery_id.is_(None), pool.uploaded_by == name)
-            found.append(or_(typed, and_(delivery.protocol == "http", delivery.login == name)))
+            found.append(or_(typed, delivery.login == str(value)))  # as `Actor.name`, which no login of a source is
     inside = table.c.pool_id.in_(made.where(or_(*found)))
     return not_(inside) if one.op == "is_not" else inside
 

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Connection,
     Engine,
     Integer,
+    Select,
     String,
     Text,
     and_,
@@ -54,6 +55,8 @@ STAGED = 5_000
 LOOKED_AT = 16
 """Leads of each owner that are tried, should other agents take the first ones at the same moment."""
 _RANK = func.coalesce(table.c.dial_rank, table.c.row)
+DIALLED = "dialled"
+"""The verb in the history of a lead that somebody was given."""
 LAST = "9" * 40
 """A key behind all others: every lead has its place."""
 FRESH = timedelta(seconds=5)
@@ -70,6 +73,8 @@ class Shift:
     read_at: datetime
     statement: Any
     """takes the best lead; made once, because making it takes longer than running it"""
+    holding: Any
+    """finds out whether the agent holds any lead, in whichever campaign; the same"""
     last_key: str
     """up to it, all leads of the agent's reach have their place; whatever comes after may be beaten by one without"""
     segment_id: int = 0
@@ -91,7 +96,8 @@ def start(engine: Engine, login: str, campaign: str, at: datetime, *, segment_id
 
 
 def _read(connection: Connection, login: str, number: int, at: datetime, segment_id: int) -> Shift:
-    who, campaign = agents.agent(connection, login), access.campaigns(connection)[number]
+    who, known = agents.agent(connection, login), access.campaigns(connection)
+    campaign = known[number]
     told = "" if campaign.open_to(who) else f"{login} may not call in {campaign.code}"
     told = told if campaign.running(at) else f"{campaign.code} is not active, or has expired"
     told = told if Permission.DIAL in who.permissions else f"{login} lacks the permission {Permission.DIAL}"
@@ -104,6 +110,7 @@ def _read(connection: Connection, login: str, number: int, at: datetime, segment
         book=statuses.read(connection),
         read_at=at,
         statement=None,
+        holding=_holding(connection, list(known)),
         last_key="",
         segment_id=segment_id,
         segment=segment_plan.of_campaign(connection, number).inside(segment_id) if segment_id else None,
@@ -116,21 +123,53 @@ def _read(connection: Connection, login: str, number: int, at: datetime, segment
 
 
 def next_lead(
-    engine: Engine, shift: Shift, at: datetime, *, lease: timedelta = editing.LEASE
+    engine: Engine, shift: Shift, at: datetime, *, lease: timedelta = editing.LEASE, again: bool = False
 ) -> tuple[Lead | None, Shift]:
-    """The best lead that the agent may call, held for him; None when there is none. And the shift to go on with."""
+    """The best lead that the agent may call, held for him; None when there is none. And the shift to go on with.
+
+    `again`: what he was given and has not ended comes first.
+    """
     if not timedelta(0) <= at - shift.read_at < FRESH:
         with writing(engine) as connection:
             shift = _read(connection, shift.agent.login, shift.campaign.id, at, shift.segment_id)
     while True:  # once, unless leads must be staged first, or other agents are quicker
         with writing(engine) as connection:
-            taken = _take(connection, shift, at, at + lease)
+            before = _given_before(connection, shift, at, lease) if again else None
+            taken = _take(connection, shift, at, at + lease) if before is None else before
             if taken is None and _any_left(connection, shift, at):
                 continue  # other agents took all that were looked at, at this very moment
         if taken is not None or shift.last_key == LAST:
             return taken, shift
         with writing(engine) as connection:
             shift = _staged_further(connection, shift, at)
+
+
+def _given_before(connection: Connection, shift: Shift, at: datetime, lease: timedelta) -> Lead | None:
+    """The lead that the agent was given and has not ended, held anew; None when he has none.
+
+    So nobody has to wait for the end of its lease when a browser was closed, or an answer got lost. What he was given
+    in another campaign or segment, or may not call any more, goes back to the others. What he locked by hand stays his.
+    """
+    if _said(connection, shift.holding, {"moment": at, "agent": shift.agent.id}).first() is None:
+        return None
+    again: Lead | None = None
+    for row in connection.execute(_given_rows(shift, at)).all():
+        if not row.fits:
+            editing.unlock(connection, row.id, by=shift.agent.id, at=at)
+        elif again is None:
+            again = editing.lock(connection, row.id, by=shift.agent.id, at=at, lease=lease)
+    return None if again is None else do_not_call.without_listed(connection, [again])[0]
+
+
+def _given_rows(shift: Shift, at: datetime) -> Select[Any]:
+    """The leads that the agent holds since he was given them, in the order of dialling, each with whether it fits."""
+    event = lead_events.c
+    its = (event.campaign_id == table.c.campaign_id, event.lead_id == table.c.id, event.field == "lock")
+    locked = select(event.kind).where(*its).order_by(event.version.desc()).limit(1).scalar_subquery()
+    fits = and_(_ready(shift, at), table.c.owner_id.in_(shift.agent.reach), _inside(shift))
+    held = (table.c.campaign_id.in_(select(campaigns.c.id)), table.c.locked_until > at)
+    mine = (*held, table.c.locked_by_id == shift.agent.id, locked == DIALLED)
+    return select(table.c.id, fits.label("fits")).where(*mine).order_by(table.c.dial_key, table.c.id).with_for_update()
 
 
 def _staged_further(connection: Connection, shift: Shift, at: datetime) -> Shift:
@@ -238,6 +277,16 @@ def _statement(connection: Connection, shift: Shift) -> Any:
     return taken if connection.dialect.name == "sqlite" else _compiled(connection, _telling(taken))
 
 
+def _holding(connection: Connection, known: Sequence[int]) -> Any:
+    mine = (
+        table.c.campaign_id.in_([_number(number) for number in known]),
+        table.c.locked_until > _given("moment", Instant),
+        table.c.locked_by_id == _given("agent", Id),
+    )
+    found = select(table.c.id).where(*mine).limit(_number(1))
+    return found if connection.dialect.name == "sqlite" else _compiled(connection, found)
+
+
 def _telling(taken: Any) -> Any:
     """PostgreSQL writes the history in the same statement."""
     here = taken.cte("taken")
@@ -246,7 +295,7 @@ def _telling(taken: Any) -> Any:
         "lead_id": here.c.id,
         "version": here.c.version,
         "field": literal_column("'lock'"),
-        "kind": literal_column("'dialled'"),
+        "kind": literal_column(f"'{DIALLED}'"),
         "at": _given("moment", Instant),
         "by_id": here.c.locked_by_id,
         "after": cast(here.c.locked_by_id, Text),
@@ -261,21 +310,25 @@ def _compiled(connection: Connection, statement: Any) -> tuple[str, dict[str, An
     return str(compiled), dict(compiled.params)
 
 
+def _said(connection: Connection, statement: Any, given: dict[str, Any]) -> Any:
+    """Runs a statement of a shift, in the form that it has for the database."""
+    if isinstance(statement, tuple):
+        text, fixed = statement
+        return connection.exec_driver_sql(text, {**fixed, **given})
+    return connection.execute(statement, given)
+
+
 def _take(connection: Connection, shift: Shift, at: datetime, until: datetime) -> Lead | None:
     """Locks the best lead that no other agent is just taking, in the statement that finds it."""
     given = {"moment": at, "until": until, "agent": shift.agent.id, "last_key": shift.last_key}
-    if isinstance(shift.statement, tuple):
-        text, fixed = shift.statement
-        row = connection.exec_driver_sql(text, {**fixed, **given}).mappings().one_or_none()
-    else:
-        row = connection.execute(shift.statement, given).mappings().one_or_none()
+    row = _said(connection, shift.statement, given).mappings().one_or_none()
     if row is None:
         return None
     taken = lead.of_row({**row, "status": shift.book.by_id[row["status_id"]].code})
     if connection.dialect.name == "sqlite":
-        stamp, held = Stamp(kind="dialled", by=shift.agent.id, at=at), {"lock": (None, shift.agent.id)}
+        stamp, held = Stamp(kind=DIALLED, by=shift.agent.id, at=at), {"lock": (None, shift.agent.id)}
         history.record(connection, (taken.campaign_id, taken.id, taken.version), held, stamp)
-    return do_not_call.without_listed(connection, taken)
+    return do_not_call.without_listed(connection, [taken])[0]
 
 
 def _stages(connection: Connection, shift: Shift) -> dict[int, str]:

@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 
 import polars as pl
-from sqlalchemy import ColumnElement, Connection, Engine, and_, or_, select
+from sqlalchemy import ColumnElement, Connection, Engine, and_, select
 
 from ingestd.errors import Invalid, Missing
 from ingestd.ingest import donotcall, phones
@@ -158,15 +158,27 @@ def of_number(connection: Connection, phone: str) -> list[Listing]:
     return [Listing(**row) for row in connection.execute(query).mappings()]
 
 
-def without_listed(connection: Connection, here: Lead) -> Lead:
-    """The lead as whoever shall call it gets it: an alternative number that is on a list is left out."""
-    other = here.fields["alternative_phone"]
-    if other is None:
-        return here
-    mine = or_(lists.c.campaign_id == 0, lists.c.campaign_id == here.campaign_id)
-    if connection.scalar(select(lists.c.phone).where(mine, lists.c.phone == other).limit(1)) is None:
-        return here
-    return replace(here, fields={**here.fields, "alternative_phone": None})
+def without_listed(connection: Connection, found: Sequence[Lead]) -> list[Lead]:
+    """The leads as whoever may call them gets them: an alternative number on a list is left out, which is said."""
+    numbers = sorted({str(here.fields[OTHER]) for here in found if here.fields[OTHER] is not None})
+    if not numbers:
+        return list(found)
+    mine = sorted({0, *(here.campaign_id for here in found)})
+    query = select(lists.c.campaign_id, lists.c.phone).where(lists.c.campaign_id.in_(mine), lists.c.phone.in_(numbers))
+    listed = {(row[0], row[1]) for row in connection.execute(query)}
+    return [here if listed.isdisjoint(_places(here)) else _withheld(here) for here in found]
+
+
+OTHER = "alternative_phone"
+
+
+def _places(here: Lead) -> list[tuple[int, Any]]:
+    """Where its alternative number may be listed: globally, or for its campaign."""
+    return [(number, here.fields[OTHER]) for number in (0, here.campaign_id)]
+
+
+def _withheld(here: Lead) -> Lead:
+    return replace(here, fields={**here.fields, OTHER: None}, withheld=(OTHER,))
 
 
 def _listings() -> Any:

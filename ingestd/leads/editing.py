@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -106,38 +106,73 @@ def _wrong(phone: str, code: str, message: str) -> checking.Problem:
 
 def deactivate(connection: Connection, lead_id: int, *, by: int, at: datetime, why: str = "") -> Lead:
     """Takes a lead out of use: nobody calls it, and only leaders see it. Twice changes nothing."""
-    return _set_active(connection, lead_id, None, Stamp(kind="deactivated", by=by, at=at, why=why))
+    return _one(connection, lead_id, lambda here: deactivate_all(connection, here, by=by, at=at, why=why))
+
+
+def deactivate_all(
+    connection: Connection, these: Sequence[Lead], *, by: int, at: datetime, why: str = ""
+) -> dict[int, Rejected]:
+    """The same for leads that were taken: those that stay as they were, and why."""
+    return _set_active(connection, these, at, Stamp(kind="deactivated", by=by, at=at, why=why))
 
 
 def activate(connection: Connection, lead_id: int, *, by: int, at: datetime, why: str = "") -> Lead:
     """Takes a lead into use again. Twice changes nothing."""
-    return _set_active(connection, lead_id, at, Stamp(kind="activated", by=by, at=at, why=why))
+    return _one(connection, lead_id, lambda here: activate_all(connection, here, by=by, at=at, why=why))
 
 
-def _set_active(connection: Connection, lead_id: int, since: datetime | None, stamp: Stamp) -> Lead:
-    here = lead.take(connection, lead_id)
-    lead.refuse_if_locked(connection, here, by=stamp.by, at=stamp.at)
-    if (here.deactivated_at is None) == (since is not None):
-        return here
-    return lead.write(connection, here, {"deactivated_at": None if since else stamp.at}, stamp)
+def activate_all(
+    connection: Connection, these: Sequence[Lead], *, by: int, at: datetime, why: str = ""
+) -> dict[int, Rejected]:
+    """The same for leads that were taken: those that stay as they were, and why."""
+    return _set_active(connection, these, None, Stamp(kind="activated", by=by, at=at, why=why))
+
+
+def _set_active(
+    connection: Connection, these: Sequence[Lead], since: datetime | None, stamp: Stamp
+) -> dict[int, Rejected]:
+    refused = lead.locks(connection, these, by=stamp.by, at=stamp.at)
+    other = [here for here in these if here.id not in refused and (here.deactivated_at is None) != (since is None)]
+    lead.write_all(connection, [(here, {"deactivated_at": since}) for here in other], stamp)
+    return refused
 
 
 def lock(connection: Connection, lead_id: int, *, by: int, at: datetime, lease: timedelta = LEASE) -> Lead:
     """Holds a lead for a user until `at + lease`, or longer than before; raises Rejected while somebody else does."""
+    return _one(connection, lead_id, lambda here: lock_all(connection, here, by=by, at=at, lease=lease))
+
+
+def lock_all(
+    connection: Connection, these: Sequence[Lead], *, by: int, at: datetime, lease: timedelta = LEASE
+) -> dict[int, Rejected]:
+    """The same for leads that were taken: those that stay as they were, and why. Raises Rejected for the lease."""
     if not timedelta(0) < lease <= LONGEST_LEASE:
         raise Rejected("lease_unusable", f"a lead is held for up to {LONGEST_LEASE}, not for {lease}")
-    here = lead.take(connection, lead_id)
-    lead.refuse_if_locked(connection, here, by=by, at=at)
+    refused = lead.locks(connection, these, by=by, at=at)
     values = {"locked_by_id": by, "locked_until": at + lease}
-    return lead.write(connection, here, values, Stamp(kind="locked", by=by, at=at))
+    free = [(here, values) for here in these if here.id not in refused]
+    lead.write_all(connection, free, Stamp(kind="locked", by=by, at=at))
+    return refused
 
 
 def unlock(connection: Connection, lead_id: int, *, by: int, at: datetime, force: bool = False) -> Lead:
     """Gives a lead free; one that nobody holds stays as it is. `force`: also when somebody else holds it."""
-    here = lead.take(connection, lead_id)
-    if not force:
-        lead.refuse_if_locked(connection, here, by=by, at=at)
-    if here.locked_by_id is None:
-        return here
+    return _one(connection, lead_id, lambda here: unlock_all(connection, here, by=by, at=at, force=force))
+
+
+def unlock_all(
+    connection: Connection, these: Sequence[Lead], *, by: int, at: datetime, force: bool = False
+) -> dict[int, Rejected]:
+    """The same for leads that were taken: those that stay as they were, and why."""
+    refused = {} if force else lead.locks(connection, these, by=by, at=at)
     values = {"locked_by_id": None, "locked_until": None}
-    return lead.write(connection, here, values, Stamp(kind="unlocked", by=by, at=at))
+    held = [(here, values) for here in these if here.id not in refused and here.locked_by_id is not None]
+    lead.write_all(connection, held, Stamp(kind="unlocked", by=by, at=at))
+    return refused
+
+
+def _one(connection: Connection, lead_id: int, verb: Callable[[Sequence[Lead]], dict[int, Rejected]]) -> Lead:
+    """What is done to many leads, done to one: the lead as it is then."""
+    for refusal in verb([lead.take(connection, lead_id)]).values():
+        raise refusal
+    return lead.find(connection, lead_id)

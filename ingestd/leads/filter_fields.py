@@ -66,6 +66,8 @@ class Field:
     kind: Kind
     lasting: bool = True
     """False when the answer changes with time alone, so a segment cannot rest on it"""
+    personal: bool = False
+    """True for what anonymising blanks"""
 
     @property
     def operators(self) -> tuple[str, ...]:
@@ -117,7 +119,8 @@ def known(schemas: Iterable[Schema]) -> dict[str, Field]:
             own = _field(field)
             other = found.get(own.name)
             if other is not None and other.kind != own.kind:
-                own = Field(name=own.name, title=other.title, kind=Kind.TEXT)
+                personal = own.personal or other.personal
+                own = Field(name=own.name, title=other.title, kind=Kind.TEXT, personal=personal)
             found[own.name] = own
     return found
 
@@ -125,4 +128,4 @@ def known(schemas: Iterable[Schema]) -> dict[str, Field]:
 def _field(field: LeadField) -> Field:
     system = field.name in SYSTEM_FIELDS
     name = field.name if system else f"extra.{field.name}"
-    return Field(name=name, title=field.title, kind=_OF_TYPES.get(field.type, Kind.TEXT))
+    return Field(name=name, title=field.title, kind=_OF_TYPES.get(field.type, Kind.TEXT), personal=field.personal)

@@ -93,6 +93,17 @@ def written(tree: Filter) -> dict[str, Any]:
     return {"all" if isinstance(tree, Every) else "any": [written(part) for part in tree.parts]}
 
 
+def nameless(tree: Filter) -> dict[str, Any]:
+    """The filter as JSON without the values of personal fields: what is kept about a deed outlives a person's data."""
+    if isinstance(tree, Comparison) and tree.field.personal:
+        return {"field": tree.field.name, "op": tree.op}
+    if isinstance(tree, Comparison):
+        return written(tree)
+    if isinstance(tree, Not):
+        return {"not": nameless(tree.part)}
+    return {"all" if isinstance(tree, Every) else "any": [nameless(part) for part in tree.parts]}
+
+
 def told(tree: Filter) -> str:
     """The filter as a sentence: `City is Copenhagen and Status is open`."""
     return _told(tree, inside=False) or "every lead"

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any
 
-from sqlalchemy import Connection, literal, select, update
+from sqlalchemy import Connection, Integer, String, bindparam, func, literal, select, update
+from sqlalchemy.dialects.postgresql import ARRAY
 
 from ingestd.errors import Rejected
 from ingestd.leads import history, order
 from ingestd.leads.history import Stamp
 from ingestd.schemas import SYSTEM_FIELDS
 from ingestd.store import tables
-from ingestd.store.tables import campaigns, statuses
+from ingestd.store.tables import Id, campaigns, statuses
 from ingestd.store.tables import leads as table
 
 
@@ -31,6 +32,7 @@ class Lead:
     owner_id: int
     original_owner_id: int
     """who owned it when it was uploaded"""
+    status_id: int
     status: str
     """the code of its status"""
     fields: Mapping[str, str | int | date | datetime | None]
@@ -55,6 +57,8 @@ class Lead:
     """its place in a shuffled pool; None: its row"""
     version: int
     """grows with every change; what a client saw last (ETag)"""
+    withheld: tuple[str, ...] = ()
+    """fields that are left out here, because nobody may call their number (`do_not_call.without_listed`)"""
 
     @property
     def scheduled_at(self) -> datetime | None:
@@ -73,7 +77,7 @@ def held(row: Any, at: datetime) -> bool:
     return row.locked_by_id is not None and row.locked_until is not None and row.locked_until > at
 
 
-_PLAIN = tuple(name for name in Lead.__dataclass_fields__ if name not in ("status", "fields", "extra"))
+_PLAIN = tuple(name for name in Lead.__dataclass_fields__ if name not in ("status", "fields", "extra", "withheld"))
 WITH_STATUS = select(table, statuses.c.code.label("status")).join(statuses, statuses.c.id == table.c.status_id)
 """Whole rows of leads, as `of_row` wants them."""
 
@@ -125,15 +129,21 @@ def _found(connection: Connection, lead_id: int, *, lock: bool) -> Lead:
 
 def refuse_if_locked(connection: Connection, here: Lead, *, by: int | None, at: datetime) -> None:
     """Raises Rejected, with who and until when, while somebody else holds the lead."""
-    if here.locked(at, but_by=by):
-        assert here.locked_by_id is not None
-        raise Rejected("lead_locked", locked_by(connection, here), suggestion="wait, or have the lead unlocked")
+    for refusal in locks(connection, [here], by=by, at=at).values():
+        raise refusal
 
 
-def locked_by(connection: Connection, here: Any) -> str:
-    """Who holds a lead, and until when, as a sentence; any row with `id`, `locked_by_id` and `locked_until`."""
-    name = owner_names(connection, [here.locked_by_id or 0]).get(here.locked_by_id or 0, f"user {here.locked_by_id}")
-    return f"lead {here.id} is locked by {name} until {here.locked_until:%Y-%m-%d %H:%M:%S} UTC"
+def locks(connection: Connection, these: Iterable[Lead], *, by: int | None, at: datetime) -> dict[int, Rejected]:
+    """The leads that somebody else holds, each with who and until when."""
+    shut = [here for here in these if here.locked(at, but_by=by)]
+    names = owner_names(connection, sorted({here.locked_by_id or 0 for here in shut})) if shut else {}
+    told = {
+        here.id: f"lead {here.id} is locked by {names.get(here.locked_by_id or 0, f'user {here.locked_by_id}')} "
+        f"until {here.locked_until:%Y-%m-%d %H:%M:%S} UTC"
+        for here in shut
+    }
+    hint = "wait, or have the lead unlocked"
+    return {number: Rejected("lead_locked", message, suggestion=hint) for number, message in told.items()}
 
 
 def owner_names(connection: Connection, numbers: list[int]) -> dict[int, str]:
@@ -149,29 +159,69 @@ def write(connection: Connection, here: Lead, values: Mapping[str, Any], stamp: 
 
     `extra` is given as a mapping. What has its value already is not told.
     """
-    told = _changes(connection, here, values)
-    stored = {**values, "dial_key": _dial_key(connection, here, values, stamp.at)}
-    if "extra" in stored:
-        stored["extra"] = packed(stored["extra"])
-    signed = {"modified_by_id": stamp.by, "modified_at": stamp.at, "version": here.version + 1}
-    this = (table.c.campaign_id == here.campaign_id, table.c.id == here.id, table.c.version == here.version)
-    changed = connection.execute(update(table).where(*this).values({**stored, **signed}))
-    assert changed.rowcount == 1, "a lead that was taken cannot change by other hands"
-    history.record(connection, (here.campaign_id, here.id, here.version + 1), told, stamp)
+    write_all(connection, [(here, values)], stamp)
     return find(connection, here.id)
 
 
-def _dial_key(connection: Connection, here: Lead, values: Mapping[str, Any], at: datetime) -> str | None:
+def write_all(connection: Connection, changed: Sequence[tuple[Lead, Mapping[str, Any]]], stamp: Stamp) -> None:
+    """The same for many leads, by a few statements: one for the history, and one for all that get the same values."""
+    book = {row.id: row for row in connection.execute(_STATUSES)}
+    alike: dict[tuple[Any, ...], list[tuple[Lead, str | None]]] = {}
+    for here, values in changed:
+        stored = {**values, "modified_by_id": stamp.by, "modified_at": stamp.at}
+        if "extra" in stored:
+            stored["extra"] = packed(stored["extra"])
+        same = (here.campaign_id, *sorted(stored.items()))
+        alike.setdefault(same, []).append((here, _dial_key(here, values, book, stamp.at)))
+    for (campaign_id, *stored_values), some in alike.items():
+        _store(connection, campaign_id, dict(stored_values), some)
+    told = [((here.campaign_id, here.id, here.version + 1), _changes(here, values, book)) for here, values in changed]
+    history.record_many(connection, told, stamp)
+
+
+def _store(
+    connection: Connection, campaign_id: int, values: Mapping[str, Any], some: Sequence[tuple[Lead, str | None]]
+) -> None:
+    """Gives leads of one campaign the same values, and each its own place in the order of dialling."""
+    mine = update(table).where(table.c.campaign_id == campaign_id)
+    if connection.dialect.name == "postgresql":
+        columns = (
+            ([here.id for here, _ in some], Id),
+            ([here.version for here, _ in some], Integer()),
+            ([key for _, key in some], String()),
+        )
+        given = func.unnest(*(bindparam(None, each, ARRAY(kind)) for each, kind in columns))
+        those = given.table_valued("id", "version", "key").render_derived(name="those")
+        these = mine.where(table.c.id == those.c.id, table.c.version == those.c.version)
+        done = connection.execute(these.values({**values, "dial_key": those.c.key, "version": table.c.version + 1}))
+    else:
+        these = mine.where(table.c.id == bindparam("number"), table.c.version == bindparam("seen"))
+        new = {**values, "dial_key": bindparam("key"), "version": table.c.version + 1}
+        rows = [{"number": here.id, "seen": here.version, "key": key} for here, key in some]
+        done = connection.execute(these.values(new), rows)
+    assert done.rowcount == len(some), "a lead that was taken cannot change by other hands"
+
+
+_STATUSES = select(statuses.c.id, statuses.c.code, statuses.c.kind, statuses.c.dial_order)
+
+
+def _dial_key(here: Lead, values: Mapping[str, Any], book: Mapping[int, Any], at: datetime) -> str | None:
     """Where the lead stands in the order of dialling when it has these values; None: it is not to be dialled now."""
-    wanted = statuses.c.id == values["status_id"] if "status_id" in values else statuses.c.code == here.status
-    kind, place = connection.execute(select(statuses.c.kind, statuses.c.dial_order).where(wanted)).one()
+    status = book[values.get("status_id", here.status_id)]
     scheduled: datetime | None = values.get("scheduled_at", here.scheduled_at)
     gone = values.get("deactivated_at", here.deactivated_at) is not None
-    if kind != "open" or place is None or gone or (scheduled is not None and scheduled > at):
+    if status.kind != "open" or status.dial_order is None or gone or (scheduled is not None and scheduled > at):
         return None
     priority = values.get("priority", here.fields["priority"])
     rank = here.row if here.dial_rank is None else here.dial_rank
-    return order.key(place, priority, scheduled, here.pool_id, rank)
+    return order.key(status.dial_order, priority, scheduled, here.pool_id, rank)
+
+
+def after(here: Lead, values: Mapping[str, Any], status: str) -> Lead:
+    """The lead as it is when these columns of it were written; `status` is the code of the one that it has then."""
+    plain = {name: value for name, value in values.items() if name not in SYSTEM_FIELDS}
+    fields = {name: values.get(name, value) for name, value in here.fields.items()}
+    return replace(here, **plain, fields=fields, status=status, version=here.version + 1)
 
 
 def packed(extra: Mapping[str, Any]) -> str | None:
@@ -187,7 +237,7 @@ def unpacked(extra: str | None) -> dict[str, Any]:
     return found
 
 
-def _changes(connection: Connection, here: Lead, values: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:
+def _changes(here: Lead, values: Mapping[str, Any], book: Mapping[int, Any]) -> dict[str, tuple[Any, Any]]:
     """What history tells: by field, the value before and the value after."""
     told: dict[str, tuple[Any, Any]] = {}
     for name, value in values.items():
@@ -196,7 +246,7 @@ def _changes(connection: Connection, here: Lead, values: Mapping[str, Any]) -> d
         if name == "extra":
             told |= {key: (here.extra.get(key), value.get(key)) for key in {**here.extra, **value}}
         elif name == "status_id":
-            told["status"] = (here.status, connection.scalar(select(statuses.c.code).where(statuses.c.id == value)))
+            told["status"] = (here.status, book[value].code)
         else:
             before = here.fields[name] if name in SYSTEM_FIELDS else getattr(here, name)
             told[_NAMES.get(name, name)] = (before, value)

@@ -13,13 +13,26 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, func, insert, literal, select, tuple_, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    and_,
+    delete,
+    exists,
+    func,
+    insert,
+    literal,
+    select,
+    tuple_,
+    update,
+)
 
 from ingestd.access import people
 from ingestd.access.callers import Caller
 from ingestd.access.permissions import Permission
 from ingestd.errors import Conflict, Denied, Invalid, Missing, Refused, Rejected
-from ingestd.leads import access, agents, lead, owner_change, rights, selection, statuses
+from ingestd.leads import access, agents, filters, lead, meant, owner_change, rights, selection, statuses
 from ingestd.leads.agents import Agent
 from ingestd.leads.owner_change import BATCH, MOVED, START, Batch, Cursor, Move
 from ingestd.leads.selection import Filter
@@ -38,7 +51,7 @@ from ingestd.store.tables import leads as lead_table
 AT_ONCE = 1_000
 """Leads that are moved while whoever asks waits."""
 MOST_NAMED = 1_000_000
-"""Leads that are named by number; a filter may mean more."""
+"""Leads that are named by number, or found by a filter of the whole language; one of a few fields may mean more."""
 
 
 class Progress(StrEnum):
@@ -59,8 +72,9 @@ class Wish:
 
     to: str
     """`team:<key>`, `user:<login>` or `code:<Lead Ownership Code>`"""
-    leads: Sequence[int] | Mapping[str, Any]
-    """numbers, or a filter as `selection.parsed` reads it"""
+    leads: Sequence[int] | Mapping[str, Any] | filters.Filter
+    """numbers; a filter as `selection.parsed` reads it, which goes on to find leads until it ends; or any filter, whose
+    leads are found when the change is asked for"""
     retain: bool = False
     unlock: bool = False
     deactivated: bool = False
@@ -82,9 +96,9 @@ class OwnerChange:
     unlock: bool
     deactivated: bool
     filter: Mapping[str, Any] | None
-    """None: the leads were named"""
+    """None: the leads were named. Without the values of personal fields"""
     total: int
-    """leads that were meant when it was asked for; others may match a filter since"""
+    """leads that were meant when it was asked for; others may match a filter of a few fields since"""
     moved: int
     refused: Mapping[str, int]
     """reason → how many"""
@@ -123,7 +137,8 @@ def begin(engine: Engine, caller: Caller, who: Agent, wish: Wish, at: datetime) 
     """Writes down what is to be done; its number. Raises Rejected for an unknown owner or filter, Invalid."""
     with reading(engine) as connection:
         to = target(rules.owners(connection), wish.to)
-        total = _total(connection, who, wish)
+        numbers = _numbers(connection, who, wish, at)
+        total = _total(connection, who, wish) if numbers is None else len(numbers)
     values = {
         "state": Progress.QUEUED,
         "to_id": to.id,
@@ -132,7 +147,7 @@ def begin(engine: Engine, caller: Caller, who: Agent, wish: Wish, at: datetime) 
         "key_id": caller.actor.key_id,
         "permissions": json.dumps(sorted(who.permissions)),
         **{name: getattr(wish, name) for name in ("why", "retain", "unlock", "deactivated")},
-        "filter": json.dumps(dict(wish.leads)) if isinstance(wish.leads, Mapping) else None,
+        "filter": None if (kept := _kept(wish)) is None else json.dumps(kept),
         "total": total,
         "created_at": at,
     }
@@ -140,16 +155,36 @@ def begin(engine: Engine, caller: Caller, who: Agent, wish: Wish, at: datetime) 
         made = connection.execute(insert(table).values(values)).inserted_primary_key
         assert made is not None
         number: int = made[0]
-        if not isinstance(wish.leads, Mapping):
-            _keep(connection, number, sorted(set(wish.leads)))
-        after = {"to": f"{to.kind}:{to.name}", "leads": total, "filter": wish.leads if values["filter"] else None}
+        _keep(connection, number, numbers or [])
+        after = {"to": f"{to.kind}:{to.name}", "leads": total, "filter": kept}
         audit.note(connection, caller.deed(at, wish.why), "owner_change_begun", _subject(number), after=after)
     return number
 
 
+def _numbers(connection: Connection, who: Agent, wish: Wish, at: datetime) -> list[int] | None:
+    """The leads that are meant, in their order; None: those that a filter of a few fields finds, batch by batch."""
+    if isinstance(wish.leads, Mapping):
+        return None
+    if not isinstance(wish.leads, filters.Filter):
+        if not wish.leads:
+            raise Invalid("request_unusable", "name at least one lead", field="body.ids")
+        return sorted(set(wish.leads))
+    if next(filters.comparisons(wish.leads), None) is None:
+        told = "a filter makes at least one comparison, so that nobody means every lead by mistake"
+        raise Invalid("filter_unusable", told, field="filter")
+    mine = rights.changing(who)
+    return sorted(meant.numbers(connection, wish.leads, mine, at, most=MOST_NAMED))
+
+
+def _kept(wish: Wish) -> dict[str, Any] | None:
+    """The filter as it is kept."""
+    if isinstance(wish.leads, filters.Filter):
+        return filters.nameless(wish.leads)
+    return dict(wish.leads) if isinstance(wish.leads, Mapping) else None
+
+
 def _total(connection: Connection, who: Agent, wish: Wish) -> int:
-    if not isinstance(wish.leads, Mapping):
-        return len(set(wish.leads))
+    assert isinstance(wish.leads, Mapping), "other leads are numbers"
     wanted, book = selection.parsed(connection, wish.leads), statuses.read(connection)
     known = [number for number in _campaigns(connection) if wanted.campaign_id in (None, number)]
     meant = (lead_table.c.campaign_id.in_(known), wanted.where(book), _within(connection, who, book))
@@ -166,7 +201,7 @@ def _within(connection: Connection, who: Agent, book: StatusBook) -> ColumnEleme
 
 def _keep(connection: Connection, number: int, numbers: Sequence[int]) -> None:
     if not numbers:
-        raise Invalid("request_unusable", "name at least one lead", field="body.ids")
+        return
     rows = [numbers[start : start + BATCH] for start in range(0, len(numbers), BATCH)]
     values = [{"change_id": number, "first_lead": row[0], "leads": json.dumps(row)} for row in rows]
     connection.execute(insert(parts), values)
@@ -226,10 +261,11 @@ def _batch(connection: Connection, row: Mapping[Any, Any], who: Agent, to: Owner
     same = {name: row[name] for name in ("why", "retain", "unlock", "deactivated")}
     move = Move(to=to, by=who.id, at=at, **same)
     within = _within(connection, who, book)
-    if row["filter"] is None:
+    given = None if row["filter"] is None else json.loads(row["filter"])
+    if given is None or not selection.is_plain(given):
         done = _named(connection, row, move, book, within)
     else:
-        wanted: Filter = selection.parsed(connection, json.loads(row["filter"]))
+        wanted: Filter = selection.parsed(connection, given)
         walk = owner_change.walk_of(connection, book, wanted, within=within)
         after = Cursor(campaign_id=row["after_campaign"], lead_id=row["after_lead"])
         done = owner_change.change_batch(connection, move, walk, book, after)
@@ -239,9 +275,12 @@ def _batch(connection: Connection, row: Mapping[Any, Any], who: Agent, to: Owner
 def _named(
     connection: Connection, row: Mapping[Any, Any], move: Move, book: StatusBook, within: ColumnElement[bool]
 ) -> Batch:
-    """The next part of the leads that were named."""
+    """The next part of the leads that were named or found; a filter may have found none."""
     further = select(parts.c.leads).where(parts.c.change_id == row["id"], parts.c.first_lead > row["after_lead"])
-    this, *more = connection.scalars(further.order_by(parts.c.first_lead).limit(2)).all()
+    found = connection.scalars(further.order_by(parts.c.first_lead).limit(2)).all()
+    if not found:
+        return Batch(sides={}, following=None)
+    this, *more = found
     numbers = json.loads(this)
     walk = owner_change.walk_of(connection, book, numbers, within=within)
     done = owner_change.change_batch(connection, move, walk, book, START)
@@ -357,6 +396,31 @@ def results_of(
         query = query.where(tuple_(results.c.outcome, results.c.lead_id) > tuple_(*after))
     rows = connection.execute(query.order_by(results.c.outcome, results.c.lead_id).limit(limit))
     return [Result(outcome=row.outcome, lead=row.lead_id) for row in rows]
+
+
+def forget(engine: Engine, before: datetime, go_on: Callable[[], bool]) -> bool:
+    """Removes the fate of each lead of changes that ended before a moment, a batch at a time, while `go_on`.
+
+    The changes themselves stay, with their counts. False when there is more to remove.
+    """
+    kept = exists(select(results.c.lead_id).where(results.c.change_id == table.c.id))
+    old = select(table.c.id).where(table.c.ended_at < before, kept).order_by(table.c.id).limit(1)
+    while True:
+        with reading(engine) as connection:
+            number = connection.scalar(old)
+        if number is None:
+            return True
+        if not go_on():
+            return False
+        with writing(engine, forgettable=True) as connection:  # what comes back is removed the next time
+            _forget_some(connection, number)
+
+
+def _forget_some(connection: Connection, number: int) -> None:
+    key, mine = (results.c.outcome, results.c.lead_id), results.c.change_id == number
+    last = connection.execute(select(*key).where(mine).order_by(*key).offset(BATCH - 1).limit(1)).one_or_none()
+    some = mine if last is None else and_(mine, tuple_(*key) <= tuple_(*last))
+    connection.execute(delete(results).where(some))
 
 
 def _subject(number: int) -> str:

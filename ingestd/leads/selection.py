@@ -52,6 +52,11 @@ FIELDS = ("campaign", "pool", "owner", "status", "deactivated")
 """Of a filter that is kept. No phone: what is kept about changes outlives the person's data."""
 
 
+def is_plain(given: Mapping[str, Any]) -> bool:
+    """True for a filter of FIELDS, or of nothing; False for one of the filter language (`filters`)."""
+    return given.keys().isdisjoint(("field", "all", "any", "not"))
+
+
 def parsed(connection: Connection, given: Mapping[str, Any]) -> Filter:
     """A filter as programs write it; raises Invalid when it is none or means every lead, Rejected for unknown names.
 
@@ -85,7 +90,8 @@ def _campaign(connection: Connection, code: str) -> int:
 
 
 def _unusable(told: str) -> Invalid:
-    return Invalid("filter_unusable", f"{told}; its fields are {', '.join(FIELDS)}", field="body.filter")
+    told += f"; its fields are {', '.join(FIELDS)}, and comparisons, `all`, `any` and `not` make one of any field"
+    return Invalid("filter_unusable", told, field="body.filter")
 
 
 def _statuses(wanted: str, book: StatusBook) -> tuple[int, ...]:
@@ -110,6 +116,14 @@ def listed(connection: Connection, numbers: Sequence[int]) -> ColumnElement[Any]
     if connection.dialect.name == "postgresql":
         return func.unnest(bindparam(None, list(numbers), ARRAY(Id))).column_valued("value")
     return func.json_each(json.dumps(list(numbers))).table_valued(column("value", Id)).c.value
+
+
+def taken(connection: Connection, numbers: Iterable[int]) -> list[Lead]:
+    """Leads that were taken before (`rights.take_all`), as they are, in the order of their numbers."""
+    known = connection.scalars(select(campaigns.c.id)).all()
+    these = (table.c.campaign_id.in_(known), among(connection, table.c.id, numbers))
+    rows = connection.execute(WITH_STATUS.where(*these).order_by(table.c.id)).mappings()
+    return [of_row(dict(row)) for row in rows]
 
 
 def latest(connection: Connection, wanted: Filter, *, limit: int) -> list[Lead]:

@@ -75,15 +75,15 @@ class Shifts:
         lease: timedelta = editing.LEASE,
         segment_id: int = 0,
     ) -> Given:
-        """The best lead that the agent may call, held for the lease; of one segment only, unless that is 0.
+        """The lead that the agent was given and has not ended, else the best that he may call, held for the lease.
 
-        Raises Rejected for who may not dial there.
+        Of one segment only, unless that is 0. Raises Rejected for who may not dial there.
         """
         key = (login, campaign, segment_id)
         before = self._recalled(key)
         if before is None:
             before = _Remembered(shift=dialling.start(self.engine, login, campaign, at, segment_id=segment_id))
-        taken, shift = dialling.next_lead(self.engine, before.shift, at, lease=lease)
+        taken, shift = dialling.next_lead(self.engine, before.shift, at, lease=lease, again=True)
         after = replace(before, shift=shift)
         if taken is None and (after.told_at is None or not timedelta(0) <= at - after.told_at < TOLD_FOR):
             with reading(self.engine) as connection:

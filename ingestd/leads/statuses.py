@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, lru_cache
@@ -129,19 +129,54 @@ def change_status(connection: Connection, lead_id: int, change: Change) -> Lead:
     Raises Rejected when the lead is unknown, changed meanwhile, locked by somebody else, or its status may not become
     the wanted one.
     """
-    book = read(connection)
     here = leads.take(connection, lead_id, version=change.version)
-    leads.refuse_if_locked(connection, here, by=change.by, at=change.at)
-    limit = connection.scalar(select(campaigns.c.max_attempts).where(campaigns.c.id == here.campaign_id)) or 0
+    for refusal in change_all(connection, [here], change).values():
+        raise refusal
+    return leads.find(connection, lead_id)
+
+
+def change_all(connection: Connection, these: Sequence[Lead], change: Change) -> dict[int, Rejected]:
+    """The same for leads that were taken, whatever their version: those that stay as they were, and why.
+
+    Raises Rejected when there is no such status.
+    """
+    book = read(connection)
+    book.get(change.to)
+    refused = leads.locks(connection, these, by=change.by, at=change.at)
+    changed: list[tuple[Lead, dict[str, Any]]] = []
+    for here in these:
+        if here.id not in refused:
+            try:
+                changed.append((here, consequences(here, change, book)))
+            except Rejected as refusal:
+                refused[here.id] = refusal
     stamp = Stamp(kind="call" if change.call else "status", by=change.by, at=change.at, why=change.why)
-    after = leads.write(connection, here, consequences(here, change, book), stamp)
+    leads.write_all(connection, changed, stamp)
     if change.call:
-        pool_calls.add(connection, here.pool_id, change.at)
-    if book.by_code[after.status].open and after.attempts >= limit:
-        over = Change(to=MAX_ATTEMPTS, by=None, at=change.at, why=f"{after.attempts} of {limit} call attempts")
-        stamp = Stamp(kind="rule", by=None, at=over.at, why=over.why)
-        after = leads.write(connection, after, consequences(after, over, book), stamp)
-    return after
+        pool_calls.add(connection, (here.pool_id for here, _ in changed), change.at)
+    _end_used_up(connection, changed, change, book)
+    return refused
+
+
+def _end_used_up(
+    connection: Connection, changed: Sequence[tuple[Lead, Mapping[str, Any]]], change: Change, book: StatusBook
+) -> None:
+    """Leads that are open now without an attempt left are closed by the rule, which the history tells by itself."""
+    if not book.by_code[change.to].open:
+        return
+    limits = {row.id: row.max_attempts or 0 for row in connection.execute(_LIMITS)}
+    used_up: dict[str, list[tuple[Lead, dict[str, Any]]]] = {}
+    for here, values in changed:
+        after = leads.after(here, values, change.to)
+        limit = limits[here.campaign_id]
+        if after.attempts >= limit:
+            over = Change(to=MAX_ATTEMPTS, by=None, at=change.at, why=f"{after.attempts} of {limit} call attempts")
+            used_up.setdefault(over.why, []).append((after, consequences(after, over, book)))
+    for why, some in used_up.items():
+        leads.write_all(connection, some, Stamp(kind="rule", by=None, at=change.at, why=why))
+
+
+_LIMITS = select(campaigns.c.id, campaigns.c.max_attempts)
 
 
 def consequences(here: Lead, change: Change, book: StatusBook) -> dict[str, Any]:

@@ -238,6 +238,17 @@ class WebhookSettings(Frozen):
     keep_days: int = Field(30, ge=1, description="days that messages and their attempts are kept")
 
 
+class OwnerChangeSettings(Frozen):
+    """`[owner_changes]`: what is kept about changes of owners."""
+
+    keep_days: int = Field(
+        90,
+        ge=1,
+        description="days that the fate of each lead is kept after a change has ended; its counts, the history of the "
+        "leads and the audit stay",
+    )
+
+
 class StopSettings(Frozen):
     """`[stop]`: how the daemon ends."""
 
@@ -281,6 +292,7 @@ class DaemonSettings(BaseSettings):
     worker: WorkerSettings = WorkerSettings()
     results: ResultSettings = ResultSettings()
     webhooks: WebhookSettings = WebhookSettings()
+    owner_changes: OwnerChangeSettings = OwnerChangeSettings()
     stop: StopSettings = StopSettings()
     watch: WatchSettings = WatchSettings()
 

@@ -5,6 +5,7 @@ To find the calls of two weeks in the history of a million leads takes seconds, 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 
@@ -20,9 +21,12 @@ _SINCE = _COUNTED.sums().where(
 )
 
 
-def add(connection: Connection, number: int, at: datetime) -> None:
-    """Counts a call to a lead of a pool."""
-    connection.execute(_ADD, {"pool_id": number, "day": at.astimezone(UTC).date(), "calls": 1})
+def add(connection: Connection, numbers: Iterable[int], at: datetime) -> None:
+    """Counts calls to leads of pools, one for each time that a pool is named."""
+    day = at.astimezone(UTC).date()
+    rows = [{"pool_id": number, "day": day, "calls": calls} for number, calls in Counter(numbers).items()]
+    if rows:
+        connection.execute(_ADD, rows)
 
 
 def of_pools(connection: Connection, numbers: Iterable[int], days: Sequence[date]) -> Mapping[int, list[int]]:

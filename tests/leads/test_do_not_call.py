@@ -134,7 +134,7 @@ def test_an_alternative_number_that_is_listed_closes_nothing_but_no_agent_is_giv
 
 def next_alternative(desk: Desk, number: int) -> object:
     with reading(desk.engine) as connection:
-        return do_not_call.without_listed(connection, lead.find(connection, number)).fields["alternative_phone"]
+        return do_not_call.without_listed(connection, [lead.find(connection, number)])[0].fields["alternative_phone"]
 
 
 def test_a_list_is_read_in_pages_and_a_number_says_on_which_lists_it_is(desk: Desk) -> None:

@@ -120,7 +120,7 @@ def test_a_pool_shows_how_it_was_used(served: Served) -> None:
     for days, count in ((20, 7), (3, 2), (0, 4)):
         with writing(desk.engine) as connection:
             for _ in range(count):
-                pool_calls.add(connection, pool, now() - timedelta(days=days))
+                pool_calls.add(connection, [pool], now() - timedelta(days=days))
     page = asked(served.client("admin"), "/pools?name=a+pool")
     day = f"{now():%Y-%m-%d}"
     assert f"6 calls in 14 days, 4 at most, on {day}; 4 today" in page
@@ -143,7 +143,7 @@ def test_a_view_is_saved_and_said_to_be_changed_while_one_filters(site: Site) ->
         for number in (1, 2, 4):
             for before in range(0, 14, number):
                 for _ in range(1 + before * number % 11):
-                    pool_calls.add(connection, number, now() - timedelta(days=before))
+                    pool_calls.add(connection, [number], now() - timedelta(days=before))
     for theme in THEMES:
         with site.visit("lead-denmark", theme=theme) as page:
             page.goto("/pools?kpi=success_rate")

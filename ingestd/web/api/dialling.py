@@ -67,6 +67,8 @@ class Ended(Given):
 def next_lead(desk: AtDesk, caller: ByCaller, body: DialWanted) -> GivenOut:
     """The best lead that you may call in a campaign, held for you, and given to nobody else.
 
+    Whoever was given one and has told no result gets the same one again, held anew. When it is of another campaign or
+    segment than is asked for now, it goes back to the others first. Leads that you locked by hand stay as they are.
     409 `dialling_refused`: you may not call in the campaign, or it is not active. Ask again after a while when there is
     none.
     """

@@ -17,6 +17,7 @@ from ingestd.access.permissions import Permission
 from ingestd.leads import columns, exporting, filters, listing, ordering
 from ingestd.leads.columns import Column
 from ingestd.leads.exporting import MEDIA_TYPES, Export, Format
+from ingestd.leads.filter_fields import Field as FilterField
 from ingestd.leads.listing import Wish
 from ingestd.store.engine import reading
 from ingestd.web.api import paging
@@ -80,6 +81,7 @@ class ColumnOut(BaseModel):
     title: str
     kind: str = Field(description="how its values are written and compared")
     operators: list[str] = Field(description="of a comparison in a filter; none: it can be shown only")
+    shown: bool = Field(description="false: it can be asked for only, and is no column of a list")
     sortable: Literal["always", "few", "never"] = Field(
         description="`few`: when the filter narrows the leads to few, see `sorts` of a page"
     )
@@ -128,19 +130,12 @@ class _Asked:
 
 @routes.get("/lead-fields", access=LOOKING)
 def list_lead_fields(desk: AtDesk) -> LeadFields:
-    """The columns that lists of leads can show, sort by and ask for, those of all templates too."""
+    """What lists of leads can show, sort by and ask for, the fields of all templates too."""
     with reading(desk.engine) as connection:
-        every = columns.known(columns.fields_of(connection, desk.schemas))
-    told = [
-        ColumnOut(
-            name=each.name,
-            title=each.title,
-            kind=each.kind,
-            operators=list(each.operators),
-            sortable=ordering.sortable(each.name),
-        )
-        for each in every.values()
-    ]
+        fields = columns.fields_of(connection, desk.schemas)
+    every = columns.known(fields)
+    told = [_column(each, ordering.sortable(each.name)) for each in every.values()]
+    told += [_column(each, "never") for name, each in fields.items() if name not in every]
     return LeadFields(columns=told, sets={name: list(names) for name, names in columns.SETS.items()})
 
 
@@ -200,6 +195,17 @@ def export_leads(desk: AtDesk, caller: ByCaller, body: ToExport, why: Why = "") 
     made = exporting.pieces(desk.engine, export, caller.deed(desk.clock(), why))
     named = {"Content-Disposition": f'attachment; filename="leads.{body.format}"'}
     return StreamingResponse(_begun(made), media_type=MEDIA_TYPES[export.format], headers=named)
+
+
+def _column(each: Column | FilterField, sortable: Literal["always", "few", "never"]) -> ColumnOut:
+    return ColumnOut(
+        name=each.name,
+        title=each.title,
+        kind=each.kind,
+        operators=list(each.operators),
+        shown=isinstance(each, Column),
+        sortable=sortable,
+    )
 
 
 def _begun(pieces: Iterator[bytes]) -> Iterator[bytes]:

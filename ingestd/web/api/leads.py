@@ -13,7 +13,7 @@ from sqlalchemy import Connection, and_
 from ingestd.access.callers import Caller
 from ingestd.access.permissions import Permission
 from ingestd.errors import Denied
-from ingestd.leads import access, agents, lead, rights, selection, telling
+from ingestd.leads import access, agents, do_not_call, lead, rights, selection, telling
 from ingestd.leads.agents import Agent
 from ingestd.leads.lead import Lead
 from ingestd.leads.selection import Filter
@@ -51,6 +51,9 @@ class LeadOut(BaseModel):
     status: str
     fields: dict[str, Any]
     extra: dict[str, Any] = Field(description="the fields of the campaign's template")
+    withheld: list[str] = Field(
+        description="fields that are null here because their number is on a do-not-call list: `alternative_phone`"
+    )
     attempts: int
     processed_by: str | None = Field(description="`user:<login>`: who called last")
     created_by: str | None = Field(description="who typed it; null for what came in a file")
@@ -186,7 +189,8 @@ def agent_of(connection: Connection, caller: Caller) -> Agent:
 
 
 def told(connection: Connection, found: list[Lead]) -> list[LeadOut]:
-    """Leads with names in place of numbers."""
+    """Leads with names in place of numbers, and without alternative numbers that nobody may call."""
+    found = do_not_call.without_listed(connection, found)
     numbers = {number for each in found for name in _PEOPLE if (number := getattr(each, name)) is not None}
     names = lead.owner_names(connection, sorted(numbers))
     codes = {each.id: each.code for each in access.campaigns(connection).values()}
@@ -194,7 +198,10 @@ def told(connection: Connection, found: list[Lead]) -> list[LeadOut]:
         LeadOut(
             campaign=codes[each.campaign_id],
             **{name.removesuffix("_id"): names.get(getattr(each, name)) for name in _PEOPLE},
-            **{name: value for name, value in vars(each).items() if name in LeadOut.model_fields},
+            **{
+                name: value for name, value in vars(each).items() if name in LeadOut.model_fields and name != "withheld"
+            },
+            withheld=list(each.withheld),
         )
         for each in found
     ]

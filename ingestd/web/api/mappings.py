@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
 from fastapi import Depends, Query, Request
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, Field, ValidationError
 
-from ingestd import schemas
 from ingestd.access.callers import Caller
 from ingestd.errors import Invalid, Rejected
-from ingestd.ingest import head, reading, rehearsal, suggestions
+from ingestd.ingest import head, rehearsal, suggesting
 from ingestd.ingest.judging import Judge
 from ingestd.ingest.rehearsal import MOST_ROWS
-from ingestd.ingest.suggestions import SAMPLES, Knowledge, Suggestion
-from ingestd.model import DialectHints
+from ingestd.ingest.suggestions import Knowledge
 from ingestd.settings import Source
-from ingestd.store import rules
 from ingestd.store.engine import reading as viewing
 from ingestd.web.api import imports, rehearsals
 from ingestd.web.api.bodies import Given
@@ -140,20 +137,15 @@ def _question(body: bytes) -> Question:
 
 
 def _of_header(desk: Desk, caller: Caller, question: Question) -> Suggested:
-    width = len(question.header)
     place = _place(desk, caller, question.source, question.campaign, where="body")
+    width = len(question.header)
     columns = [[row[at] for row in question.samples if at < len(row)] for at in range(width)]
-    return _suggested(desk, place, question.header, columns, None)
+    return _out(suggesting.of_header(question.header, columns, _knowledge(desk, place)))
 
 
 def _of_file(desk: Desk, caller: Caller, named: tuple[str, str], content: bytes) -> Suggested:
     place = _place(desk, caller, *named, where="query")
-    hints = place.source.hints() if place.source else DialectHints()
-    sheet = reading.read(content, name="file", hints=hints)
-    columns = [
-        sheet.cells[name].drop_nulls().unique(maintain_order=True).head(4 * SAMPLES).to_list() for name in sheet.header
-    ]
-    return _suggested(desk, place, sheet.header, columns, vars(sheet.facts))
+    return _out(suggesting.of_file(content, place.source, _knowledge(desk, place)))
 
 
 def _place(desk: Desk, caller: Caller, source: str, campaign: str, *, where: str) -> Place:
@@ -168,41 +160,13 @@ def _place(desk: Desk, caller: Caller, source: str, campaign: str, *, where: str
     return Place(source=here, campaign=campaign or here.campaign)
 
 
-def _suggested(
-    desk: Desk, place: Place, header: Any, columns: list[list[str]], text: dict[str, Any] | None
-) -> Suggested:
-    knowledge = _knowledge(desk, place)
-    found = suggestions.suggest(header, columns, knowledge)
-    named = {each.field for each in found if each.field}
-    return Suggested(
-        columns=[_out(each) for each in found],
-        mapping={each.header: each.field or "" for each in found},
-        missing_fields=[each.name for each in knowledge.schema.fields if each.required and each.name not in named],
-        text=text,
-    )
-
-
 def _knowledge(desk: Desk, place: Place) -> Knowledge:
     with viewing(desk.engine) as connection:
         try:
-            campaign = rules.campaign(connection, place.campaign)
+            return suggesting.knowledge(connection, desk.schemas, place.campaign, place.source)
         except Rejected as problem:
             raise Invalid("campaign_unknown", problem.message, field="campaign") from problem
-        owners = rules.owners(connection)
-    return Knowledge(
-        schema=schemas.read(desk.schemas, campaign.template),
-        saved=place.source.mapping if place.source else {},
-        region=campaign.region,
-        codes=frozenset(owners.by_code),
-    )
 
 
-def _out(each: Suggestion) -> SuggestionOut:
-    return SuggestionOut(
-        header=each.header,
-        field=each.field,
-        score=each.score,
-        why=each.why,
-        alternatives=[GuessOut(**vars(guess)) for guess in each.alternatives],
-        samples=list(each.samples),
-    )
+def _out(found: suggesting.Suggested) -> Suggested:
+    return Suggested(**asdict(found))

@@ -8,9 +8,10 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Query, Response
 from pydantic import BaseModel, Field, StrictBool, StrictInt, model_validator
+from sqlalchemy import Connection
 
 from ingestd.access.permissions import Permission
-from ingestd.leads import owner_changes
+from ingestd.leads import columns, filters, owner_changes, selection
 from ingestd.leads.owner_changes import AT_ONCE, MOST_NAMED, OwnerChange, Progress, Wish
 from ingestd.store.engine import reading, writing
 from ingestd.web.api import paging
@@ -40,18 +41,15 @@ class Asked(Given):
     )
     filter: dict[str, Any] | None = Field(
         None,
-        description="the fields of the lists of leads: `campaign`, `pool`, `owner`, `status`, `deactivated`",
+        description="any filter, as for `/leads/search`: its leads, up to a million, are found when this is asked for. "
+        "Or an object of `campaign`, `pool`, `owner`, `status` and `deactivated`, all of which hold: it may mean more "
+        "leads, also such that come to match before it ends",
     )
     to: str = Field(max_length=200, description="`team:<key>`, `user:<login>` or `code:<Lead Ownership Code>`")
     retain: StrictBool = Field(False, description="Private and VIP redials stay with the agents who have them")
     unlock: StrictBool = Field(False, description="unlock and move what somebody holds; else it is refused")
     deactivated: StrictBool = Field(False, description="move deactivated leads too; else they are refused")
     why: str = Field("", max_length=500, description="the reason, for the history of each lead and the audit")
-
-    @property
-    def leads(self) -> Sequence[int] | Mapping[str, Any]:
-        """One of both."""
-        return (self.filter or {}) if self.ids is None else self.ids
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Asked:
@@ -71,7 +69,9 @@ class OwnerChangeOut(BaseModel):
     retain: bool
     unlock: bool
     deactivated: bool
-    filter: dict[str, Any] | None = Field(description="null: the leads were named")
+    filter: dict[str, Any] | None = Field(
+        description="null: the leads were named. Values of personal fields, such as names and numbers, are not kept"
+    )
     total: int = Field(description="leads that were meant when it was asked for")
     done: int = Field(description="leads that were decided about; the sum of `moved` and `refused`")
     moved: int
@@ -111,16 +111,16 @@ def change_owner(desk: AtDesk, caller: ByCaller, response: Response, body: Asked
     Up to 1,000 leads are moved before the answer, 201. More go on in the background, 202: `GET` says how far. Every
     lead is decided about by itself; both sides are told.
     """
+    with reading(desk.engine) as connection:
+        who, leads = agent_of(connection, caller), _leads(connection, desk, body)
     wish = Wish(
         to=body.to,
-        leads=body.leads,
+        leads=leads,
         retain=body.retain,
         unlock=body.unlock,
         deactivated=body.deactivated,
         why=body.why,
     )
-    with reading(desk.engine) as connection:
-        who = agent_of(connection, caller)
     number = owner_changes.begin(desk.engine, caller, who, wish, desk.clock())
     now = _at_once(desk, number)
     response.headers["Location"] = f"/api/v1/owner-changes/{number}"
@@ -183,6 +183,15 @@ def cancel_owner_change(desk: AtDesk, caller: ByCaller, number: Number) -> Owner
     with writing(desk.engine) as connection:
         who = agent_of(connection, caller)
         return _out(owner_changes.cancel(connection, caller.deed(desk.clock()), number, by=who))
+
+
+def _leads(connection: Connection, desk: Desk, body: Asked) -> Sequence[int] | Mapping[str, Any] | filters.Filter:
+    """Those that are named, or the filter in whichever form it has."""
+    if body.filter is None:
+        return body.ids or []
+    if selection.is_plain(body.filter):
+        return body.filter
+    return filters.parsed(body.filter, columns.fields_of(connection, desk.schemas))
 
 
 def _at_once(desk: Desk, number: int) -> OwnerChange:

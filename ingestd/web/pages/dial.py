@@ -195,7 +195,7 @@ def _lead_page(
 ) -> Response:
     with reading(desk.engine) as connection:
         who = agent_of(connection, caller)
-        here = do_not_call.without_listed(connection, rights.see(connection, who, number))
+        (here,) = do_not_call.without_listed(connection, [rights.see(connection, who, number)])
         book, campaign = statuses.read(connection), rules.campaign_of(connection, here.campaign_id)
         owner = owner_names(connection, [here.owner_id])[here.owner_id]
         calls = [
@@ -238,7 +238,7 @@ def _result(desk: Desk, here: Lead, typed: Typed) -> shifts.Result:
     """What a form says; fields that stand as they stood are not touched. Raises Invalid."""
     with reading(desk.engine) as connection:
         campaign = rules.campaign_of(connection, here.campaign_id)
-        shown = do_not_call.without_listed(connection, here)
+        (shown,) = do_not_call.without_listed(connection, [here])
     changed = {}
     for name, _ in _fields(desk, campaign.template):
         wanted = typed.get(f"field.{name}")

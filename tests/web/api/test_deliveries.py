@@ -23,7 +23,7 @@ from ingestd.store.engine import writing
 from ingestd.store.lead_tables import erasures
 from ingestd.web.api.logs import asked_range, cut_out
 from ingestd.webserver import desk_of
-from tests.running import example_config
+from tests.running import example_config, order_of
 from tests.web.serving import Api, Client, serving_at
 
 CLEAN = samples.clean(40)
@@ -45,7 +45,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     for name, source, content in sent:
         (folder / name).write_bytes(content)
         with progress() as shown:
-            foreground.import_file(house, folder / name, source, shown)
+            foreground.import_file(house, order_of(folder / name, source), shown)
     yield house
     house.engine.dispose()
 
@@ -195,7 +195,7 @@ def test_a_long_log_comes_in_pieces(home: House, api: Api, program: Client, tmp_
     file = tmp_path / "long.csv"
     file.write_bytes(samples.clean(12_000, start=5_000))
     with progress() as shown:
-        delivery = foreground.import_file(home, file, "nordlead", shown)
+        delivery = foreground.import_file(home, order_of(file, "nordlead"), shown)
     connection = http.client.HTTPConnection("127.0.0.1", api.port, timeout=20)
     connection.request("GET", f"/api/v1/deliveries/{delivery.id}/log.csv", headers=program.headers)
     response = connection.getresponse()

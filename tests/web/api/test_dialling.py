@@ -10,15 +10,19 @@ from typing import Any
 
 import pytest
 
+from ingestd.access import keys, people
 from ingestd.access.permissions import Permission
-from ingestd.leads import dialling, placing
+from ingestd.leads import dialling, do_not_call, placing
+from ingestd.organisation import users
+from ingestd.store.audit import COMMAND_LINE, Deed
+from ingestd.store.engine import writing
 from ingestd.store.ledger import now
 from tests.leads.conftest import NOON, Desk
 from tests.web.serving import Api, Client
 
 AGENT = "copenhagen-1"
 HERE = {"campaign": "DK-ENERGY"}
-LEADS, AGENTS, CALLS = 10_000, 50, 4
+LEADS, AGENTS, CALLS = 10_000, 50, 2
 
 
 def desk_of(api: Api) -> Desk:
@@ -75,6 +79,49 @@ def test_a_lead_is_given_back_without_a_call(api: Api) -> None:
     assert api.user("berlin-1").refused("POST", f"dial/{number}/release") == (404, "lead_unknown")
 
 
+def test_whoever_was_given_a_lead_gets_it_again_until_its_result(api: Api) -> None:
+    desk = desk_of(api)
+    first, second, by_hand = desk.leads({}, {}, {"priority": -1})
+    (elsewhere,) = desk.leads({}, campaign="DK-FIBRE")
+    agent, other = api.user(AGENT), api.user("copenhagen-2")
+    agent.do("POST", f"leads/{by_hand}/lock")
+    given = following(agent, seconds=60)["lead"]
+    (better,) = desk.leads({"priority": 9})
+    again = following(agent, seconds=600)["lead"]
+    assert (given["id"], again["id"]) == (first, first)
+    assert again["locked_until"] > given["locked_until"]
+    assert following(other)["lead"]["id"] in (second, better)
+    fibre = agent.do("POST", "dial/next", {"campaign": "DK-FIBRE"})["lead"]
+    assert fibre["id"] == elsewhere
+    assert agent.get(f"leads/{first}")["locked_by"] is None, "it went back to the others"
+    assert agent.get(f"leads/{by_hand}")["locked_by"] == f"user:{AGENT}", "nobody was given it to call"
+    told = [(each["kind"], each["field"]) for each in agent.get(f"leads/{first}/history")["items"]]
+    assert told == [("dialled", "lock"), ("unlocked", "lock")]
+    desk.set("leads", "id", elsewhere, attempts=99)  # it may not be called any more
+    assert agent.do("POST", "dial/next", {"campaign": "DK-FIBRE"})["lead"] is None
+    assert agent.get(f"leads/{elsewhere}")["locked_by"] is None
+    assert following(agent)["lead"]["id"] in (first, better)
+
+
+def test_a_listed_alternative_number_is_withheld_wherever_a_lead_is_told(api: Api) -> None:
+    desk = desk_of(api)
+    listed, free = desk.leads({"alternative_phone": "+4526141599"}, {"alternative_phone": "+4526141598"})
+    agent = api.user(AGENT)
+    assert agent.get(f"leads/{listed}")["fields"]["alternative_phone"] == "+4526141599"
+    with writing(desk.engine) as connection:
+        do_not_call.add(connection, ["+4526141599"], "DK-ENERGY", Deed(actor=COMMAND_LINE, at=NOON))
+    given = following(agent)["lead"]
+    every = {each["id"]: each for each in agent.get("leads")["items"]}
+    for told in (given, agent.get(f"leads/{listed}"), every[listed]):
+        assert (told["id"], told["fields"]["alternative_phone"], told["withheld"]) == (
+            listed,
+            None,
+            ["alternative_phone"],
+        )
+    assert (every[free]["fields"]["alternative_phone"], every[free]["withheld"]) == ("+4526141598", [])
+    assert desk.lead(listed).fields["alternative_phone"] == "+4526141599", "it is still there"
+
+
 def test_when_there_is_none_it_says_why(api: Api) -> None:
     desk, agent = desk_of(api), api.user(AGENT)
     assert following(agent) == {"lead": None, "reasons": []}
@@ -121,11 +168,22 @@ def test_an_agent_in_a_segment_is_given_its_leads_only(api: Api) -> None:
     assert agent.refused("POST", "dial/next", {**HERE, "segment": 99}) == (422, "segment_unknown")
 
 
+def crew(api: Api) -> list[Client]:
+    """Fifty agents of one team, each with a key."""
+    deed = Deed(actor=COMMAND_LINE, at=NOON)
+    with writing(api.desk.engine) as connection:
+        for number in range(AGENTS):
+            login = f"crew-{number}"
+            users.create(connection, deed, login, {"name": login, "team": "copenhagen"})
+        made = [people.known(connection, f"crew-{number}").id for number in range(AGENTS)]
+        issued = [keys.issue(connection, deed, "test", [Permission.DIAL], user_id=number) for number in made]
+    return [Client(port=api.port, headers={"Authorization": f"Bearer {each.secret}"}) for each in issued]
+
+
 def test_fifty_agents_at_once_are_given_every_lead_once(api: Api) -> None:
     """Through the real server: nobody gets what another one has, and these are the first ones of the file."""
     numbers = desk_of(api).leads(*({} for _ in range(LEADS)))
-    logins = (AGENT, "copenhagen-2", "aarhus-1", "copenhagen-evening-1")
-    clients = [replace(api.user(login), patience=300) for login in logins]  # how long it takes is no part of the test
+    clients = [replace(each, patience=300) for each in crew(api)]  # how long it takes is no part of the test
     taken: list[int] = []
     failed: list[BaseException] = []
     barrier = threading.Barrier(AGENTS)
@@ -133,11 +191,13 @@ def test_fifty_agents_at_once_are_given_every_lead_once(api: Api) -> None:
     def work(client: Client) -> None:
         try:
             barrier.wait()
-            taken.extend(following(client)["lead"]["id"] for _ in range(CALLS))
+            for _ in range(CALLS):
+                taken.append(following(client)["lead"]["id"])
+                client.do("POST", f"dial/{taken[-1]}/result", {"status": "success"})
         except BaseException as problem:  # noqa: BLE001 - told by the test below
             failed.append(problem)
 
-    threads = [threading.Thread(target=work, args=(clients[each % 4],)) for each in range(AGENTS)]
+    threads = [threading.Thread(target=work, args=(client,)) for client in clients]
     for thread in threads:
         thread.start()
     for thread in threads:

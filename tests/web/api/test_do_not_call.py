@@ -12,7 +12,7 @@ from ingestd import foreground, samples
 from ingestd.house import House
 from ingestd.printing import progress
 from ingestd.webserver import desk_of
-from tests.running import prepared
+from tests.running import order_of, prepared
 from tests.web.serving import Client, serving_at
 
 
@@ -22,7 +22,7 @@ def home(tmp_path: Path) -> Iterator[House]:
     (tmp_path / "clean.csv").write_bytes(samples.clean(20))
     with prepared(tmp_path) as house:
         with progress() as shown:
-            foreground.import_file(house, tmp_path / "clean.csv", "nordlead", shown)
+            foreground.import_file(house, order_of(tmp_path / "clean.csv", "nordlead"), shown)
         yield house
 
 

@@ -18,7 +18,7 @@ from ingestd.store.facts import KINDS as RECORDS
 from ingestd.web.problems import REJECTED
 from ingestd.webserver import desk_of
 from tests.databases import ROOT
-from tests.running import example_config
+from tests.running import example_config, order_of
 from tests.web.serving import PASSWORD, serving_at
 
 PAGE = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
@@ -63,7 +63,7 @@ def test_the_examples_run(tmp_path: Path) -> None:
     (tmp_path / "march.csv").write_bytes(samples.clean(30))
     (tmp_path / "march.csv.gz").write_bytes(gzip.compress(samples.clean(30)))
     with progress() as shown:
-        foreground.import_file(house, tmp_path / "clean.csv", "nordlead", shown)
+        foreground.import_file(house, order_of(tmp_path / "clean.csv", "nordlead"), shown)
     with serving_at(desk_of(house), house.places.run) as api:
         api.user("admin")
         key = api.key(*Permission).headers["Authorization"].removeprefix("Bearer ")

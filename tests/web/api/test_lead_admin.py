@@ -75,7 +75,12 @@ def test_fields_say_how_they_are_asked_for(api: Api) -> None:
     assert (by_name["city"]["sortable"], by_name["id"]["sortable"], by_name["locked"]["sortable"]) == (
         "few", "always", "never",
     )  # fmt: skip
-    assert by_name["pool_name"]["operators"] == []
+    assert (by_name["pool_name"]["operators"], by_name["pool_name"]["shown"]) == ([], True)
+    reach = by_name["callable_by"]
+    assert (reach["operators"], reach["shown"], reach["sortable"]) == (["is", "is_not", "in"], False, "never")
+    shown = [each["name"] for each in told["columns"] if each["shown"]]
+    found = api.user("admin").do("POST", "leads/search", {"columns": shown})
+    assert found["columns"] == shown
     assert by_name["extra.supplier"]["title"]
     assert set(told["sets"]["Lead Pool Data"]) <= by_name.keys()
 

@@ -14,7 +14,7 @@ from ingestd.printing import progress
 from ingestd.store.engine import writing
 from ingestd.webserver import desk_of
 from ingestd.worker import road_of
-from tests.running import prepared
+from tests.running import order_of, prepared
 from tests.web.serving import Api, serving_at
 
 
@@ -24,7 +24,7 @@ def home(tmp_path: Path) -> Iterator[House]:
     (tmp_path / "clean.csv").write_bytes(samples.clean(40))
     with prepared(tmp_path) as house:
         with progress() as shown:
-            foreground.import_file(house, tmp_path / "clean.csv", "nordlead", shown)
+            foreground.import_file(house, order_of(tmp_path / "clean.csv", "nordlead"), shown)
         yield house
 
 

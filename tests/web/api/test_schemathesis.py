@@ -27,7 +27,7 @@ from ingestd.access.permissions import Permission
 from ingestd.printing import progress
 from ingestd.store.engine import reading
 from ingestd.webserver import desk_of
-from tests.running import prepared
+from tests.running import order_of, prepared
 from tests.web.serving import Client, serving_at
 
 EXAMPLES = 4
@@ -49,7 +49,7 @@ def admin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
     (folder / "clean.csv").write_bytes(samples.clean(5))
     with prepared(folder) as home:
         with progress() as shown:
-            foreground.import_file(home, folder / "clean.csv", "nordlead", shown)
+            foreground.import_file(home, order_of(folder / "clean.csv", "nordlead"), shown)
         with reading(home.engine) as connection:
             user_id = people.known(connection, "admin").id
         with serving_at(desk_of(home), home.places.run) as api:

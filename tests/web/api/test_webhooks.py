@@ -13,7 +13,7 @@ from ingestd.access.permissions import Permission
 from ingestd.house import House
 from ingestd.printing import progress
 from ingestd.webserver import desk_of
-from tests.running import Daemon, until
+from tests.running import Daemon, order_of, until
 from tests.web.serving import Api, Client, serving_at
 from tests.webhooks.listening import listening
 
@@ -33,7 +33,7 @@ def admin(api: Api) -> Client:
 def imported(home: House, folder: Path, name: str, data: bytes) -> None:
     (folder / name).write_bytes(data)
     with progress() as shown:
-        foreground.import_file(home, folder / name, "nordlead", shown)
+        foreground.import_file(home, order_of(folder / name, "nordlead"), shown)
 
 
 def bodies(admin: Client, webhook: int) -> list[dict[str, Any]]:
