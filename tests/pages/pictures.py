@@ -129,8 +129,10 @@ def listed() -> bytes:
 
 
 def lead_pools(site: Site) -> None:
+    columns = ["name", "campaign", "state", "use", "ready_to_dial", "total_open", "total", "uploaded"]
+    asked = {"campaign": "DK-ENERGY", "kpi": ["reject_rate", "success_rate"], "column": columns}
     with site.visit(LEADER, theme="light", size=SIZE) as page:
-        page.goto("/pools?kpi=reject_rate&kpi=success_rate")
+        page.goto(f"/pools?{urlencode(asked, doseq=True)}")
         keep(page, "lead-pools")
         page.get_by_role("row").filter(has_text=FILE).get_by_role("link", name="Details").click()
         page.get_by_role("heading", name="Downloads").wait_for()
