@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test test-slow lint bench soak setup lock clean
+.PHONY: demo test test-slow pictures lint bench soak setup lock clean
 
 setup: $(VENV)/.ready
 
@@ -24,6 +24,10 @@ test: setup
 # What takes minutes: every page in a browser, axe-core in both themes and on a phone; memory of large exports.
 test-slow: setup
 	$(BIN)/python -m pytest -n auto -m slow
+
+# The pictures of the documents, of a demo in Chromium: to be looked at before they are committed.
+pictures: setup
+	$(BIN)/python -m tests.pages.pictures
 
 lint: setup
 	$(BIN)/ruff check

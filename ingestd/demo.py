@@ -12,6 +12,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +43,30 @@ VISITORS = ("admin", "lead-denmark", "copenhagen-1")
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 150)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Stand:
+    """A demo that is up: its files are loaded."""
+
+    house: House
+    process: subprocess.Popen[bytes]
+    doors: dict[str, Any]
+    password: str
+    """of every visitor"""
+
+
 def run(config: Path, home: Path | None, *, once: bool) -> None:
     """The whole show; stays up until Ctrl-C unless `once`."""
-    config = config.resolve()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that the daemon and the home go with the demo
+    with standing(config, home) as stand:
+        _show_addresses(stand.doors, stand.house.places.home, stand.password)
+        if not once:
+            _stay(stand.process)
+
+
+@contextmanager
+def standing(config: Path, home: Path | None) -> Iterator[Stand]:
+    """A daemon with a week behind it and today's files, told on the console while they come."""
+    config = config.resolve()
     sent = list(samples.every())
     with _home(home) as place:
         house = open_house(config, place)
@@ -59,13 +80,12 @@ def run(config: Path, home: Path | None, *, once: bool) -> None:
         with _daemon(config, place) as process:
             doors = _doors(house, process)
             _show_doors(doors)
+            before = max((each.id for each in house.ledger.latest(limit=1)), default=0)
             _send_all(doors, house.places.keys, sent)
             today = sum(kind_of(sample.name) is None for sample in sent)
-            _wait_for_ends(house, today, process)
+            _wait_for_ends(house, before, today, process)
             show(house, today)
-            _show_addresses(doors, place, password)
-            if not once:
-                _stay(process)
+            yield Stand(house=house, process=process, doors=doors, password=password)
 
 
 def _check_sources(config: Path, house: House, sent: list[samples.Sample]) -> None:
@@ -151,10 +171,12 @@ def _shortened(text: str, most: int) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
-def _wait_for_ends(house: House, wanted: int, process: subprocess.Popen[bytes]) -> None:
+def _wait_for_ends(house: House, before: int, wanted: int, process: subprocess.Popen[bytes]) -> None:
+    """Until so many deliveries after the one of number `before`, the last of the week, have ended."""
+
     def ended() -> bool:
-        found = house.ledger.latest(limit=wanted + 1)
-        return sum(each.published_at is not None for each in found) >= wanted
+        found = house.ledger.latest(limit=wanted)
+        return sum(each.id > before and each.published_at is not None for each in found) >= wanted
 
     with console.status("loading …"):
         _wait(ended, process, "the samples were not loaded")

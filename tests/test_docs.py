@@ -182,6 +182,19 @@ def test_relative_links_lead_somewhere(path: Path) -> None:
             assert anchor in {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}, target
 
 
+def pictures(path: Path) -> set[Path]:
+    """What a page shows, with a text for whoever does not see it."""
+    ways = r'!\[[^\]]+\]\(([^)]+)\)|<img src="([^"]+)" alt="[^"]+">|srcset="([^"]+)"'
+    return {(path.parent / "".join(found)).resolve() for found in re.findall(ways, path.read_text(encoding="utf-8"))}
+
+
+def test_every_picture_is_there_and_shown_somewhere() -> None:
+    """`make pictures` takes them."""
+    there = set((ROOT / "docs" / "images").iterdir())
+    assert set().union(*map(pictures, PAGES)) == there
+    assert {picture.name for picture in there if picture.stat().st_size > 150 * 1024} == set()
+
+
 # The letters in brackets keep this file from finding itself.
 UNWANTED = re.compile(r"/(?:wor[k]|roo[t]|hom[e])/|py[p]i\.org|python[h]osted|(?<!emit-)index[-]url|://mirro[r]")
 

@@ -33,7 +33,7 @@ from sqlalchemy.sql.selectable import SelectBase
 from sqlalchemy.sql.visitors import iterate, replacement_traverse
 
 from ingestd.errors import Invalid
-from ingestd.leads import access, agents, statuses
+from ingestd.leads import access, agents, pool_facts, statuses
 from ingestd.leads.filter_fields import Field, Kind
 from ingestd.leads.filters import Comparison, Every, Filter, Not
 from ingestd.leads.statuses import StatusBook
@@ -261,8 +261,7 @@ def _uploader(one: Comparison, names: Terms) -> ColumnElement[bool]:
             found.append(delivery.source == _known(names.sources, name, one.field))
         else:
             _named_in(names.owners, str(value), one.field)
-            typed = and_(pool.delivery_id.is_(None), pool.uploaded_by == name)
-            found.append(or_(typed, delivery.login == str(value)))  # as `Actor.name`, which no login of a source is
+            found.append(pool_facts.UPLOADER.in_([str(value)]))
     inside = table.c.pool_id.in_(made.where(or_(*found)))
     return not_(inside) if one.op == "is_not" else inside
 

@@ -19,7 +19,7 @@ from ingestd.leads import conditions
 from ingestd.leads.columns import Column
 from ingestd.leads.conditions import Terms, ascii_lower
 from ingestd.leads.filter_fields import Field, Kind
-from ingestd.leads.pool_facts import PoolFacts
+from ingestd.leads.pool_facts import UPLOADER, PoolFacts
 from ingestd.store import tables
 from ingestd.store.tables import leads as table
 
@@ -178,8 +178,7 @@ def _of_pool(name: str, names: Terms) -> ColumnElement[Any]:
     if name == "pool_name":
         return _found(pool.name, names, mine)
     if name in ("file", "uploaded_by"):
-        source = func.coalesce(literal("source:", Text) + delivery.source, literal("user:", Text) + pool.uploaded_by)
-        told = _lower(func.coalesce(delivery.name, literal("", Text)) if name == "file" else source, names)
+        told = _lower(func.coalesce(delivery.name, literal("", Text)) if name == "file" else UPLOADER, names)
         both = tables.pools.outerjoin(tables.deliveries, delivery.id == pool.delivery_id)
         return select(told).select_from(both).where(mine).scalar_subquery()
     if name == "campaign":

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Select, select
+from sqlalchemy import ColumnElement, Connection, Select, Text, and_, case, func, literal, select
 
 from ingestd.leads import selection
 from ingestd.store.tables import campaigns, deliveries, pools, projects
@@ -27,7 +27,7 @@ class PoolFacts:
     delivery: int | None
     uploaded_at: datetime
     uploaded_by: str
-    """`source:<name>`, or `user:<login>` for leads that were typed"""
+    """`user:<login>` of who typed the leads or uploaded their file, else `source:<name>`"""
 
 
 def of_pools(connection: Connection, numbers: Iterable[int]) -> dict[int, PoolFacts]:
@@ -44,6 +44,19 @@ def _read(connection: Connection, *conditions: ColumnElement[bool]) -> list[Pool
     return [_facts(row) for row in connection.execute(_EVERY.where(*conditions))]
 
 
+_BY_USER = "user:"
+"""How the name of a user begins who has sent a file or leads by page or API, where a partner has a login."""
+
+UPLOADER: ColumnElement[str] = case(
+    (pools.c.delivery_id.is_(None), literal(_BY_USER, Text) + pools.c.uploaded_by),
+    (
+        and_(deliveries.c.protocol == "http", func.substr(deliveries.c.login, 1, len(_BY_USER)) == _BY_USER),
+        deliveries.c.login,
+    ),
+    else_=literal("source:", Text) + deliveries.c.source,
+)
+"""`PoolFacts.uploaded_by`, over pools beside the deliveries that they became of."""
+
 _EVERY: Select[Any] = (
     select(
         pools.c.id,
@@ -54,8 +67,7 @@ _EVERY: Select[Any] = (
         deliveries.c.name.label("file"),
         pools.c.delivery_id.label("delivery"),
         pools.c.uploaded_at,
-        pools.c.uploaded_by.label("typed_by"),
-        deliveries.c.source,
+        UPLOADER.label("uploaded_by"),
     )
     .join_from(pools, campaigns, campaigns.c.id == pools.c.campaign_id)
     .join(projects, projects.c.id == campaigns.c.project_id)
@@ -64,6 +76,4 @@ _EVERY: Select[Any] = (
 
 
 def _facts(row: Any) -> PoolFacts:
-    by = f"user:{row.typed_by}" if row.delivery is None else f"source:{row.source}"
-    given = {name: getattr(row, name) for name in PoolFacts.__dataclass_fields__ if name != "uploaded_by"}
-    return PoolFacts(**given, uploaded_by=by)
+    return PoolFacts(**{name: getattr(row, name) for name in PoolFacts.__dataclass_fields__})

@@ -43,13 +43,23 @@ def test_a_start_gives_back_nothing_of_another_node(shop: Shop) -> None:
     assert found == [0, 0, 1]
 
 
-def test_the_job_of_a_silent_worker_is_given_back_by_one_node_at_a_time(shop: Shop) -> None:
+def test_the_job_of_a_silent_worker_is_given_back_by_one_node_at_a_time(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     delivery_id = shop.deliver()
     found: list[int] = []
+    looks: list[PostgresDispatcher] = []
+    sweep = PostgresDispatcher.sweep
+
+    def seen(dispatcher: PostgresDispatcher) -> int:
+        given = sweep(dispatcher)
+        looks.append(dispatcher)
+        return given
 
     def fall_silent(each: int) -> None:
         if found:
             return end(shop, each)
+        until(lambda: looks, "the worker's first beat and look, of which the next are minutes away")
         found.append(sweeper(shop).sweep())
         do(shop, "UPDATE procrastinate_workers SET last_heartbeat = now() - interval '1 hour'")
         with writing(shop.engine) as connection:
@@ -59,6 +69,7 @@ def test_the_job_of_a_silent_worker_is_given_back_by_one_node_at_a_time(shop: Sh
         do(shop, "UPDATE procrastinate_workers SET last_heartbeat = now()")
         return None
 
+    monkeypatch.setattr(PostgresDispatcher, "sweep", seen)
     patient = dispatch.of(shop.engine, node="here", worker="one", dead=timedelta(seconds=1000))
     with capture_logs() as logs:
         served(patient, fall_silent)

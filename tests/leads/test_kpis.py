@@ -21,12 +21,12 @@ def figures(desk: Desk, pool: int, *names: str, **facts: Any) -> dict[str, Any]:
     return {kpi.name: figure for kpi, figure in found}
 
 
-def delivered(desk: Desk, pool: int, **counts: int) -> None:
+def delivered(desk: Desk, pool: int, **facts: Any) -> None:
     """The delivery that a pool came from."""
     words = ("login", "peer", "protocol", "name", "folder", "sha256", "completeness", "evidence", "spool_key")
     values: dict[str, Any] = {**dict.fromkeys(words, ""), "size": 1, "state": "completed", "received_at": NOON}
     with writing(desk.engine) as connection:
-        statement = insert(tables.deliveries).values(**values, source="nordlead", **counts)
+        statement = insert(tables.deliveries).values({**values, "source": "nordlead", **facts})
         made = connection.execute(statement).inserted_primary_key
     assert made is not None
     desk.set("pools", "id", pool, delivery_id=made[0])

@@ -23,6 +23,7 @@ from ingestd.store.engine import reading
 from tests.leads.conftest import NOON, Desk
 from tests.leads.test_conditions import TREES, matching, one, rows
 from tests.leads.test_filters import FIELDS
+from tests.leads.test_kpis import delivered
 
 EVERY = columns.known(FIELDS)
 SORTS = sorted(set(EVERY) - ordering.NEVER)
@@ -44,6 +45,8 @@ def several_pools(desk: Desk) -> None:
     desk.leads(*given[45:], owner="team:copenhagen")
     for number in range(1, 5):
         desk.set("pools", "id", number, uploaded_at=NOON + timedelta(days=number % 3), name=f"pool {number % 2}")
+    delivered(desk, 1, login="nordlead", protocol="ftps", name="a.csv")
+    delivered(desk, 2, login="user:copenhagen-1", protocol="http", source="upload", name="b.csv")
 
 
 def paged(desk: Desk, tree: Any, sort: str, cursor: str | None = None, who: Agent | None = None, **facts: Any) -> Page:
@@ -240,6 +243,19 @@ def test_the_columns_show_where_a_lead_came_from_and_who_has_it(desk: Desk) -> N
     assert row[:8] == ("a pool", None, 1, "user:test", "team:denmark", "Denmark", "team:denmark", row[7])
     assert row[7]
     assert row[8:] == ("Unprocessed", "Havvind", "DK-ENERGY", False, False, None)
+
+
+def test_who_uploaded_a_file_is_its_uploader_and_not_the_source_upload(desk: Desk) -> None:
+    """A partner's login that looks like a user is none."""
+    by_user, by_partner, typed = (desk.leads({})[0] for _ in range(3))
+    delivered(desk, desk.lead(by_user).pool_id, login="user:copenhagen-1", protocol="http", source="upload")
+    delivered(desk, desk.lead(by_partner).pool_id, login="user:copenhagen-1", protocol="sftp")
+    desk.set("pools", "id", desk.lead(typed).pool_id, uploaded_by="copenhagen-1")
+    assert matching(desk, one("uploaded_by", "is", "user:copenhagen-1")) == {by_user, typed}
+    places = [columns.Place(campaign_id=desk.campaign(), id=number) for number in (by_user, by_partner, typed)]
+    with reading(desk.engine) as connection:
+        shown = columns.cells(connection, places, columns.chosen(["uploaded_by"], EVERY), NOON)
+    assert shown == [("user:copenhagen-1",), ("source:nordlead",), ("user:copenhagen-1",)]
 
 
 def test_columns_that_no_lead_has_are_refused() -> None:

@@ -36,6 +36,16 @@ def flood(wire: Wire, lines: bytes, most: int = 50_000_000) -> int:
     return sent
 
 
+def _rests(door: OpenDoor) -> bool:
+    """Whether its thread does nothing; by the thread's own clock, since other tests run at the same time."""
+    ident = door.door._thread.ident
+    assert ident is not None
+    clock = time.pthread_getcpuclockid(ident)
+    before = time.clock_gettime(clock)
+    time.sleep(0.2)
+    return time.clock_gettime(clock) - before < 0.01
+
+
 def only_session(door: OpenDoor) -> Any:
     (session,) = door.door._desk.sessions
     return session
@@ -47,6 +57,7 @@ def test_a_client_that_does_not_read_is_not_read_from(door: OpenDoor) -> None:
     wire.control.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     sent = flood(wire, b"FEAT\r\n" * 1000)
     assert sent < 20_000_000
+    wait_for(lambda: _rests(door), 30.0)
     session = only_session(door)
     assert 0 < session._unsent() < 2 * ftp_flow._MOST_UNSENT
     assert len(session.ac_in_buffer) < 2 * session.ac_in_buffer_size
@@ -54,16 +65,6 @@ def test_a_client_that_does_not_read_is_not_read_from(door: OpenDoor) -> None:
     while session._stuffed:
         wire.control.recv(65_536)
     wire.close()
-
-
-def _rests(door: OpenDoor) -> bool:
-    """Whether its thread does nothing; by the thread's own clock, since other tests run at the same time."""
-    ident = door.door._thread.ident
-    assert ident is not None
-    clock = time.pthread_getcpuclockid(ident)
-    before = time.clock_gettime(clock)
-    time.sleep(0.2)
-    return time.clock_gettime(clock) - before < 0.01
 
 
 def test_the_others_are_served_meanwhile_and_no_turn_is_wasted(door: OpenDoor) -> None:

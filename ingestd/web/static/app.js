@@ -19,8 +19,11 @@ function sends(form) {
   const file = form.querySelector("input[type=file]");
   const told = form.querySelector("[data-told]");
   const most = Number(form.dataset.uploads);
-  // Upwards, so that what is a byte too large is not said to be as large as may be.
-  const size = (bytes) => `${(Math.ceil((bytes / 1024 / 1024) * 10) / 10).toLocaleString()} MB`;
+  const size = (bytes) => {
+    if (bytes < 1024 * 1024) return `${(Math.round((bytes / 1024) * 10) / 10).toLocaleString()} kB`;
+    // Upwards, so that what is a byte too large is not said to be as large as may be.
+    return `${(Math.ceil((bytes / 1024 / 1024) * 10) / 10).toLocaleString()} MB`;
+  };
 
   file.addEventListener("change", () => {
     const [chosen] = file.files;
