@@ -34,6 +34,11 @@ settings.register_profile("ingestd", deadline=None, suppress_health_check=[Healt
 settings.load_profile("ingestd")
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One more than processors: a part of the time is waiting."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
 class Postgres:
     """A private PostgreSQL server in a temporary folder, gone with the test run."""
 
@@ -124,6 +129,15 @@ def postgres() -> Iterator[Postgres]:
             yield server
         finally:
             server.stop()
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Path:
+    """A folder of another file system than the temporary folder's: of memory and disk, one is."""
+    others = [place for place in (MEMORY, Path("/var/tmp")) if place.stat().st_dev != tmp_path.stat().st_dev]
+    if not others:
+        pytest.skip("there is no second file system")
+    return others[0]
 
 
 @pytest.fixture(scope="session")

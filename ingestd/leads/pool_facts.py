@@ -45,12 +45,14 @@ def _read(connection: Connection, *conditions: ColumnElement[bool]) -> list[Pool
 
 
 _BY_USER = "user:"
-"""How the name of a user begins who has sent a file or leads by page or API, where a partner has a login."""
+"""How the name of a user begins who has sent a file or leads by page, API or command, where a partner has a login."""
 
 UPLOADER: ColumnElement[str] = case(
     (pools.c.delivery_id.is_(None), literal(_BY_USER, Text) + pools.c.uploaded_by),
     (
-        and_(deliveries.c.protocol == "http", func.substr(deliveries.c.login, 1, len(_BY_USER)) == _BY_USER),
+        and_(
+            deliveries.c.protocol.in_(("http", "import")), func.substr(deliveries.c.login, 1, len(_BY_USER)) == _BY_USER
+        ),
         deliveries.c.login,
     ),
     else_=literal("source:", Text) + deliveries.c.source,
