@@ -8,6 +8,7 @@ walk knows how far it has come, and ends with an honest "until here" when the ti
 from __future__ import annotations
 
 import heapq
+import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,8 +21,10 @@ from ingestd.leads.columns import Place
 from ingestd.leads.ordering import Key, Order
 from ingestd.store.tables import leads as table
 
-LARGEST_PIECE = 8_000
-"""rows of an index that are read at once: some 10 ms"""
+SMALLEST_PIECE, LARGEST_PIECE = 64, 8_000
+"""rows of an index that are read at once"""
+PIECE_SECONDS = 0.01
+"""How long a piece should take: rows that lie scattered on a disk take a hundred times as long as those in memory."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,7 +118,7 @@ class Walk:
         return _Step(lane=lane, at=after if within else lane.head, size=size)
 
     def _go_on(self, step: _Step) -> None:
-        lane = step.lane
+        lane, begun = step.lane, time.monotonic()
         rest = step.at[len(lane.head) :]
         rows = self.connection.execute(self._piece(step, rest)).all()
         step.found.extend((*lane.head, *row) for row in rows)
@@ -128,7 +131,7 @@ class Walk:
             last = self.connection.execute(edge).one_or_none()
         step.ended = last is None
         step.at = step.at if last is None else (*lane.head, *last)
-        step.size = min(4 * step.size, LARGEST_PIECE)
+        step.size = next_size(step.size, time.monotonic() - begun)
 
     def _piece(self, step: _Step, rest: Key) -> Select[Any]:
         lane = step.lane
@@ -160,3 +163,9 @@ class Walk:
 
     def _directed(self, columns: Sequence[ColumnElement[Any]]) -> list[ColumnElement[Any]]:
         return [column.desc() if self.order.descending else column.asc() for column in columns]
+
+
+def next_size(size: int, seconds: float) -> int:
+    """Rows of the next piece, when one of `size` rows took so long: at most four times as many. Pure."""
+    fitting = int(size * PIECE_SECONDS / max(seconds, 1e-6))
+    return max(SMALLEST_PIECE, min(4 * size, fitting, LARGEST_PIECE))
