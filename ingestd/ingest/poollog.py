@@ -13,6 +13,7 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -34,15 +35,18 @@ KINDS = ("full", "errors", "rejected", "original", "summary")
 
 REJECTED = "rejected.bin"
 ROWS, PROBLEMS = "rows.arrows", "problems.arrows"
-"""Streams and not Parquet: as small, written in half the time, and for a small file in a tenth."""
+"""Arrow files and not Parquet: as small, written in half the time, and for a small file in a tenth. They were Arrow
+streams once, which is where the names come from, and which are still read."""
+BATCH = 50_000
+"""Rows of a file's batch: batches are packed and unpacked side by side, a stream was not."""
 
-CHUNK = 5_000
-"""Rows rendered at once (WEB.md: one row at a time took 45 s for 300,000 rows, chunks 1.2 s)."""
+FIRST, CHUNK = 5_000, 40_000
+"""Rows rendered at once: few in the first piece, which somebody waits for, and then so many that polars uses all
+processors. One row at a time took 45 s for 300,000 rows (WEB.md)."""
 
 _BYTE_ORDER_MARKS = (b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
-# A formula begins with one of these; a phone number in E.164 does too, and stays usable.
-_FORMULA = r"^[=+\-@\t\r]"
-_HARMLESS = r"^[+-]?[0-9][0-9 ]*$"
+# A formula begins with one of these. So does a phone number in E.164, which stays usable: a sign, digits and spaces.
+_FORMULA = r"^(?:[=@\t\r]|[+\-](?:$|[^0-9]|[0-9][0-9 ]*[^0-9 ]))"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,21 +90,30 @@ class PoolLog:
 
         Raises Unavailable when there are not as many as were written: a stream may end early without an error.
         """
-        rows = pl.read_ipc_stream(self.storage.source(f"{self.key}/{ROWS}"))
+        rows = self._table(ROWS)
         expected = self.summary["rows"]
         if rows.height != expected:
             raise Unavailable(f"the pool log {self.key} is damaged: {rows.height} of {expected} rows are left")
         return rows
 
     def problems(self) -> pl.DataFrame:
-        """The table of problems with `line_start`; raises Unavailable when it is not whole."""
+        """The table of problems with `line_start`; raises Unavailable when it is damaged."""
         expected = sum(group["count"] for group in self.summary["errors"])
         if not expected:
             return problems.empty().with_columns(pl.lit(None, dtype=pl.UInt32).alias("line_start"))
-        found = pl.read_ipc_stream(self.storage.source(f"{self.key}/{PROBLEMS}"))
+        found = self._table(PROBLEMS)
         if found.height != expected:
             raise Unavailable(f"the pool log {self.key} is damaged: {found.height} of {expected} problems are left")
         return found
+
+    def _table(self, name: str) -> pl.DataFrame:
+        source = self.storage.source(f"{self.key}/{name}")
+        try:
+            return pl.read_ipc(source) if _is_file(source) else pl.read_ipc_stream(source)
+        except (pl.exceptions.PolarsError, OSError) as problem:
+            if isinstance(problem, OSError) and problem.errno is not None:  # the system's own, such as a missing file
+                raise
+            raise Unavailable(f"the pool log {self.key} is damaged: {name}: {problem}") from problem
 
     def full(self, *, as_json: bool = False) -> Iterator[bytes]:
         """Every record in file order, in pieces of CSV or of JSON lines."""
@@ -130,9 +143,9 @@ def write(
     assert rows.height == origin.records.height
     refused = rows["row"].filter(rows["outcome"] == str(Outcome.REJECTED))
     with storage.new(key) as folder:
-        rows.write_ipc_stream(folder.target(ROWS), compression="zstd")
+        _write(rows, folder.target(ROWS))
         if not found.is_empty():
-            _placed(found, rows).write_ipc_stream(folder.target(PROBLEMS), compression="zstd")
+            _write(_placed(found, rows), folder.target(PROBLEMS))
         if not refused.is_empty():
             folder.write(REJECTED, _original_bytes(origin, refused))
         folder.write(LOG_HEADER, _header({**header, "rows": rows.height, "errors": _grouped(found)}))
@@ -141,20 +154,32 @@ def write(
 
 def rewritten(rows: pl.DataFrame, found: pl.DataFrame, header: Mapping[str, Any], rejected: bytes) -> dict[str, bytes]:
     """The files of a log with other texts: same rows, same problems, counted anew. The header comes last."""
-    parts = {ROWS: _stream(rows)}
+    parts = {ROWS: _made_anew(rows)}
     if not found.is_empty():
-        parts[PROBLEMS] = _stream(found)
+        parts[PROBLEMS] = _made_anew(found)
     if rejected:
         parts[REJECTED] = rejected
     return {**parts, LOG_HEADER: _header({**header, "rows": rows.height, "errors": _grouped(found)})}
 
 
-def _stream(frame: pl.DataFrame) -> bytes:
+def _made_anew(frame: pl.DataFrame) -> bytes:
+    """A text that is replaced in a column stays in the memory of the column, and would be written with it."""
     buffer = io.BytesIO()
-    # Made anew: a text that is replaced in a column stays in the memory of the column, and would be written with it.
-    frame = pl.DataFrame({column.name: column.to_list() for column in frame.get_columns()}, schema=frame.schema)
-    frame.write_ipc_stream(buffer, compression="zstd")
+    columns = {column.name: column.to_list() for column in frame.get_columns()}
+    _write(pl.DataFrame(columns, schema=frame.schema), buffer)
     return buffer.getvalue()
+
+
+def _write(frame: pl.DataFrame, target: Path | io.BytesIO) -> None:
+    frame.write_ipc(target, compression="zstd", record_batch_size=BATCH)
+
+
+def _is_file(source: Path | io.BytesIO) -> bool:
+    """Whether it is an Arrow file, by its first bytes; else it is a stream."""
+    if isinstance(source, io.BytesIO):
+        return bytes(source.getbuffer()[:6]) == b"ARROW1"
+    with source.open("rb") as begun:
+        return begun.read(6) == b"ARROW1"
 
 
 def write_refusal(storage: Storage, key: str, *, header: Mapping[str, Any]) -> PoolLog:
@@ -162,7 +187,7 @@ def write_refusal(storage: Storage, key: str, *, header: Mapping[str, Any]) -> P
     empty = {name: pl.String for name in ROW_COLUMNS if name not in ("row", "errors")}
     rows = pl.DataFrame(schema={"row": pl.UInt32, **empty})
     with storage.new(key) as folder:
-        rows.write_ipc_stream(folder.target(ROWS), compression="zstd")
+        _write(rows, folder.target(ROWS))
         folder.write(LOG_HEADER, _header({**header, "rows": 0, "errors": []}))
     return PoolLog(storage=storage, key=key)
 
@@ -251,25 +276,40 @@ def _original_bytes(origin: Origin, rows: pl.Series) -> bytes:
 
 
 def csv_pieces(frame: pl.DataFrame) -> Iterator[bytes]:
-    """RFC 4180 in UTF-8, safe to open in a spreadsheet, in pieces of CHUNK rows; the first waits for no other."""
+    """RFC 4180 in UTF-8, safe to open in a spreadsheet, in pieces; the first waits for no other."""
     line = io.StringIO()
     csv.writer(line).writerow(frame.columns)
     yield line.getvalue().encode()
-    for piece in frame.iter_slices(CHUNK):
-        safe = piece.with_columns(defused(column) for column in piece.get_columns() if column.dtype == pl.String)
-        yield safe.write_csv(include_header=False, line_terminator="\r\n").encode()
+    for piece in _slices(frame):
+        yield csv_lines(piece)
+
+
+def csv_lines(frame: pl.DataFrame, **facts: Any) -> bytes:
+    """The lines of a table without its header, safe to open in a spreadsheet; `facts` are those of `write_csv`."""
+    written = io.BytesIO()
+    defused(frame).write_csv(written, include_header=False, line_terminator="\r\n", **facts)
+    return written.getvalue()
 
 
 def json_lines(frame: pl.DataFrame) -> Iterator[bytes]:
-    for piece in frame.iter_slices(CHUNK):
+    for piece in _slices(frame):
         yield piece.write_ndjson().encode()
 
 
-def defused(text: pl.Series) -> pl.Series:
-    """The text of a column, with an apostrophe before whatever a spreadsheet would run (OWASP, CSV injection)."""
-    runs = text.str.contains(_FORMULA)
-    if runs.any():
-        runs &= ~text.str.contains(_HARMLESS)
-    if not runs.any():
-        return text
-    return pl.select(pl.when(runs).then(pl.concat_str(pl.lit("'"), text)).otherwise(text).alias(text.name)).to_series()
+def _slices(frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    if not frame.is_empty():
+        yield frame.head(FIRST)
+    for start in range(FIRST, frame.height, CHUNK):
+        yield frame.slice(start, CHUNK)
+
+
+def defused(frame: pl.DataFrame) -> pl.DataFrame:
+    """The same, with an apostrophe before every text that a spreadsheet would run (OWASP, CSV injection)."""
+    texts = [name for name, kind in frame.schema.items() if kind == pl.String]
+    runs = frame.select(pl.col(texts).str.contains(_FORMULA).any())
+    here = [name for name in texts if runs[name].item()]
+    return frame.with_columns(_behind_an_apostrophe(pl.col(name)) for name in here) if here else frame
+
+
+def _behind_an_apostrophe(text: pl.Expr) -> pl.Expr:
+    return pl.when(text.str.contains(_FORMULA)).then(pl.concat_str(pl.lit("'"), text)).otherwise(text).name.keep()

@@ -134,9 +134,7 @@ def _csv(found: Iterator[list[tuple[Any, ...]]], wanted: Sequence[Column]) -> It
 
 
 def _lines(frame: pl.DataFrame) -> bytes:
-    safe = frame.with_columns(poollog.defused(each) for each in frame.get_columns() if each.dtype == pl.String)
-    lines = safe.write_csv(include_header=False, line_terminator="\r\n", datetime_format="%Y-%m-%dT%H:%M:%SZ")
-    return lines.encode()
+    return poollog.csv_lines(frame, datetime_format="%Y-%m-%dT%H:%M:%SZ")
 
 
 _TYPES: Mapping[Kind, Any] = {

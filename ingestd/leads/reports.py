@@ -138,14 +138,14 @@ def as_csv(rows: Iterable[Row], by: By) -> bytes:
     codes = sorted({code for row in told for code in row.statuses})
     columns: dict[str, pl.Series] = {
         "period": pl.Series([row.period.isoformat() for row in told], dtype=pl.String),
-        by: poollog.defused(pl.Series([row.key for row in told], dtype=pl.String)),
-        "name": poollog.defused(pl.Series([row.name for row in told], dtype=pl.String)),
+        by: pl.Series([row.key for row in told], dtype=pl.String),
+        "name": pl.Series([row.name for row in told], dtype=pl.String),
     }
     for name in FIGURES:
         kind = pl.Float64 if name.endswith("rate") else pl.Int64
         columns[name] = pl.Series([getattr(row, name) for row in told], dtype=kind)
     columns |= {f"status:{code}": pl.Series([row.statuses.get(code, 0) for row in told]) for code in codes}
-    return pl.DataFrame(columns).write_csv(line_terminator="\r\n").encode()
+    return poollog.defused(pl.DataFrame(columns)).write_csv(line_terminator="\r\n").encode()
 
 
 def _first_day(day: date, every: Every) -> date:

@@ -155,7 +155,7 @@ def test_any_text_is_one_cell_of_the_operators_csv(text: str) -> None:
 
 
 def test_a_long_log_is_rendered_in_pieces(tmp_path: Path) -> None:
-    count = 2 * poollog.CHUNK + 1
+    count = poollog.FIRST + poollog.CHUNK + 1
     origin = origin_of(b"Phone,Name\n" + b"1,Anna\n" * count)
     pieces = list(written(tmp_path, origin, rows_of(origin)).full())
     assert len(pieces) == 4  # the header and three chunks
@@ -200,6 +200,26 @@ def test_a_log_that_lost_rows_or_problems_is_not_shown(tmp_path: Path) -> None:
     log.problems().clear().write_ipc_stream(tmp_path / log.key / poollog.PROBLEMS)
     with pytest.raises(Unavailable, match="0 of 1 problems are left"):
         next(log.errors())
+
+
+def test_a_file_that_is_cut_or_spoilt_is_told_as_a_damaged_log(tmp_path: Path) -> None:
+    origin = origin_of()
+    log = written(tmp_path, origin, rows_of(origin))
+    place = tmp_path / log.key / poollog.ROWS
+    whole = place.read_bytes()
+    for harmed in (whole[:-40], whole[: len(whole) // 2], b"ARROW1 and nothing", b""):
+        place.write_bytes(harmed)
+        with pytest.raises(Unavailable, match=r"the pool log 7/1 is damaged"):
+            next(log.full())
+
+
+def test_a_log_of_the_streams_of_former_versions_is_read(tmp_path: Path) -> None:
+    origin = origin_of()
+    log = written(tmp_path, origin, rows_of(origin, row5="rejected"), found((5, "x")))
+    now = b"".join(log.full()), b"".join(log.errors())
+    for name, table in ((poollog.ROWS, log.rows()), (poollog.PROBLEMS, log.problems())):
+        table.write_ipc_stream(tmp_path / log.key / name, compression="zstd")
+    assert (b"".join(log.full()), b"".join(log.errors())) == now
 
 
 def test_outcomes_put_every_record_in_its_place() -> None:
