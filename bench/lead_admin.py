@@ -25,6 +25,7 @@ from bench.road import postgres_server
 from ingestd.leads import columns, filters, listing, ordering
 from ingestd.leads.filter_fields import Field
 from ingestd.leads.listing import Page, Wish
+from ingestd.model import PoolState
 from ingestd.settings import configuration
 from ingestd.store import organisation, partitions
 from ingestd.store.engine import open_engine, reading, sqlite_url, writing
@@ -106,7 +107,7 @@ def main(arguments: list[str]) -> list[Result]:
     with tempfile.TemporaryDirectory(prefix="ingestd-lead-admin-") as made, _store(Path(made), options) as url:
         engine = open_engine(url)
         begun = time.perf_counter()
-        if _filled(engine, options.leads):
+        if filled(engine, options.leads):
             print(f"  filled in {time.perf_counter() - begun:.0f} s", flush=True)
         result = _measured(engine)
         engine.dispose()
@@ -123,7 +124,7 @@ def _store(folder: Path, options: argparse.Namespace) -> Iterator[str]:
         yield server.new_database()
 
 
-def _filled(engine: Engine, count: int) -> bool:
+def filled(engine: Engine, count: int) -> bool:
     """Six of ten leads in the first campaign, the others in all others; False when there are some already."""
     upgrade(engine)
     with writing(engine) as connection:
@@ -164,7 +165,12 @@ def _pools(connection: Connection, campaign: int, first: int, share: int, table:
     facts = {name: connection.exec_driver_sql(query).scalar_one() for name, query in _FACTS.items()}
     for start in range(first, first + share, POOL):
         last = min(start + POOL, first + share) - 1
-        values = {"name": f"file-{start}.csv", "state": "active", "uploaded_by": "nordlead", "uploaded_at": NOON}
+        values = {
+            "name": f"file-{start}.csv",
+            "state": PoolState.ACTIVE,
+            "uploaded_by": "nordlead",
+            "uploaded_at": NOON,
+        }
         made = connection.execute(insert(pools).values(campaign_id=campaign, **values)).inserted_primary_key
         assert made is not None
         statement = _FILL.format(

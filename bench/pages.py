@@ -1,6 +1,6 @@
-"""Pages over a ledger of 100,000 deliveries: how long the server takes for each.
+"""Pages over a ledger of 100,000 deliveries and over millions of leads: how long the server takes for each.
 
-`python -m bench.pages [--deliveries 100000] [--postgres]`
+`python -m bench.pages [--deliveries 100000] [--leads 10000000] [--postgres]`; without `--leads` only the deliveries.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ import pytest
 import structlog
 from sqlalchemy import Engine, insert
 
+from bench import lead_admin
 from bench.road import postgres_server
 from ingestd.house import House
 from ingestd.model import State
@@ -44,6 +45,23 @@ PATHS = (
     "/deliveries?view=all&q=nothing-is-called-so",
     "/deliveries?view=all&state=failed",
     "/deliveries/{middle}",
+)
+LEAD_PATHS = (
+    "/leads",
+    "/leads?sort=-called_at",
+    "/leads?filter=campaign+is+DK-ENERGY+and+status+is+open",
+    "/leads?filter=city+is+Odense+and+last_name+starts+with+ber",
+    "/leads?filter=city+is+Nowhere",
+    "/leads?filter=phone+starts+with+%2B4523&sort=city",
+    "/leads?filter=owner+below+team:company",
+    "/leads?filter=pool+is+{pool}",
+    "/leads/{lead}",
+    "/pools",
+    "/pools?kpi=success_rate&kpi=count:busy&sort=name",
+    "/pools/{pool}",
+    "/reports?by=campaign",
+    "/segments",
+    "/dial",
 )
 
 
@@ -92,23 +110,27 @@ def home(folder: Path, *, postgres: bool) -> Iterator[House]:
         with prepared(folder) as house:
             yield house
         return
+    folder.chmod(0o755)
     with postgres_server(folder, fsync=False) as server, pytest.MonkeyPatch.context() as patch:
         patch.setenv("INGESTD_STORE__URL", server.new_database())
         with prepared(folder) as house:
             yield house
 
 
-def run(count: int, *, postgres: bool) -> int:
+def run(count: int, leads: int, *, postgres: bool) -> int:
     """Prints a table; the exit code says whether every page reaches the goal."""
     slow = 0
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     with tempfile.TemporaryDirectory() as place, home(Path(place), postgres=postgres) as house:
         fill(house.engine, count)
+        if leads:
+            lead_admin.filled(house.engine, leads)
         with serving_at(desk_of(house), house.places.run) as api:
             client = api.user("admin")
-            print(f"{count:,} deliveries on {house.engine.dialect.name}; goal {GOAL_SECONDS * 1000:.0f} ms")
-            for path in PATHS:
-                median, worst, spent = measure(client, path.format(middle=count // 2))
+            told = f"{count:,} deliveries and {leads:,} leads on {house.engine.dialect.name}"
+            print(f"{told}; goal {GOAL_SECONDS * 1000:.0f} ms")
+            for path in (*PATHS, *(LEAD_PATHS if leads else ())):
+                median, worst, spent = measure(client, path.format(middle=count // 2, lead=leads // 2, pool=3))
                 slow += median > GOAL_SECONDS
                 print(f"{median * 1000:7.0f} ms  (worst {worst * 1000:.0f}, processor {spent * 1000:.0f})  {path}")
     return 1 if slow else 0
@@ -118,9 +140,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=re.split(r"\n\n", __doc__ or "")[0])
     parser.add_argument("--deliveries", type=int, default=100_000)
+    parser.add_argument("--leads", type=int, default=0)
     parser.add_argument("--postgres", action="store_true")
     chosen = parser.parse_args(arguments)
-    return run(chosen.deliveries, postgres=chosen.postgres)
+    return run(chosen.deliveries, chosen.leads, postgres=chosen.postgres)
 
 
 if __name__ == "__main__":

@@ -20,18 +20,21 @@ from ingestd.store.engine import open_engine
 from tests import databases
 from tests.s3 import S3
 
-# Every start of the daemon would compile its modules anew, a second of processor each, where the machine keeps none.
-os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-
 MEMORY, ROOM = Path("/dev/shm"), 6 * 1024**3
-if "TMPDIR" not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM:
-    # Waiting for the disk takes most of a test's time, and shows nothing while the machine stays up.
-    os.environ["TMPDIR"] = str(MEMORY)
-    tempfile.tempdir = None
 
 # Times vary on a shared machine; a slow example is no failure.
 settings.register_profile("ingestd", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("ingestd")
+
+
+def pytest_configure() -> None:
+    """Benchmarks, which import from here, are left as they are."""
+    # Every start of the daemon would compile its modules anew, a second of processor each.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    if "TMPDIR" not in os.environ and MEMORY.is_dir() and shutil.disk_usage(MEMORY).free > ROOM:
+        # Waiting for the disk takes most of a test's time, and shows nothing while the machine stays up.
+        os.environ["TMPDIR"] = str(MEMORY)
+        tempfile.tempdir = None
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

@@ -45,6 +45,27 @@ def until(condition: Callable[[], Any], what: str, seconds: float = PATIENCE_SEC
     return found
 
 
+def at_once(*work: Callable[[], object]) -> None:
+    """Does all of it at the same moment, each in a thread of its own; raises the first thing that went wrong."""
+    failed: list[BaseException] = []
+    barrier = threading.Barrier(len(work))
+
+    def one(mine: Callable[[], object]) -> None:
+        try:
+            barrier.wait()
+            mine()
+        except BaseException as problem:  # noqa: BLE001 - raised below
+            failed.append(problem)
+
+    threads = [threading.Thread(target=one, args=(each,)) for each in work]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if failed:
+        raise failed[0]
+
+
 def example_config(folder: Path) -> Path:
     """A copy of the example configuration whose passwords cost no time to check."""
     config = folder / "config"
@@ -78,8 +99,9 @@ password_hash = "{hash}"
 @contextmanager
 def prepared(folder: Path) -> Iterator[House]:
     """A home in a folder, with the example's organisation in its store."""
-    (folder / "home").mkdir(mode=0o700)
-    databases.embedded(folder / "home")
+    if "INGESTD_STORE__URL" not in os.environ:
+        (folder / "home").mkdir(mode=0o700)
+        databases.embedded(folder / "home")
     house = open_house(example_config(folder), folder / "home")
     prepare_store(house)
     yield house

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -22,6 +22,7 @@ from ingestd.store.audit import COMMAND_LINE, Deed
 from ingestd.store.engine import reading, writing
 from tests.databases import ROOT
 from tests.leads.conftest import MINUTE, NOON, Desk
+from tests.running import at_once
 
 AGENT = "copenhagen-1"
 
@@ -204,26 +205,14 @@ def test_fifty_agents_at_once_never_get_the_same_lead(desk: Desk) -> None:
     numbers = desk.leads(*({} for _ in range(LEADS)))
     logins = [AGENT, "copenhagen-2", "aarhus-1", "copenhagen-evening-1", "admin"]
     given_out: list[Lead] = []
-    failed: list[BaseException] = []
-    barrier = threading.Barrier(AGENTS)
 
-    def work(login: str) -> None:
-        try:
-            mine = shift(desk, login)
-            barrier.wait()
-            for _ in range(CALLS):
-                taken, mine = dialling.next_lead(desk.engine, mine, NOON)
-                assert taken is not None
-                given_out.append(taken)
-        except BaseException as problem:  # noqa: BLE001 - told by the test below
-            failed.append(problem)
+    def work(mine: Shift) -> None:
+        for _ in range(CALLS):
+            taken, mine = dialling.next_lead(desk.engine, mine, NOON)
+            assert taken is not None
+            given_out.append(taken)
 
-    threads = [threading.Thread(target=work, args=(logins[each % 4],)) for each in range(AGENTS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failed == []
+    at_once(*(partial(work, shift(desk, logins[each % 4])) for each in range(AGENTS)))
     taken = Counter(lead.id for lead in given_out)
     assert set(taken.values()) == {1}
     assert set(taken) == set(numbers[: AGENTS * CALLS])  # and these are the first ones of the file

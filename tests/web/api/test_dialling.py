@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import threading
 from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -18,6 +18,7 @@ from ingestd.store.audit import COMMAND_LINE, Deed
 from ingestd.store.engine import writing
 from ingestd.store.ledger import now
 from tests.leads.conftest import NOON, Desk
+from tests.running import at_once
 from tests.web.serving import Api, Client
 
 AGENT = "copenhagen-1"
@@ -185,24 +186,13 @@ def test_fifty_agents_at_once_are_given_every_lead_once(api: Api) -> None:
     numbers = desk_of(api).leads(*({} for _ in range(LEADS)))
     clients = [replace(each, patience=300) for each in crew(api)]  # how long it takes is no part of the test
     taken: list[int] = []
-    failed: list[BaseException] = []
-    barrier = threading.Barrier(AGENTS)
 
     def work(client: Client) -> None:
-        try:
-            barrier.wait()
-            for _ in range(CALLS):
-                taken.append(following(client)["lead"]["id"])
-                client.do("POST", f"dial/{taken[-1]}/result", {"status": "success"})
-        except BaseException as problem:  # noqa: BLE001 - told by the test below
-            failed.append(problem)
+        for _ in range(CALLS):
+            taken.append(following(client)["lead"]["id"])
+            client.do("POST", f"dial/{taken[-1]}/result", {"status": "success"})
 
-    threads = [threading.Thread(target=work, args=(client,)) for client in clients]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failed == []
+    at_once(*(partial(work, client) for client in clients))
     assert set(Counter(taken).values()) == {1}
     assert set(taken) == set(numbers[: AGENTS * CALLS])
 
@@ -213,25 +203,16 @@ def test_all_leads_are_given_in_the_end(api: Api, monkeypatch: pytest.MonkeyPatc
     desk = desk_of(api)
     numbers = desk.leads(*({} for _ in range(1_000)))
     taken: list[int] = []
-    failed: list[BaseException] = []
     logins = (AGENT, "copenhagen-2", "aarhus-1", "copenhagen-evening-1")
 
     def work(login: str) -> None:
-        try:
-            mine = dialling.start(desk.engine, login, "DK-ENERGY", NOON)
-            while True:
-                found, mine = dialling.next_lead(desk.engine, mine, NOON)
-                if found is None:
-                    return
-                taken.append(found.id)
-        except BaseException as problem:  # noqa: BLE001 - told by the test below
-            failed.append(problem)
+        mine = dialling.start(desk.engine, login, "DK-ENERGY", NOON)
+        while True:
+            found, mine = dialling.next_lead(desk.engine, mine, NOON)
+            if found is None:
+                return
+            taken.append(found.id)
 
-    threads = [threading.Thread(target=work, args=(logins[each % 4],)) for each in range(AGENTS)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert failed == []
+    at_once(*(partial(work, logins[each % 4]) for each in range(AGENTS)))
     assert len(taken) == len(numbers)
     assert sorted(taken) == numbers
