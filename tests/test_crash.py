@@ -19,7 +19,7 @@ from ingestd.store import tables
 from ingestd.store.engine import reading
 from tests.running import FEWER, Daemon, until
 
-FILES, ROWS = 120, 25
+FILES, ROWS = 90, 25
 SOURCE = "fibreweb"  # its campaign keeps duplicates, so a file that is loaded twice shows as leads too many
 
 
@@ -82,7 +82,7 @@ def test_no_file_is_lost_or_doubled_when_processes_are_killed(
         for sender in senders:
             sender.start()
         moment = threading.Event()
-        while any(sender.is_alive() for sender in senders) or len(killed) < 12:
+        while any(sender.is_alive() for sender in senders) or len(killed) < 9:
             moment.wait(chance.uniform(0.05, 1.5))  # the random moment, not a wait for something
             killed.append(kill_something(daemon, chance))
         for sender in senders:

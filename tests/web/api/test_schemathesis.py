@@ -30,7 +30,7 @@ from ingestd.webserver import desk_of
 from tests.running import order_of, prepared
 from tests.web.serving import Client, serving_at
 
-EXAMPLES = 4
+EXAMPLES = 3
 """of each route and each kind: those that fit the description, and those that do not"""
 LONGEST = 50_000
 """characters of a request with its address; the server hangs up on heads of over 64 KiB, and says no more than 400"""
