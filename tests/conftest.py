@@ -137,7 +137,8 @@ def postgres() -> Iterator[Postgres]:
 @pytest.fixture
 def elsewhere(tmp_path: Path) -> Path:
     """A folder of another file system than the temporary folder's: of memory and disk, one is."""
-    others = [place for place in (MEMORY, Path("/var/tmp")) if place.stat().st_dev != tmp_path.stat().st_dev]
+    places = filter(Path.is_dir, (MEMORY, Path("/var/tmp")))
+    others = [place for place in places if place.stat().st_dev != tmp_path.stat().st_dev]
     if not others:
         pytest.skip("there is no second file system")
     return others[0]
