@@ -9,27 +9,17 @@ import pytest
 from sqlalchemy import Engine
 from structlog.testing import capture_logs
 
-from ingestd import settings
 from ingestd.feeds import Feeds
 from ingestd.settings import Configuration, Source
 from ingestd.store import organisation
-from ingestd.store.engine import open_engine, sqlite_url, writing
+from ingestd.store.engine import open_engine, writing
 from ingestd.store.ledger import now
-from ingestd.store.migrations import upgrade
-from tests.running import ROOT
+from tests import databases
 
 
 @pytest.fixture
-def example() -> Configuration:
-    return settings.read(ROOT / "config")
-
-
-@pytest.fixture
-def engine(tmp_path: Path, example: Configuration) -> Engine:
-    made = open_engine(sqlite_url(tmp_path))
-    upgrade(made)
-    apply(made, example)
-    return made
+def engine(tmp_path: Path) -> Engine:
+    return open_engine(databases.embedded(tmp_path, organised=True))
 
 
 def apply(engine: Engine, configuration: Configuration) -> None:

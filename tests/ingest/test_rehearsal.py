@@ -19,12 +19,10 @@ from ingestd.ingest.judging import Judge
 from ingestd.ingest.rehearsal import Rehearsal
 from ingestd.leads import do_not_call
 from ingestd.model import Arrival, Delivery, Outcome, State
-from ingestd.settings import Configuration
-from ingestd.store import organisation
 from ingestd.store.audit import COMMAND_LINE, Deed
-from ingestd.store.engine import open_engine, sqlite_url, writing
+from ingestd.store.engine import open_engine, writing
 from ingestd.store.ledger import now
-from ingestd.store.migrations import upgrade
+from tests import databases
 from tests.databases import ROOT
 from tests.ingest.conftest import Station
 
@@ -106,12 +104,9 @@ records = st.lists(st.tuples(cells, cells, cells), min_size=1, max_size=12)
 
 
 @pytest.fixture(scope="module")
-def quick(tmp_path_factory: pytest.TempPathFactory, example: Configuration) -> Station:
+def quick(tmp_path_factory: pytest.TempPathFactory) -> Station:
     folder: Path = tmp_path_factory.mktemp("rehearsal")
-    engine: Engine = open_engine(sqlite_url(folder))
-    upgrade(engine)
-    with writing(engine) as connection:
-        organisation.apply(connection, example, now())
+    engine: Engine = open_engine(databases.embedded(folder, organised=True))
     return Station.at(engine, folder)
 
 

@@ -21,13 +21,12 @@ from ingestd.errors import Rejected, Unavailable
 from ingestd.ingest import phones, poollog, reading, screening
 from ingestd.leads import do_not_call
 from ingestd.model import Completeness, Counts, Delivery, PoolState, State
-from ingestd.settings import Configuration
-from ingestd.store import loading, organisation, pools, tables
+from ingestd.store import loading, pools, tables
 from ingestd.store.audit import COMMAND_LINE, Deed
-from ingestd.store.engine import open_engine, sqlite_url, writing
+from ingestd.store.engine import open_engine, writing
 from ingestd.store.engine import reading as viewing
 from ingestd.store.ledger import Fenced, Ledger, now
-from ingestd.store.migrations import upgrade
+from tests import databases
 from tests.databases import ROOT
 from tests.ingest.conftest import Station
 
@@ -553,13 +552,10 @@ class TestLimitsAndPlaces:
 
 
 @pytest.fixture(scope="module")
-def quick(tmp_path_factory: pytest.TempPathFactory, example: Configuration) -> Iterator[Station]:
+def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Station]:
     """One SQLite station for thousands of files."""
     home = tmp_path_factory.mktemp("quick")
-    engine = open_engine(sqlite_url(home))
-    upgrade(engine)
-    with writing(engine) as connection:
-        organisation.apply(connection, example, now())
+    engine = open_engine(databases.embedded(home, organised=True))
     yield Station.at(engine, home)
     engine.dispose()
 

@@ -16,28 +16,21 @@ from sqlalchemy import Connection, Engine, select
 from ingestd.ingest import load, screening
 from ingestd.ingest.screening import Screened
 from ingestd.model import CampaignRules
-from ingestd.settings import Configuration
-from ingestd.store import loading, organisation, rules, tables
-from ingestd.store.engine import open_engine, sqlite_url, writing
-from ingestd.store.ledger import now
-from ingestd.store.migrations import upgrade
+from ingestd.store import loading, rules, tables
+from ingestd.store.engine import open_engine
+from tests import databases
 
 ANNA, BO, CARL = "+4526000001", "+4526000002", "+4526000003"
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
-def shared(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, example: Configuration
-) -> Iterator[Engine]:
+def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """One database of each kind for the whole module: every test rolls back what it did."""
     if request.param == "postgresql":
-        url = request.getfixturevalue("postgres").new_database(request.getfixturevalue("migrated"))
+        url = request.getfixturevalue("postgres").new_database(request.getfixturevalue("furnished_with_owners"))
     else:
-        url = sqlite_url(tmp_path_factory.mktemp("screening"))
+        url = databases.embedded(tmp_path_factory.mktemp("screening"), organised=True)
     engine = open_engine(url)
-    upgrade(engine)
-    with writing(engine) as connection:
-        organisation.apply(connection, example, now())
     yield engine
     engine.dispose()
 

@@ -22,10 +22,10 @@ from ingestd.receive.companions import Kind
 from ingestd.receive.landing import Landing, Receipt
 from ingestd.receive.prover import ProofRules, Proven, Prover, judge
 from ingestd.spool import Spool
-from ingestd.store.engine import open_engine, sqlite_url, writing
+from ingestd.store.engine import open_engine, writing
 from ingestd.store.ledger import Ledger
-from ingestd.store.migrations import upgrade
 from ingestd.store.proofs import Companion, Proofs
+from tests import databases
 from tests.receive.receiving import Rings
 
 CONTENT = b"name,phone\nAda,+4533330000\n"
@@ -360,9 +360,7 @@ SENT = st.lists(st.sampled_from(sorted(PIECES)), unique_by=lambda piece: piece.r
 
 @pytest.fixture(scope="module")
 def one_store(tmp_path_factory: pytest.TempPathFactory) -> Engine:
-    engine = open_engine(sqlite_url(tmp_path_factory.mktemp("orders")))
-    upgrade(engine)
-    return engine
+    return open_engine(databases.embedded(tmp_path_factory.mktemp("orders")))
 
 
 _numbers = itertools.count()

@@ -9,14 +9,11 @@ from fastapi import FastAPI
 
 from ingestd import openapi
 from ingestd.access.permissions import Permission
-from ingestd.settings import Configuration
-from ingestd.store import organisation
-from ingestd.store.engine import open_engine, sqlite_url, writing
-from ingestd.store.ledger import now
-from ingestd.store.migrations import upgrade
+from ingestd.store.engine import open_engine
 from ingestd.web.api.access import needs
 from ingestd.web.api.resources import RESOURCES
 from ingestd.web.api.routes import Routes, made, unguarded
+from tests import databases
 from tests.databases import ROOT
 from tests.web.serving import Api, Client, serving
 
@@ -165,13 +162,10 @@ WHO_MAY = {
 
 
 @pytest.fixture(scope="module")
-def callers(tmp_path_factory: pytest.TempPathFactory, example: Configuration) -> Iterator[dict[str, Client]]:
+def callers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Client]]:
     """One of each; the store is one for all, since nothing that is asked for here is there."""
     folder = tmp_path_factory.mktemp("access")
-    engine = open_engine(sqlite_url(folder))
-    upgrade(engine)
-    with writing(engine) as connection:
-        organisation.apply(connection, example, now())
+    engine = open_engine(databases.embedded(folder, organised=True))
     with serving(engine, folder) as api:
         yield {
             "anon": api.anybody(),
