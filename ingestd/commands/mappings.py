@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -195,12 +197,11 @@ def _suggested(house: House, name: str, file: Path, campaign: str) -> Suggested:
         source = organisation.source(connection, name)
         if source is None:
             raise Missing("source_unknown", f"there is no active source {name!r}")
-        known = suggesting.knowledge(connection, house.schemas, campaign or source.campaign, source)
+        known = suggesting.knowledge(connection, house.schemas, campaign or source.campaign, source.mapping)
     with file.open("rb") as opened_file:
-        begun = opened_file.read(suggesting.HEAD)
-        rest = opened_file.read(source.limits.max_file_bytes) if head.is_packed(begun) else opened_file.read(1)
-    # What is packed can only be read whole; of all else the last line of the beginning may be cut.
-    content = begun + rest if head.is_packed(begun) or not rest else head.whole_lines(begun)
+        pieces = iter(partial(opened_file.read, head.SIZE), b"")
+        # What is packed can only be read whole, and is no larger than its source may send.
+        content = head.beginning(islice(pieces, 2 + source.limits.max_file_bytes // head.SIZE))
     return suggesting.of_file(content, source, known)
 
 

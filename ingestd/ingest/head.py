@@ -2,8 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 _UTF_16 = {b"\xff\xfe": b"\n\0", b"\xfe\xff": b"\0\n"}
+SIZE = 1024 * 1024
+"""bytes of a file from which its columns are known and suggested"""
 _PACKED = (b"PK\x03\x04", b"\x1f\x8b")
+
+
+def beginning(pieces: Iterable[bytes], size: int = SIZE) -> bytes:
+    """The whole lines among the first bytes; all of a file that has no more, or is packed and cannot be read in parts.
+
+    >>> beginning([b"a,b\\n1,", b"2\\n3,4\\n"], size=7)
+    b'a,b\\n'
+    """
+    gathered = bytearray()
+    for piece in pieces:
+        gathered += piece
+        if len(gathered) > size and not is_packed(bytes(gathered[:4])):
+            return whole_lines(bytes(gathered[:size]))
+    return bytes(gathered)
 
 
 def whole_lines(data: bytes) -> bytes:

@@ -11,13 +11,11 @@ from sqlalchemy import Connection
 
 from ingestd import schemas
 from ingestd.ingest import reading
+from ingestd.ingest.reading import Sheet
 from ingestd.ingest.suggestions import SAMPLES, Knowledge, Suggestion, suggest
 from ingestd.model import DialectHints
 from ingestd.settings import Source
 from ingestd.store import rules
-
-HEAD = 1024 * 1024
-"""bytes of a file that are looked at"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,12 +31,15 @@ class Suggested:
     """how the file is read: encoding, delimiter …; None for a header"""
 
 
-def knowledge(connection: Connection, folder: Path, campaign: str, source: Source | None) -> Knowledge:
-    """What is known for files into a campaign; `folder` has the schemas. Raises Rejected for an unknown campaign."""
+def knowledge(connection: Connection, folder: Path, campaign: str, saved: Mapping[str, str]) -> Knowledge:
+    """What is known for files into a campaign, with a mapping that is; `folder` has the schemas.
+
+    Raises Rejected for an unknown campaign.
+    """
     here = rules.campaign(connection, campaign)
     return Knowledge(
         schema=schemas.read(folder, here.template),
-        saved=source.mapping if source else {},
+        saved=saved,
         region=here.region,
         codes=frozenset(rules.owners(connection).by_code),
     )
@@ -55,11 +56,14 @@ def of_header(header: Sequence[str], columns: Sequence[Sequence[str]], known: Kn
     )
 
 
+def first_values(sheet: Sheet) -> tuple[tuple[str, ...], ...]:
+    """The first different values of each column, of which suggestions are made."""
+    values = (sheet.cells[name].drop_nulls().unique(maintain_order=True) for name in sheet.header)
+    return tuple(tuple(each.head(4 * SAMPLES).to_list()) for each in values)
+
+
 def of_file(content: bytes, source: Source | None, known: Knowledge) -> Suggested:
     """Suggestions for the columns of a file; raises Rejected for bytes that are no table. Pure."""
     sheet = reading.read(content, name="file", hints=source.hints() if source else DialectHints())
-    columns = [
-        sheet.cells[name].drop_nulls().unique(maintain_order=True).head(4 * SAMPLES).to_list() for name in sheet.header
-    ]
-    found = of_header(sheet.header, columns, known)
+    found = of_header(sheet.header, first_values(sheet), known)
     return Suggested(**{**vars(found), "text": vars(sheet.facts)})

@@ -83,25 +83,19 @@ def comparisons(tree: Filter) -> Iterator[Comparison]:
             yield from comparisons(part)
 
 
-def written(tree: Filter) -> dict[str, Any]:
-    """The filter as JSON, in one form only: `parsed` of it is the same filter."""
-    if isinstance(tree, Comparison):
-        value = {} if tree.op in ALONE else {"value": _plain(tree.value)}
-        return {"field": tree.field.name, "op": tree.op, **value}
-    if isinstance(tree, Not):
-        return {"not": written(tree.part)}
-    return {"all" if isinstance(tree, Every) else "any": [written(part) for part in tree.parts]}
+def written(tree: Filter, *, personal: bool = True) -> dict[str, Any]:
+    """The filter as JSON, in one form only: `parsed` of it is the same filter.
 
-
-def nameless(tree: Filter) -> dict[str, Any]:
-    """The filter as JSON without the values of personal fields: what is kept about a deed outlives a person's data."""
-    if isinstance(tree, Comparison) and tree.field.personal:
-        return {"field": tree.field.name, "op": tree.op}
+    Unless `personal` is False: then values of personal fields are left out, since what is kept about a deed outlives
+    a person's data.
+    """
     if isinstance(tree, Comparison):
-        return written(tree)
+        silent = tree.op in ALONE or (tree.field.personal and not personal)
+        return {"field": tree.field.name, "op": tree.op, **({} if silent else {"value": _plain(tree.value)})}
     if isinstance(tree, Not):
-        return {"not": nameless(tree.part)}
-    return {"all" if isinstance(tree, Every) else "any": [nameless(part) for part in tree.parts]}
+        return {"not": written(tree.part, personal=personal)}
+    parts = [written(part, personal=personal) for part in tree.parts]
+    return {"all" if isinstance(tree, Every) else "any": parts}
 
 
 def told(tree: Filter) -> str:

@@ -179,7 +179,7 @@ def _numbers(connection: Connection, who: Agent, wish: Wish, at: datetime) -> li
 def _kept(wish: Wish) -> dict[str, Any] | None:
     """The filter as it is kept."""
     if isinstance(wish.leads, filters.Filter):
-        return filters.nameless(wish.leads)
+        return filters.written(wish.leads, personal=False)
     return dict(wish.leads) if isinstance(wish.leads, Mapping) else None
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, and_, case, delete, func, literal, select, update
@@ -164,10 +164,7 @@ def seen(connection: Connection, number: int) -> Pool:
 
 def taken(connection: Connection, number: int) -> Pool:
     """The pool, with its campaign held until the transaction ends; raises Missing."""
-    pool = pools_table.c
-    campaign_id = connection.scalar(select(pool.campaign_id).where(pool.id == number))
-    if campaign_id is None:
-        raise Missing("pool_unknown", f"there is no pool {number}")
-    connection.execute(select(campaigns.c.id).where(campaigns.c.id == campaign_id).with_for_update())
+    pool, before = pools_table.c, seen(connection, number)
+    connection.execute(select(campaigns.c.id).where(campaigns.c.id == before.campaign_id).with_for_update())
     state = connection.scalar(select(pool.state).where(pool.id == number).with_for_update())
-    return Pool(id=number, campaign_id=campaign_id, state=PoolState(state or ""))
+    return replace(before, state=PoolState(state or ""))

@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 
-from sqlalchemy import Connection, and_, bindparam, func, insert, select
+from sqlalchemy import Connection, and_, bindparam, insert
 
 from ingestd.store.lead_tables import pool_calls as table
-from ingestd.store.sums import ENOUGH, Counted
+from ingestd.store.sums import Counted
 
 _COUNTED = Counted(table=table, kinds=("pool_id", "day"), figures=("calls",))
 _ADD = insert(table)
@@ -47,9 +47,7 @@ def last_days(at: datetime, count: int) -> list[date]:
 
 def crowded(connection: Connection, *, most: int) -> list[tuple[int, date]]:
     """Pools and days whose rows had better be put together, `most` at once."""
-    kinds = (table.c.pool_id, table.c.day)
-    many = select(*kinds).group_by(*kinds).having(func.count() > ENOUGH).limit(most)
-    return [(row.pool_id, row.day) for row in connection.execute(many)]
+    return [(row.pool_id, row.day) for row in _COUNTED.crowded(connection, "pool_id", "day", most=most)]
 
 
 def sum_up(connection: Connection, number: int, day: date) -> None:

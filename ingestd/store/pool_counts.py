@@ -13,7 +13,7 @@ import polars as pl
 from sqlalchemy import Connection, bindparam, delete, func, insert, select
 
 from ingestd.store.lead_tables import pool_counts as table
-from ingestd.store.sums import ENOUGH, Counted
+from ingestd.store.sums import Counted
 from ingestd.store.tables import leads
 
 
@@ -60,8 +60,7 @@ def recount(connection: Connection) -> None:
 
 def crowded(connection: Connection, *, most: int) -> list[int]:
     """Pools whose rows had better be summed up, `most` at once."""
-    many = select(table.c.pool_id).group_by(table.c.pool_id).having(func.count() > ENOUGH).limit(most)
-    return list(connection.scalars(many))
+    return [row.pool_id for row in _COUNTED.crowded(connection, "pool_id", most=most)]
 
 
 def sum_up(connection: Connection, number: int) -> None:

@@ -47,6 +47,11 @@ class Counted:
         left = or_(*(func.sum(of.c[name]) != 0 for name in self.figures))
         return select(*kinds, *sums).group_by(*kinds).having(left)
 
+    def crowded(self, connection: Connection, *kinds: str, most: int) -> Sequence[Any]:
+        """Rows of these kinds of which there are so many that they had better be put together; `most` at once."""
+        by = [self.table.c[name] for name in kinds]
+        return connection.execute(select(*by).group_by(*by).having(func.count() > ENOUGH).limit(most)).all()
+
     def put_together(self, connection: Connection, these: ColumnElement[bool]) -> None:
         """Puts the sums of these rows in their place. What is counted meanwhile adds its rows beside them."""
         columns: Sequence[str] = (*self.kinds, *self.figures)

@@ -198,10 +198,7 @@ def told(connection: Connection, found: list[Lead]) -> list[LeadOut]:
         LeadOut(
             campaign=codes[each.campaign_id],
             **{name.removesuffix("_id"): names.get(getattr(each, name)) for name in _PEOPLE},
-            **{
-                name: value for name, value in vars(each).items() if name in LeadOut.model_fields and name != "withheld"
-            },
-            withheld=list(each.withheld),
+            **{name: value for name, value in vars(each).items() if name in LeadOut.model_fields},
         )
         for each in found
     ]

@@ -161,9 +161,10 @@ def _place(desk: Desk, caller: Caller, source: str, campaign: str, *, where: str
 
 
 def _knowledge(desk: Desk, place: Place) -> Knowledge:
+    saved = place.source.mapping if place.source else {}
     with viewing(desk.engine) as connection:
         try:
-            return suggesting.knowledge(connection, desk.schemas, place.campaign, place.source)
+            return suggesting.knowledge(connection, desk.schemas, place.campaign, saved)
         except Rejected as problem:
             raise Invalid("campaign_unknown", problem.message, field="campaign") from problem
 

@@ -7,23 +7,20 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from ingestd import schemas
 from ingestd.errors import Invalid
-from ingestd.ingest import head, reading, suggestions
+from ingestd.ingest import head, reading, suggesting, suggestions
 from ingestd.ingest.reading import Sheet
-from ingestd.ingest.suggestions import SAMPLES, Knowledge, Suggestion
+from ingestd.ingest.suggestions import Suggestion
 from ingestd.model import DialectHints
 from ingestd.receive import drafts
 from ingestd.receive.drafts import Draft
 from ingestd.schemas import LeadField
-from ingestd.store import organisation, rules
+from ingestd.store import organisation
 from ingestd.store.engine import reading as viewing
 from ingestd.web.api.desk import Desk
 
 MOST = 500
 """columns that a page can map; wider files are mapped over the API"""
-HEAD_BYTES = 1024 * 1024
-"""of a file, from which its columns are known and suggested"""
 
 WHYS: Mapping[str, str] = {
     "mapping": "saved so",
@@ -51,10 +48,9 @@ class Beginning:
     @classmethod
     def of(cls, sheet: Sheet) -> Beginning:
         """Of a file that was read, or of its first lines."""
-        values = (sheet.cells[name].drop_nulls().unique(maintain_order=True) for name in sheet.header)
         return cls(
             header=sheet.header,
-            values=tuple(tuple(each.head(4 * SAMPLES).to_list()) for each in values),
+            values=suggesting.first_values(sheet),
             encoding=sheet.facts.encoding,
             delimiter=sheet.facts.delimiter,
         )
@@ -82,7 +78,8 @@ def table(desk: Desk, draft: Draft, like: str = "") -> Table:
 
 def suggested(desk: Desk, beginning: Beginning, campaign: str, saved: Mapping[str, str]) -> Table:
     """What the columns of a file into a campaign probably are, with a mapping that is known; raises Rejected."""
-    knowledge = _knowledge(desk, campaign, saved)
+    with viewing(desk.engine) as connection:
+        knowledge = suggesting.knowledge(connection, desk.schemas, campaign, saved)
     return Table(
         columns=suggestions.suggest(beginning.header, beginning.values, knowledge),
         fields=knowledge.schema.fields,
@@ -119,27 +116,5 @@ def written(mapped: Mapping[str, str]) -> str:
 
 
 def _sheet(desk: Desk, draft: Draft) -> Sheet:
-    return reading.read(_beginning(desk, draft), name=draft.name, hints=DialectHints())
-
-
-def _beginning(desk: Desk, draft: Draft) -> bytes:
-    """The first lines; all of a packed file, which cannot be read in parts."""
-    gathered = bytearray()
-    for piece in drafts.pieces(desk.spool, draft):
-        gathered += piece
-        if len(gathered) >= HEAD_BYTES and not head.is_packed(bytes(gathered[:4])):
-            break
-    whole = len(gathered) >= draft.size
-    return bytes(gathered) if whole else head.whole_lines(bytes(gathered[:HEAD_BYTES]))
-
-
-def _knowledge(desk: Desk, campaign: str, saved: Mapping[str, str]) -> Knowledge:
-    with viewing(desk.engine) as connection:
-        here = rules.campaign(connection, campaign)
-        codes = frozenset(rules.owners(connection).by_code)
-    return Knowledge(
-        schema=schemas.read(desk.schemas, here.template),
-        saved=saved,
-        region=here.region,
-        codes=codes,
-    )
+    content = head.beginning(drafts.pieces(desk.spool, draft))
+    return reading.read(content, name=draft.name, hints=DialectHints())

@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import Annotated, Any, Literal
 
 from fastapi import Form, Query, Request, Response
+from pydantic import BaseModel, Field
 from sqlalchemy import Connection
 
 from ingestd.access.callers import Caller
@@ -37,21 +38,20 @@ pages = Pages()
 GUESSED = "guess"
 """In the place of a version: every column as it is suggested, by what it looks like."""
 
-Fields = Annotated[list[str], Form(max_length=columns.MOST)]
 Like = Annotated[str, Query(max_length=20)]
 Why = Annotated[str, Form(max_length=500)]
-Box = Annotated[Literal["", "yes"], Form()]
-NONE: list[str] = []
 
 
-@dataclass(frozen=True, kw_only=True)
-class Typed:
+class Typed(BaseModel):
     """The form as it was sent."""
 
-    to: Sequence[str] = ()
+    to: list[str] = Field([], max_length=columns.MOST)
     """the field of each column, in the order of the file; empty ignores it"""
-    save: bool = False
-    why: str = ""
+    save: Literal["", "yes"] = ""
+    why: str = Field("", max_length=500)
+
+
+Sent = Annotated[Typed, Form()]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,20 +70,12 @@ def ask_again(request: Request, desk: AtDesk, caller: ByCaller, number: Number, 
 
 
 @pages.post("/deliveries/{number}/rerun", access=CHANGING)
-def run_again(
-    request: Request,
-    desk: AtDesk,
-    caller: ByCaller,
-    number: Number,
-    to: Fields = NONE,
-    save: Box = "",
-    why: Why = "",
-) -> Response:
+def run_again(request: Request, desk: AtDesk, caller: ByCaller, number: Number, typed: Sent) -> Response:
     """Reads its file once more as a new delivery; what the former run loaded is undone before."""
-    delivery, typed = known(desk, caller, number), Typed(to=to, save=bool(save), why=why)
+    delivery = known(desk, caller, number)
     try:
         wish = _wish(request, desk, caller, delivery, typed)
-        done = reruns.rerun(places_of(desk), caller.deed(desk.clock(), why.strip()), number, wish)
+        done = reruns.rerun(places_of(desk), caller.deed(desk.clock(), typed.why.strip()), number, wish)
     except (Refused, Rejected) as problem:
         return _columns(request, desk, delivery, typed, problem=problem)
     desk.ring()
@@ -92,20 +84,12 @@ def run_again(
 
 
 @pages.post("/deliveries/{number}/confirm", access=CHANGING)
-def confirm(
-    request: Request,
-    desk: AtDesk,
-    caller: ByCaller,
-    number: Number,
-    to: Fields = NONE,
-    save: Box = "",
-    why: Why = "",
-) -> Response:
+def confirm(request: Request, desk: AtDesk, caller: ByCaller, number: Number, typed: Sent) -> Response:
     """Lets it go on that waits because of its columns; those without a field are ignored."""
-    delivery, typed = known(desk, caller, number), Typed(to=to, save=bool(save), why=why)
+    delivery = known(desk, caller, number)
     try:
         wish = _wish(request, desk, caller, delivery, typed)
-        reruns.confirm(places_of(desk), caller.deed(desk.clock(), why.strip()), number, wish)
+        reruns.confirm(places_of(desk), caller.deed(desk.clock(), typed.why.strip()), number, wish)
     except (Refused, Rejected) as problem:
         return _columns(request, desk, delivery, typed, problem=problem)
     desk.ring()
@@ -219,7 +203,7 @@ def _wish(request: Request, desk: Desk, caller: Caller, delivery: Delivery, type
     if typed.save:
         caller.require([Permission.MANAGE_SOURCES])
     _, beginning = _file(request, desk, delivery)
-    return Wish(mapping=columns.chosen(beginning.header, typed.to), save=typed.save)
+    return Wish(mapping=columns.chosen(beginning.header, typed.to), save=bool(typed.save))
 
 
 def _offer(request: Request, desk: Desk, delivery: Delivery, like: str) -> Offer:
