@@ -6,7 +6,7 @@ import asyncio
 import http.client
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import aclosing, closing
 
 import pytest
 
@@ -15,6 +15,9 @@ from ingestd.errors import Unavailable
 from ingestd.web.pages import live
 from ingestd.web.pages.live import Bell, events
 from tests.pages.browsing import Site, deliver
+
+CHANGED = "event: changed\ndata: \n\n"
+STILL_HERE = ": still here\n\n"
 
 
 def test_a_listener_hears_of_a_delivery(site: Site) -> None:
@@ -37,29 +40,36 @@ def test_too_many_listeners_are_told_to_ask_instead(site: Site, monkeypatch: pyt
 
 
 def test_one_look_serves_all_and_nobody_looks_when_nobody_listens() -> None:
-    async def scene() -> tuple[list[list[str]], int, int]:
-        looks = 0
+    looks = 0
 
-        def look() -> str:
-            nonlocal looks
-            looks += 1
-            if looks == 3:
-                raise Unavailable("away")
-            return "a" if looks < 5 else "b"
+    def look() -> str:
+        nonlocal looks
+        looks += 1
+        if looks == 3:
+            raise Unavailable("away")
+        return "a" if looks < 5 else "b"
 
-        bell = Bell(look=look, seconds=0.01)
+    bell = Bell(look=look, seconds=0.01)
 
-        async def hear() -> list[str]:
-            return [event async for event in events(bell, lasts=0.4, heartbeat=0.3)]
+    async def hear() -> list[str]:
+        heard = []
+        async with aclosing(events(bell, heartbeat=0.1)) as stream:
+            async for event in stream:
+                heard.append(event)
+                if CHANGED in heard and heard[-1] == STILL_HERE:
+                    break
+        return heard
 
+    async def scene() -> list[list[str]]:
         heard = await asyncio.gather(*(hear() for _ in range(5)))
-        await asyncio.sleep(0.05)
-        after = looks
-        await asyncio.sleep(0.1)
-        return list(heard), after, looks
+        assert bell.task is not None
+        await asyncio.wait_for(bell.task, 60)  # the watch ends by itself
+        return heard
 
     with ThreadPoolExecutor(1) as apart:  # the browser of other tests has a loop in this thread
-        heard, after, later = apart.submit(lambda: asyncio.run(scene())).result()
-    assert all(each[:2] == ["retry: 2000\n\n", "event: changed\ndata: \n\n"] for each in heard)
-    assert all(": still here\n\n" in each for each in heard)
-    assert after == later
+        each_heard = apart.submit(lambda: asyncio.run(scene())).result()
+    assert bell.listeners == 0
+    for heard in each_heard:
+        assert heard[0] == "retry: 2000\n\n"
+        assert heard.count(CHANGED) == 1
+        assert set(heard[1:]) == {CHANGED, STILL_HERE}
