@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from ingestd.accounts import Argon2Cost, hash_password
+from ingestd.accounts import Argon2Cost, Passwords, hash_password
 from ingestd.errors import Unavailable
 from ingestd.model import Arrival
 from ingestd.receive.ftp import FtpDoor
@@ -107,7 +107,21 @@ class Rings:
         self.count += 1
 
 
-def wait_for(condition: Callable[[], object], seconds: float = 10.0) -> None:
+class SlowPasswords(Passwords):
+    """Takes as long as the test wants."""
+
+    def __init__(self) -> None:
+        super().__init__(CHEAP)
+        self.asked = 0
+        self.go_on = threading.Event()
+
+    def verify(self, account: Any, password: str) -> bool:
+        self.asked += 1
+        assert self.go_on.wait(30)
+        return super().verify(account, password)
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 30.0) -> None:
     """Return as soon as the condition holds; fail after the deadline."""
     deadline = time.monotonic() + seconds
     while not condition():
