@@ -27,7 +27,6 @@ from bench import machine, peers
 from bench.peers import Peer
 from bench.results import Result, show
 from ingestd import samples
-from ingestd.daemon import SPARING
 from ingestd.store.engine import open_engine, writing
 from ingestd.store.migrations import upgrade
 from tests.conftest import Postgres, _binaries
@@ -196,7 +195,7 @@ def _show(name: str, ours: list[Run], theirs: dict[Peer, float | str]) -> list[R
 def delivered(home: Path, file: Path, url: str) -> Run:
     """One delivery in a process of its own."""
     command = [sys.executable, "-m", "bench.travel", str(home), str(file)]
-    environment = {**SPARING, **os.environ, "INGESTD_STORE__URL": url}  # as the daemon starts its workers
+    environment = {**os.environ, "INGESTD_STORE__URL": url}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     return Run(**json.loads(done.stdout))

@@ -43,8 +43,6 @@ CLOSE_SECONDS = 10.0
 ROSTER_SECONDS = 1.0
 HELD_UP_SECONDS = 1.0
 """A turn of the supervisor's own loop that took longer: then it is not the children who are late."""
-SPARING = {"_RJEM_MALLOC_CONF": "dirty_decay_ms:50,muzzy_decay_ms:0"}
-"""Has polars give memory back while a file is still on its road: a tenth less at the peak, and all of it afterwards."""
 FIRST_PAUSE, LONGEST_PAUSE = 0.2, 30.0
 
 _PORTS = {"ftp": "FTP__PORT", "ftps": "FTP__IMPLICIT_PORT", "sftp": "SFTP__PORT", "http": "HTTP__PORT"}
@@ -165,7 +163,7 @@ class Daemon:
     def _environment(self, role: str) -> dict[str, str]:
         """A door that is opened again keeps the port it had, also when that was any free one."""
         ports = {f"INGESTD_{_PORTS[door]}": str(place["port"]) for door, place in self.doors.items() if "port" in place}
-        limits = {"POLARS_MAX_THREADS": str(self._threads()), **SPARING} if role == "worker" else {}
+        limits = {"POLARS_MAX_THREADS": str(self._threads())} if role == "worker" else {}
         shared = {FOLDER_VARIABLE: str(self.house.places.metrics)}
         return {**limits, **os.environ, **ports, **switched_off(self.roles), **shared}
 

@@ -68,23 +68,25 @@ def test_a_file_moved_into_the_drop_folder_is_loaded_and_answered_beside_it(daem
     assert (folder / "done" / "kunden.csv").read_bytes() == content
 
 
-def threads_of(daemon: Daemon) -> list[str | None]:
-    """The threads for polars that each worker was given."""
+def told_polars(daemon: Daemon) -> list[tuple[str, str]]:
+    """The threads that each worker was given for polars, and the last word on when it gives memory back."""
     told = [Path(f"/proc/{pid}/environ").read_text() for pid in daemon.children("worker")]
     each = [dict(line.split("=", 1) for line in lines.split("\0") if line) for lines in told]
-    return [given.get("POLARS_MAX_THREADS") for given in each]
+    return [(given["POLARS_MAX_THREADS"], given["_RJEM_MALLOC_CONF"].split(",")[-1]) for given in each]
 
 
 def test_the_workers_share_the_processors_unless_the_operator_says_otherwise(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("POLARS_MAX_THREADS", raising=False)
+    monkeypatch.delenv("_RJEM_MALLOC_CONF")  # polars has set it in this process
     (tmp_path / "shared").mkdir()
     with Daemon(tmp_path / "shared", INGESTD_ROLES="worker", INGESTD_WORKER__PROCESSES="2") as shared:
-        assert threads_of(shared) == [str(max(1, len(os.sched_getaffinity(0)) // 2))] * 2
+        assert told_polars(shared) == [(str(max(1, len(os.sched_getaffinity(0)) // 2)), "muzzy_decay_ms:0")] * 2
     (tmp_path / "said").mkdir()
-    with Daemon(tmp_path / "said", INGESTD_ROLES="worker", POLARS_MAX_THREADS="3") as said:
-        assert threads_of(said) == ["3"]
+    mine = {"POLARS_MAX_THREADS": "3", "_RJEM_MALLOC_CONF": "muzzy_decay_ms:9"}
+    with Daemon(tmp_path / "said", INGESTD_ROLES="worker", **mine) as said:
+        assert told_polars(said) == [("3", "muzzy_decay_ms:9")]
 
 
 def test_a_killed_worker_is_replaced_and_takes_nothing_with_it(daemon: Daemon) -> None:
