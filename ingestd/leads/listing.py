@@ -152,8 +152,7 @@ def offered(here: Scope) -> frozenset[str] | None:
     """The columns by which leads can be sorted; None: all that have an order."""
     if here.few is not None:
         return None
-    phone = {"phone"} if here.bytewise else set()
-    return frozenset({"id", *phone, *ordering.STAMPS, *ordering.OF_POOLS})
+    return frozenset({"id", "phone", *ordering.STAMPS, *ordering.OF_POOLS})
 
 
 def count(
@@ -192,7 +191,7 @@ def _lanes(connection: Connection, here: Scope, sort: Sort) -> list[Lane] | None
     name = sort.column.name
     if name == "id":
         return _by_number(here)
-    if name == "phone" and here.bytewise:
+    if name == "phone":
         return [_lane(number, (0,), table.c.phone, table.c.id) for number in here.campaigns]
     if name in ordering.STAMPS:
         column = table.c[name]

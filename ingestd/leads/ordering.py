@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Literal
 
-from sqlalchemy import ColumnElement, Connection, Integer, Text, cast, func, literal, select, text
+from sqlalchemy import ColumnElement, Integer, Text, cast, func, literal, select
 
 from ingestd.errors import Invalid
 from ingestd.leads import conditions
@@ -125,14 +125,6 @@ class Order:
         return (first, *(_Down(value) if self.descending else value for value in rest))
 
 
-def bytewise(connection: Connection) -> bool:
-    """True when texts in indexes lie in the order of their bytes, which is the order of `phone` here."""
-    if connection.dialect.name != "postgresql":
-        return True
-    found = connection.scalar(text("SELECT datcollate FROM pg_database WHERE datname = current_database()"))
-    return found in ("C", "POSIX") or str(found).lower().startswith("c.utf")
-
-
 def values(sort: Sort, names: Terms) -> tuple[ColumnElement[Any], ...]:
     """The order as expressions over the table of leads, without the number of the lead at the end."""
     name = sort.column.name
@@ -148,9 +140,7 @@ def values(sort: Sort, names: Terms) -> tuple[ColumnElement[Any], ...]:
         return (_found(column, names, tables.statuses.c.id == table.c.status_id),)
     if name == "deactivated":
         return (cast(table.c.deactivated_at.is_not(None), Integer),)
-    field = Field(name=name, title="", kind=sort.column.kind)
-    value = conditions.compared(field, names)
-    return (value.collate("C") if sort.column.kind == Kind.PHONE and names.dialect == "postgresql" else value,)
+    return (conditions.compared(Field(name=name, title="", kind=sort.column.kind), names),)
 
 
 _OWNERS = {

@@ -43,8 +43,6 @@ class Scope:
     few: Mapping[int, ColumnElement[bool]] | None
     """by campaign, what to add to the filter so that an index finds its leads among at most FEW; None: they are more"""
     names: Terms
-    bytewise: bool
-    """phones lie in their index in the order in which they are sorted here"""
 
 
 def scope(connection: Connection, tree: Filter, names: Terms, who: Agent | None) -> Scope:
@@ -57,14 +55,12 @@ def scope(connection: Connection, tree: Filter, names: Terms, who: Agent | None)
     found = _pools(connection, tree, names, numbers)
     if found is not None:
         numbers = sorted({pool.campaign_id for pool in found})
-    even = ordering.bytewise(connection)
     return Scope(
         campaigns=tuple(numbers),
         where=None if everything else and_(asked, seen),
         pools=found,
-        few=_few(connection, list(_indexed(tree, names, bytewise=even)), found, numbers),
+        few=_few(connection, list(_indexed(tree, names)), found, numbers),
         names=names,
-        bytewise=even,
     )
 
 
@@ -87,20 +83,18 @@ def _pools(connection: Connection, tree: Filter, names: Terms, numbers: Iterable
     return tuple(pool_facts.where(connection, selection.among(connection, pools.c.id, connection.scalars(mine))))
 
 
-def _indexed(
-    tree: Filter, names: Terms, *, bytewise: bool
-) -> Iterator[tuple[ColumnElement[bool], ColumnElement[bool]]]:
+def _indexed(tree: Filter, names: Terms) -> Iterator[tuple[ColumnElement[bool], ColumnElement[bool]]]:
     """Parts of the filter that an index answers (`store.tables`): what it finds, and what to add to the filter for it.
 
     The part itself is not added once more: PostgreSQL takes two lists of 500 numbers for 250,000 looks into the index.
     """
     for one in _conjoined(tree):
-        way = _way(one, names, bytewise=bytewise)
+        way = _way(one, names)
         if way is not None:
             yield and_(way, conditions.condition(one, names)), way
 
 
-def _way(one: Comparison, names: Terms, *, bytewise: bool) -> ColumnElement[bool] | None:
+def _way(one: Comparison, names: Terms) -> ColumnElement[bool] | None:
     """What has to be said beside a comparison so that its index is used; None: it has none."""
     name, op, leads = one.field.name, one.op, table.c
     told = {
@@ -110,7 +104,7 @@ def _way(one: Comparison, names: Terms, *, bytewise: bool) -> ColumnElement[bool
         "deactivated": leads.deactivated_at.is_not(None) if one.value else None,
         "locked": leads.locked_until > names.at if one.value else None,
     }
-    if name == "phone" and op == "starts_with" and bytewise:
+    if name == "phone" and op == "starts_with":
         return and_(leads.phone >= str(one.value), leads.phone < f"{one.value}\U0010ffff")
     if name == "status" and op in ("is", "in") and not _imported(one, names):
         return leads.status_at.is_not(None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from sqlalchemy import Column, ForeignKey, Index, Integer, String, Table, Text
 
 from ingestd.store.lead_tables import metadata
-from ingestd.store.tables import Id, Instant
+from ingestd.store.tables import Id, Instant, Phone
 
 __all__ = ["idempotency_keys", "metadata", "pushed_leads"]
 
@@ -36,7 +36,7 @@ pushed_leads = Table(
     Column("pushed_by", Text, nullable=False),
     Column("outcome", String(16), nullable=False),
     Column("lead_id", Id),
-    Column("phone", Text),
+    Column("phone", Phone),
     Column("owner", Text),
     Column("fields", Text),
     Column("problems", Text, nullable=False),

@@ -65,6 +65,9 @@ class Instant(TypeDecorator[datetime]):
 # An integer that SQLite takes as its rowid when it is the only primary key.
 Id = BigInteger().with_variant(Integer(), "sqlite")
 
+Phone = Text().with_variant(Text(collation="C"), "postgresql")
+"""Compared and sorted byte by byte, as SQLite does it; by the rules of a language it takes three times as long."""
+
 identity = Table(
     "identity",
     metadata,
@@ -372,8 +375,8 @@ leads = Table(
     Column("owner_id", Id, nullable=False),
     Column("status_id", Integer, nullable=False),
     Column("external_id", Text),
-    Column("phone", Text, nullable=False),
-    Column("alternative_phone", Text),
+    Column("phone", Phone, nullable=False),
+    Column("alternative_phone", Phone),
     Column("title", Text),
     Column("first_name", Text),
     Column("last_name", Text),
@@ -408,9 +411,12 @@ leads = Table(
     Column("dial_key", String(40)),
     Column("version", Integer, nullable=False, server_default="0"),
     Column("placed_version", Integer),
-    Index(None, "campaign_id", "phone"),
-    # With the lead's number, so that the leads of a pool are walked in order, and not sorted for each page.
-    Index(None, "campaign_id", "pool_id", "id"),
+    # With the lead's number, so that the leads of a pool are walked in order, and not sorted for each page. A partition
+    # of PostgreSQL is of one campaign, which would only be one more thing to compare.
+    Index(None, "campaign_id", "phone").ddl_if(dialect="sqlite"),
+    Index(None, "campaign_id", "pool_id", "id").ddl_if(dialect="sqlite"),
+    Index(None, "phone").ddl_if(dialect="postgresql"),
+    Index(None, "pool_id", "id").ddl_if(dialect="postgresql"),
     postgresql_partition_by="LIST (campaign_id)",
 )
 """One person or company to call. `row` is the record's number in its file, `extra` the template's fields as JSON.
@@ -461,7 +467,7 @@ do_not_call = Table(
     "do_not_call",
     metadata,
     Column("campaign_id", Id, primary_key=True, autoincrement=False),
-    Column("phone", String(20), primary_key=True),
+    Column("phone", String(20).with_variant(String(20, "C"), "postgresql"), primary_key=True),
     Column("reason", Text, nullable=False),
     Column("added_at", Instant, nullable=False),
 )
