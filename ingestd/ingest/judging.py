@@ -160,7 +160,8 @@ class Judge:
     def screen(self, plan: Plan, judged: Judged) -> Screened:
         """What the campaign and the do-not-call lists make of the records that passed; writes nothing."""
         with store.reading(self.engine) as connection:
-            return screening.screen(connection, judged.passed, plan.campaign, judged.mapped.columns["phone"])
+            phone = judged.mapped.columns["phone"]
+            return screening.screen(connection, judged.passed, plan.campaign, phone, beside=self.engine)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

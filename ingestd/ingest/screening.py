@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
 from ingestd.ingest import problems
 from ingestd.model import CampaignRules, Outcome, Severity, Stage
@@ -39,8 +39,13 @@ class Screened:
     fence: loading.Fence
 
 
-def screen(connection: Connection, frame: pl.DataFrame, campaign: CampaignRules, column: str) -> Screened:
-    """Decides over records that passed every check; `column` is the header of the phone, for the messages."""
+def screen(
+    connection: Connection, frame: pl.DataFrame, campaign: CampaignRules, column: str, *, beside: Engine | None = None
+) -> Screened:
+    """Decides over records that passed every check; `column` is the header of the phone, for the messages.
+
+    `beside` gives a second connection for a large file, where nothing was written yet.
+    """
     seen = loading.fence(connection, campaign.id)
     # What is no number cannot be on a list or be the number of another lead.
     usable, unusable = frame, frame.clear()
@@ -48,7 +53,7 @@ def screen(connection: Connection, frame: pl.DataFrame, campaign: CampaignRules,
         usable, unusable = frame.filter(~pl.col("invalid_phone")), frame.filter("invalid_phone")
     unusable = unusable.with_columns(pl.lit(INVALID_PHONE).alias("status"))
     marked, refused, found = _do_not_call(connection, usable, campaign, column)
-    screened = _duplicates(connection, marked, campaign, column)
+    screened = _duplicates(connection, marked, campaign, column, beside)
     result = Screened(
         new=screened.new if unusable.is_empty() else pl.concat([screened.new, unusable]).sort("row"),
         updates=screened.updates,
@@ -75,14 +80,16 @@ class _Sorted:
     problems: pl.DataFrame
 
 
-def _duplicates(connection: Connection, marked: pl.DataFrame, campaign: CampaignRules, column: str) -> _Sorted:
+def _duplicates(
+    connection: Connection, marked: pl.DataFrame, campaign: CampaignRules, column: str, beside: Engine | None
+) -> _Sorted:
     none = marked.clear().with_columns(pl.lit(0, dtype=pl.Int64).alias("id"))
     nothing = _settled(none, Outcome.DUPLICATE)
     if campaign.on_duplicate == "keep":
         return _Sorted(new=marked, updates=none, settled=nothing, problems=problems.empty())
     new, repeated, told = _repeated_in_file(marked, column)
     settled, found, updates = [_settled(repeated, Outcome.DUPLICATE)], [told], none
-    there = _there(connection, new, campaign)
+    there = _there(connection, new, campaign, beside)
     if there.is_empty():
         return _Sorted(new=new, updates=none, settled=settled[0], problems=told)
     known = _known(new, there)
@@ -168,11 +175,11 @@ def _repeated_in_file(frame: pl.DataFrame, column: str) -> tuple[pl.DataFrame, p
     return kept, repeated, told
 
 
-def _there(connection: Connection, frame: pl.DataFrame, campaign: CampaignRules) -> pl.DataFrame:
+def _there(connection: Connection, frame: pl.DataFrame, campaign: CampaignRules, beside: Engine | None) -> pl.DataFrame:
     """The leads of the campaign that have the numbers of these records, with the columns that an update compares."""
     columns = tuple(name for name in frame.columns if name not in _NEVER_UPDATED)
     compared = ("status_id", *columns) if campaign.on_duplicate == "update" else ()
-    return loading.existing(connection, campaign.id, frame["phone"], compared)
+    return loading.existing(connection, campaign.id, frame["phone"], compared, beside=beside)
 
 
 def _known(frame: pl.DataFrame, there: pl.DataFrame) -> pl.DataFrame:

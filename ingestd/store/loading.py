@@ -35,7 +35,7 @@ from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
 from ingestd.store import partitions, pgcopy, pool_counts
-from ingestd.store.engine import writing
+from ingestd.store.engine import reading, writing
 from ingestd.store.ledger import now
 from ingestd.store.segment_tables import segment_arrivals
 from ingestd.store.tables import Instant, campaigns, do_not_call, do_not_call_sequence, lead_numbers, leads
@@ -50,6 +50,9 @@ BATCH = 2_000
 
 COPY_BATCH = 8_000
 """The same for PostgreSQL's COPY, whose bytes are made column by column: each call of polars costs a little."""
+
+WORTH_TWO = 50_000
+"""Phones from which two connections look for them."""
 
 WORTH_IT = 20_000
 """Rows from which SQLite's indexes are built behind them; dropping and making them costs every reader a new look."""
@@ -224,15 +227,29 @@ def _merge(connection: Connection, frame: pl.DataFrame, campaign_id: int) -> Non
     connection.exec_driver_sql("DROP TABLE coming")
 
 
-def existing(connection: Connection, campaign_id: int, phones: pl.Series, columns: tuple[str, ...]) -> pl.DataFrame:
-    """The leads of a campaign that have one of `phones`: `phone`, `id`, `columns`; of several, the oldest."""
+def existing(
+    connection: Connection,
+    campaign_id: int,
+    phones: pl.Series,
+    columns: tuple[str, ...],
+    *,
+    beside: Engine | None = None,
+) -> pl.DataFrame:
+    """The leads of a campaign that have one of `phones`: `phone`, `id`, `columns`; of several, the oldest.
+
+    `beside` is for a second connection, which looks for half of many phones at the same time: only where `connection`
+    has written nothing.
+    """
     wanted = [leads.c[name] for name in ("phone", "id", *columns)]
     if connection.scalar(_ANY_LEAD, {"campaign": campaign_id}) is None:
         phones = phones.clear()  # the first file of a campaign has nothing to be compared with
     names = ", ".join(f"leads.{column.name}" for column in wanted)
     # Names of our own columns, never of a partner's: nothing here comes from a file.
     query = f"SELECT {names} FROM {{wanted}} JOIN leads ON leads.campaign_id = :campaign AND leads.phone = wanted.value"  # noqa: S608
-    found = _probe(connection, query, wanted, phones, campaign_id)
+    if beside is None or len(phones) < WORTH_TWO:
+        found = _probe(connection, query, wanted, phones, campaign_id)
+    else:
+        found = _probe_by_two(connection, beside, query, wanted, phones, campaign_id)
     frame = pl.DataFrame(found, schema={column.name: _polars_type(column) for column in wanted}, orient="row")
     if frame.is_empty():
         return frame
@@ -308,6 +325,22 @@ def _probe(
     given = json.dumps(phones.unique().sort().to_list())
     found = connection.execute(text(statement).columns(*columns), {"phones": given, "campaign": campaign_id})
     return [tuple(row) for row in found]
+
+
+def _probe_by_two(
+    connection: Connection, beside: Engine, query: str, columns: list[Column[Any]], phones: pl.Series, campaign_id: int
+) -> list[tuple[Any, ...]]:
+    """The lower half of the phones by one connection, the upper by another: each walks its own part of the index."""
+    values = phones.unique().sort()
+    half = len(values) // 2
+
+    def upper() -> list[tuple[Any, ...]]:
+        with reading(beside) as other:
+            return _probe(other, query, columns, values[half:], campaign_id)
+
+    with ThreadPoolExecutor(1, "probe") as thread:
+        later = thread.submit(upper)
+        return _probe(connection, query, columns, values[:half], campaign_id) + later.result()
 
 
 def _sqlite_insert(frame: pl.DataFrame) -> tuple[str, list[str]]:
