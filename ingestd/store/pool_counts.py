@@ -35,9 +35,11 @@ _OF_POOLS = _COUNTED.sums().where(table.c.pool_id.in_(bindparam("pools", expandi
 
 def add(connection: Connection, frame: pl.DataFrame) -> None:
     """Counts new leads, which nobody has called yet: `pool_id`, `status_id`."""
-    for pool_id, status_id, count in frame.group_by("pool_id", "status_id").len().iter_rows():
-        kind = {"pool_id": pool_id, "status_id": status_id, "called": False, "deactivated": False}
-        connection.execute(_ADD, {**kind, "leads": count, "attempts": 0})
+    for pool_id in frame["pool_id"].unique():  # nearly always one: grouping by both took as long as resolving all owners
+        statuses = frame.filter(pl.col("pool_id") == pool_id)["status_id"].value_counts(name="leads")
+        for status_id, count in statuses.iter_rows():
+            kind = {"pool_id": pool_id, "status_id": status_id, "called": False, "deactivated": False}
+            connection.execute(_ADD, {**kind, "leads": count, "attempts": 0})
 
 
 def of_pools(connection: Connection, numbers: Iterable[int]) -> Mapping[int, list[Group]]:
