@@ -159,9 +159,33 @@ def test_refused_numbers_say_why(region: str | None, number: str, reason: str, w
 
 
 @pytest.mark.parametrize("typed", ["20123456 x12", "20 12 34 56 ext. 12", "+4520123456;ext=12", "20123456,,12"])
-def test_an_extension_is_told(typed: str) -> None:
+def test_an_extension_is_told(typed: str, way: None) -> None:
     """E.164 drops it, so the caller must be able to log it."""
     assert one(typed, "DK") == ("+4520123456", None, "12")
+
+
+ODD = [
+    "20123456 x12",
+    "+45 20 12 34 56 EXT. 7",
+    "++45 20123456",
+    "+0045 20123456",  # no known code: read once more, as dialled
+    "+0045 2012345",
+    "+0812345678",
+    "2.470e+07",
+    "+45 20 12 34 56 / +45 20 12 34 57",
+    "20 12 34 56 (mobil)",  # spells 66245
+    "2012 3FLY",
+    "201 2l 34 56",
+    "20 12 34 5l",
+]
+
+
+@pytest.mark.parametrize("typed", ODD)
+def test_odd_numbers_are_decided_together(typed: str, all_fast: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What people type most, when they do not type plain numbers, is not left to libphonenumber either."""
+    meant = bench.definition(typed, "DK")
+    monkeypatch.setattr(reference, "verdict", lambda *_: pytest.fail("libphonenumber was asked"))
+    assert one(typed, "DK") == meant
 
 
 def test_absent_numbers_give_neither_number_nor_reason(way: None) -> None:

@@ -2,8 +2,8 @@
 
 The truth is `phonenumbers.parse`, `is_valid_number` and `format_number` (`reference.py`). Plain numbers (digits, one
 leading `+`, common separators) are decided by the same rules and the same metadata as polars expressions (`plain.py`,
-`metadata.py`); whatever is not plain goes to `phonenumbers` itself, once per distinct value. Columns too short for
-polars go the same way in Python (`singly.py`).
+`metadata.py`), also where an extension follows (`extensions.py`); whatever is not plain goes to `phonenumbers` itself,
+once per distinct value. Columns too short for polars go the same way in Python (`singly.py`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from ingestd.ingest.phones import plain, reference, singly
+from ingestd.ingest.phones import extensions, plain, reference, singly
 
 SCHEMA = pl.Schema({"e164": pl.String, "reason": pl.String, "extension": pl.String})
 """What `normalise` returns, one line a number."""
@@ -41,7 +41,8 @@ def normalise(numbers: pl.Series, regions: pl.Series | str) -> pl.DataFrame:
     typed = plain.lines(numbers, regions)
     decided, unsure = plain.decide(typed)
     absent = typed.filter((pl.col("number") == "").fill_null(value=True)).select("row")
-    every = pl.concat([decided, reference.decide(unsure), absent], how="diagonal", rechunk=True)
+    extended, rest = extensions.decide(unsure)
+    every = pl.concat([decided, extended, reference.decide(rest), absent], how="diagonal", rechunk=True)
     assert every.height == numbers.len(), f"{numbers.len()} numbers, but {every.height} answers"
     return every[_places(every["row"])].select(SCHEMA.names())
 

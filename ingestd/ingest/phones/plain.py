@@ -1,8 +1,8 @@
 """Plain numbers decided in bulk: libphonenumber's `parse` and `is_valid_number` over whole columns.
 
-A number is plain when nothing but its digits, one leading `+` and the region can matter to `parse`: no letters after
-the first digit, no extension, no second `+`. What follows is `parse`, step by step: international prefix, calling code,
-national prefix, lengths, and then the number ranges of all regions of the calling code.
+A number is plain when nothing but its digits, its leading `+` and the region can matter to `parse`: no extension, no
+other `+`, and letters only where they stand for digits or are dropped. What follows is `parse`, step by step:
+international prefix, calling code, national prefix, lengths, and then the number ranges of all regions of the code.
 """
 
 from __future__ import annotations
@@ -23,17 +23,27 @@ WORTHWHILE = 100
 """numbers: fewer under one rule are left to libphonenumber, which is faster than compiling the expressions (3 ms)."""
 
 _JUNK = r"\x{a0}\x{ad}\x{2000}-\x{206f}\x{feff}"  # no digits, no letters; direction marks come with copied numbers
-_BEFORE = rf"[\t-\r -*,-/:<-~{_JUNK}]*"  # `_extract_possible_number` drops all before the first digit or plus
-_WITHIN = r"[0-9 ().\-/\[\]\x{a0}\x{ad}\x{200b}\x{2010}-\x{2015}\x{2060}\x{2212}\x{3000}]*"  # `_VALID_PUNCTUATION`
+BEFORE = rf"[\t-\r -*,-/:<-~{_JUNK}]*"  # `_extract_possible_number` drops all before the first digit or plus
+_PUNCTUATION = r" ().\-/\[\]\x{a0}\x{ad}\x{200b}\x{2010}-\x{2015}\x{2060}\x{2212}\x{3000}"  # `_VALID_PUNCTUATION`
+_SIGNS = rf"[{_PUNCTUATION}]"
+WITHIN = rf"[0-9{_PUNCTUATION}]*"
 _AFTER = rf"[\t-\r !\"$-*,-/:<-@\[-`{{-~{_JUNK}]*"  # `_UNWANTED_END_CHARS`; `;` and `+` stay out, they can mean more
-_PLAIN = rf"\A{_BEFORE}\+?{_WITHIN}{_AFTER}\z"
+_PLAIN = rf"\A{BEFORE}\+{{0,2}}{WITHIN}{_AFTER}\z"
 _WITHOUT_NUMBER = rf"\A[\t-\x{{24f}}{_JUNK}--0-9]*[0-9]?[\t-\x{{24f}}{_JUNK}--0-9]*\z"
-_DROPPED = {
+_HARMLESS = rf"\t-\r -:<-WY-wy-~{_JUNK}"  # all but `;` and `x`, behind which a number may be cut off
+# A plus behind the first digit is in no number (`_VALID_PHONE_NUMBER`), unless nothing but signs comes after it.
+_BROKEN = rf"\A{BEFORE}\+*[0-9][{_HARMLESS}]*\+[{_HARMLESS}]*[0-9A-WYZa-wyz][{_HARMLESS}]*\z"
+# At least three digits, then letters, too. Those of an extension are left out, `x` here and `int` below.
+_WITH_LETTERS = rf"\A{BEFORE}\+{{0,2}}(?:{_SIGNS}*[0-9]){{3}}[A-WYZa-wyz{WITHIN[1:]}{_AFTER}\z"
+_KEYS = ("abc", "def", "ghi", "jkl", "mno", "pqrs", "tuv", "wxyz")  # E.161
+_DROPPED = {"++": "+"} | {
     chr(point): ""
     for point in (*range(0x09, 0x7F), 0xA0, 0xAD, *range(0x2000, 0x2070), 0x2212, 0x3000, 0xFEFF)
     if chr(point) not in "+0123456789"
 }
-_MAX_TYPED = 250  # characters, `_MAX_INPUT_STRING_LENGTH`; counted in bytes here, so long non-ASCII is not plain
+MAX_TYPED = 250  # characters, `_MAX_INPUT_STRING_LENGTH`; counted in bytes here, so long non-ASCII is not plain
+_SPELLED = _DROPPED | {key: str(place) for place, keys in enumerate(_KEYS, 2) for key in keys + keys.upper()}
+_MIN_SPELLED = 3  # letters, `_VALID_ALPHA_PHONE_PATTERN`: fewer are typing errors, and dropped
 _MIN_NATIONAL = 2  # digits, `_MIN_LENGTH_FOR_NSN`
 _MIN_VIABLE = 3  # digits, `_VALID_PHONE_NUMBER`; two digits alone are viable, too, but rare
 _REGIONS = pl.Enum(sorted(SUPPORTED_REGIONS))
@@ -46,6 +56,8 @@ class _Answers:
 
     decided: list[pl.DataFrame] = field(default_factory=list)
     unsure: list[pl.Series] = field(default_factory=list)
+    again: list[pl.DataFrame] = field(default_factory=list)
+    """numbers (`row, region, digits`) after a plus and no known calling code"""
 
     def refuse(self, numbers: pl.DataFrame, reason: str | pl.Series) -> None:
         why = pl.lit(reason) if isinstance(reason, str) else reason
@@ -72,7 +84,8 @@ def decide(typed: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     answers = _Answers()
     after_plus, others = _dialled(typed, answers)
     abroad, local = _international(others, answers)
-    called = chain(_by_code(after_plus, answers, plus=True), _by_code(abroad, answers, plus=False))
+    coded = (_by_code(after_plus, answers, plus=True), _by_code(abroad, answers, plus=False))
+    called = chain(*coded, _again(answers))
     for rules, numbers in _by_rules(chain(called, *map(_at_home, local)), answers):
         _judge(numbers, rules, answers)
     decided = pl.concat([pl.DataFrame(schema=_DECIDED), *answers.decided])
@@ -83,19 +96,35 @@ def decide(typed: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
 def _dialled(typed: pl.DataFrame, answers: _Answers) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The plain numbers of three digits and more (`row, region, digits`): those after a plus; the others."""
     number = pl.col("number")
-    short = number.str.len_bytes() <= _MAX_TYPED
+    short = number.str.len_bytes() <= MAX_TYPED
     read = typed.select(
         "row", "region", plain=short & number.str.contains(_PLAIN), digits=number.str.replace_many(_DROPPED)
     )
     plus = read["digits"].str.starts_with("+")
     plain = read["plain"] & (read["digits"].str.len_bytes() >= _MIN_VIABLE + plus.cast(pl.UInt32))
-    if not plain.all():
+    dialled = read.filter(plain).drop("plain")
+    if dialled.height < read.height:
         odd = typed.filter(~plain & (typed["number"] != ""))
-        empty, unsure = _split(odd, odd.select(short & number.str.contains(_WITHOUT_NUMBER)).to_series())
-        answers.refuse(empty, UNPARSEABLE)
-        answers.unsure.append(unsure["row"])
-    after_plus = read.filter(plain & plus).with_columns(pl.col("digits").str.slice(1))
-    return after_plus.drop("plain"), read.filter(plain & ~plus).drop("plain")
+        rest, long = _split(odd, odd["number"].str.len_bytes() <= MAX_TYPED)
+        answers.unsure.append(long["row"])
+        dialled = pl.concat([dialled, _lettered(rest, answers)])
+    after_plus, others = _split(dialled, dialled["digits"].str.starts_with("+"))
+    return after_plus.with_columns(pl.col("digits").str.slice(1)), others
+
+
+def _lettered(odd: pl.DataFrame, answers: _Answers) -> pl.DataFrame:
+    """Of numbers that are not plain, those that would be without their letters (`row, region, digits`)."""
+    number = pl.col("number")
+    none = number.str.contains(_WITHOUT_NUMBER) | number.str.contains(_BROKEN)
+    refused, rest = _split(odd, odd.select(none).to_series())
+    answers.refuse(refused, UNPARSEABLE)
+    with_letters = number.str.contains(_WITH_LETTERS) & ~number.str.contains("(?i)int")
+    lettered, unsure = _split(rest, rest.select(with_letters).to_series())
+    answers.unsure.append(unsure["row"])
+    text = number.str.replace(rf"\A{BEFORE}", "")
+    spelled = text.str.count_matches("[A-Za-z]") >= _MIN_SPELLED
+    digits = pl.when(spelled).then(text.str.replace_many(_SPELLED)).otherwise(text.str.replace_many(_DROPPED))
+    return lettered.select("row", "region", digits=digits)
 
 
 def _split(numbers: pl.DataFrame, mask: pl.Series) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -146,9 +175,8 @@ def _by_code(called: pl.DataFrame, answers: _Answers, *, plus: bool) -> Iterator
     starts = long["digits"].str.slice(0, 3).cast(pl.UInt16)
     coded = long.with_columns(code=metadata.codes_by_start().gather(starts))
     unknown, known = _split(coded, coded["code"].is_null())
-    # After a plus and no known code, `parse` reads the number again as dialled in its region.
     again, lost = _split(unknown, unknown["region"].is_not_null() & pl.Series([plus]))
-    answers.unsure.append(again["row"])
+    answers.again.append(again.drop("code"))
     answers.refuse(lost, INVALID_COUNTRY_CODE)
     for code, numbers in _parts(known, "code"):
         after = pl.col("digits").str.slice(len(str(code)))
@@ -165,6 +193,17 @@ def _at_home(local: _Local) -> Iterator[tuple[Numbering, pl.DataFrame]]:
     yield metadata.main(rules.code), with_code.select("row", digits="rest")
     yield rules, here.drop("rest")
     yield rules, others
+
+
+def _again(answers: _Answers) -> Iterator[tuple[Numbering, pl.DataFrame]]:
+    """After a plus and no known code `parse` reads the number once more, as dialled in its region: but with a code."""
+    abroad, local = _international(pl.concat(answers.again), answers)
+    yield from _by_code(abroad, answers, plus=False)
+    for numbers in local:
+        with_code, *others = _at_home(numbers)
+        yield with_code
+        for _, without in others:
+            answers.refuse(without, INVALID_COUNTRY_CODE)
 
 
 def _by_rules(
