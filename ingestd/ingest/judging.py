@@ -157,11 +157,14 @@ class Judge:
             origin=origin, mapped=mapped, frame=load.pack_extra(owned, extra), problems=found, rejected=rejected
         )
 
-    def screen(self, plan: Plan, judged: Judged) -> Screened:
-        """What the campaign and the do-not-call lists make of the records that passed; writes nothing."""
+    def screen(self, plan: Plan, judged: Judged, *, beside: Engine | None = None) -> Screened:
+        """What the campaign and the do-not-call lists make of the records that passed; writes nothing.
+
+        `beside` gives a second connection for many records; for who has few connections for many, none.
+        """
         with store.reading(self.engine) as connection:
             phone = judged.mapped.columns["phone"]
-            return screening.screen(connection, judged.passed, plan.campaign, phone, beside=self.engine)
+            return screening.screen(connection, judged.passed, plan.campaign, phone, beside=beside)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

@@ -81,7 +81,7 @@ class Trip(Judge):
         loaded = False
         while not loaded:  # once, unless another load into the campaign came between screening and loading
             with self.stage("screen"):
-                screened = self.screen(plan, judged)
+                screened = self.screen(plan, judged, beside=self.engine)
             too_many = fates.over_limit(plan.source.limits, judged.origin.records.height, judged.rejected, screened)
             with self.stage("load"), self._fence():
                 if too_many is None:

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 
 from sqlalchemy import Connection, text
 
-_NEEDED_LATER = text(
+_OF_ALL_ROWS = text(
     "SELECT indexrelid::regclass, conname FROM pg_index LEFT JOIN pg_constraint ON conindid = indexrelid "
     "WHERE pg_index.indrelid = CAST(:name AS regclass) AND indpred IS NULL"
 )
@@ -39,7 +39,7 @@ def made(connection: Connection, campaign_id: int) -> Iterator[str]:
     table = name(campaign_id)
     like = "LIKE leads INCLUDING DEFAULTS INCLUDING INDEXES"
     connection.exec_driver_sql(f"CREATE TABLE {table} ({like}, {_only(campaign_id)})")
-    for index, constraint in connection.execute(_NEEDED_LATER, {"name": table}).all():
+    for index, constraint in connection.execute(_OF_ALL_ROWS, {"name": table}).all():
         drop = f'ALTER TABLE {table} DROP CONSTRAINT "{constraint}"' if constraint else f"DROP INDEX {index}"
         connection.exec_driver_sql(drop)
     yield table

@@ -41,7 +41,7 @@ class Layout:
 
     @classmethod
     def of(cls, frame: pl.DataFrame, columns: dict[str, Column[Any]]) -> Layout:
-        """That of a frame with texts, integers, dates and instants in UTC; `columns` are those of its table."""
+        """That of a frame with texts, integers, dates and microseconds in UTC; `columns` are those of its table."""
         whole = [series for series in frame.get_columns() if not series.null_count()]
         numbers = [series.name for series in whole if series.dtype.is_integer()]
         short = [series.name for series in whole if series.dtype == pl.String and _longest(series) < len(_LENGTHS)]
@@ -105,7 +105,7 @@ def _integers(series: pl.Series, size: int) -> npt.NDArray[Any]:
     if series.dtype == pl.Date:
         series = series.to_physical() - _DAYS
     elif series.dtype == pl.Datetime:
-        series = series.to_physical() - _MICROSECONDS
+        series = series.dt.epoch("us") - _MICROSECONDS
     return series.cast(pl.Int64 if size == 8 else pl.Int32).to_numpy()
 
 

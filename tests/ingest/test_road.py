@@ -235,10 +235,10 @@ class TestExactlyOnce:
         number = station.land(GOOD)
         meant = screening.screen
 
-        def taken_over(*arguments: Any) -> screening.Screened:
+        def taken_over(*arguments: Any, **options: Any) -> screening.Screened:
             monkeypatch.setattr(screening, "screen", meant)
             station.road.travel(number)  # another worker, while this one was stopped
-            return meant(*arguments)
+            return meant(*arguments, **options)
 
         monkeypatch.setattr(screening, "screen", taken_over)
         with pytest.raises(Fenced):
@@ -401,8 +401,8 @@ def _overtaken(monkeypatch: pytest.MonkeyPatch, meanwhile: Callable[[], None]) -
     """Lets something happen right after the first screening; returns a list that grows with each screening."""
     meant, seen = screening.screen, list[int]()
 
-    def screen(*arguments: Any) -> screening.Screened:
-        result = meant(*arguments)
+    def screen(*arguments: Any, **options: Any) -> screening.Screened:
+        result = meant(*arguments, **options)
         seen.append(len(seen))
         if len(seen) == 1:
             meanwhile()

@@ -10,6 +10,7 @@ import polars as pl
 
 from ingestd.ingest.phones import plain
 
+# Nine digits at most: what `x` may have, and enough; `ext` may have twenty.
 _LABELLED = rf"(?i)\A({plain.BEFORE}\+?{plain.WITHIN}[0-9)])[ \t]*(?:e?xtn?|x)[:.]?[ \t]*([0-9]{{1,9}})\z"
 
 

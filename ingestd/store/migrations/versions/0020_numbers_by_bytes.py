@@ -24,3 +24,6 @@ def upgrade() -> None:
     op.create_index("ix_leads_pool_id_id", "leads", ["pool_id", "id"])
     op.execute('ALTER TABLE do_not_call ALTER COLUMN phone TYPE varchar(20) COLLATE "C"')
     op.execute('ALTER TABLE pushed_leads ALTER COLUMN phone TYPE text COLLATE "C"')
+    # Another type forgets what is known of the values, and the server looks at a table again only when it has changed.
+    for table in ("leads (phone, alternative_phone)", "do_not_call (phone)", "pushed_leads (phone)"):
+        op.execute(f"ANALYZE {table}")
