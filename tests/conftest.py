@@ -38,8 +38,8 @@ def pytest_configure() -> None:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Two more than processors: a part of the time is waiting."""
-    return len(os.sched_getaffinity(0)) + 2
+    """One more than processors: a part of the time is waiting."""
+    return len(os.sched_getaffinity(0)) + 1
 
 
 class Postgres:
