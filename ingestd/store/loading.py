@@ -251,10 +251,7 @@ def existing(
     if connection.scalar(_ANY_LEAD, {"campaign": campaign_id}) is None:
         phones = phones.clear()  # the first file of a campaign has nothing to be compared with
     probe = _of_campaign(connection, campaign_id, wanted)
-    if beside is None or len(phones) < WORTH_TWO:
-        found = probe.ask(connection, phones)
-    else:
-        found = probe.ask_by_two(connection, beside, phones)
+    found = probe.ask(connection, phones, beside)
     frame = pl.DataFrame(found, schema={column.name: _polars_type(column) for column in wanted}, orient="row")
     if frame.is_empty():
         return frame
@@ -321,32 +318,35 @@ class _Probe:
     more: str
     """what else holds for a row"""
 
-    def ask(self, connection: Connection, phones: pl.Series) -> list[tuple[Any, ...]]:
-        """The rows; the phones are sorted, so that the index is walked and not jumped about in."""
+    def ask(self, connection: Connection, phones: pl.Series, beside: Engine | None = None) -> list[tuple[Any, ...]]:
+        """The rows; the phones are sorted, so that the index is walked and not jumped about in.
+
+        Of many phones a second connection takes the upper half, where there may be one: each walks its own part.
+        """
         if phones.is_empty():
             return []
+        values = phones.unique().sort()
+        if beside is None or len(values) < WORTH_TWO:
+            return self._rows(connection, values)
+        lower, upper = values.head(len(values) // 2), values.slice(len(values) // 2)
+        with ThreadPoolExecutor(1, "probe") as thread:
+            later = thread.submit(self._rows_of_another, beside, upper)
+            return self._rows(connection, lower) + later.result()
+
+    def _rows(self, connection: Connection, values: pl.Series) -> list[tuple[Any, ...]]:
         kind = connection.dialect.name
         if kind == "postgresql":
             connection.execute(_WALK_INDEX)
         # Names of our own tables and columns, never of a partner's: nothing here comes from a file.
         names = ", ".join(f"{self.table}.{column.name}" for column in self.columns)
         query = _PROBES[kind].format(wanted=_WANTED[kind], columns=names, table=self.table, more=self.more)
-        given = json.dumps(phones.unique().sort().to_list())
+        given = json.dumps(values.to_list())
         found = connection.execute(text(query).columns(*self.columns), {"phones": given})
         return [tuple(row) for row in found]
 
-    def ask_by_two(self, connection: Connection, beside: Engine, phones: pl.Series) -> list[tuple[Any, ...]]:
-        """The lower half of the phones by one connection, the upper by another: each walks its own part."""
-        values = phones.unique().sort()
-        half = len(values) // 2
-
-        def upper() -> list[tuple[Any, ...]]:
-            with reading(beside) as other:
-                return self.ask(other, values[half:])
-
-        with ThreadPoolExecutor(1, "probe") as thread:
-            later = thread.submit(upper)
-            return self.ask(connection, values[:half]) + later.result()
+    def _rows_of_another(self, engine: Engine, values: pl.Series) -> list[tuple[Any, ...]]:
+        with reading(engine) as connection:
+            return self._rows(connection, values)
 
 
 def _of_campaign(connection: Connection, campaign_id: int, columns: list[Column[Any]]) -> _Probe:

@@ -89,9 +89,10 @@ def _field(series: pl.Series, size: int) -> pl.Expr:
 
 def _fields(numbers: list[tuple[pl.Series, int]], *, count: int = 0, height: int) -> npt.NDArray[Any]:
     """Side by side the length and the bytes of integers, behind the number of the row's fields where there is one."""
-    begin = [("count", ">i2")] if count else []
-    pairs = ((f"length {series.name}", ">i4", f"value {series.name}", f">i{size}") for series, size in numbers)
-    made = np.empty(height, np.dtype(begin + [field for a, b, c, d in pairs for field in ((a, b), (c, d))]))
+    fields = [("count", ">i2")] if count else []
+    for series, size in numbers:
+        fields += [(f"length {series.name}", ">i4"), (f"value {series.name}", f">i{size}")]
+    made = np.empty(height, np.dtype(fields))
     if count:
         made["count"] = count
     for series, size in numbers:

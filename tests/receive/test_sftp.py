@@ -386,7 +386,7 @@ def test_the_loop_is_heard_to_beat(open_sftp: Callable[..., SftpDoor], monkeypat
     door = open_sftp()
     door._beat = lambda: beats.append(time.monotonic())
     wait_for(lambda: len(beats) >= 3)
-    assert max(later - earlier for earlier, later in pairwise(beats)) < 5.0
+    assert max(later - earlier for earlier, later in pairwise(beats)) < 1.0
 
 
 def test_nothing_is_left_open(sftp_door: SftpDoor, ledger: MemoryLedger) -> None:

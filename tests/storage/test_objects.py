@@ -199,8 +199,8 @@ def test_a_server_that_is_silent_is_not_waited_for(s3: S3, file: Path, hole: int
         if use != storage.check:
             with pytest.raises(Unavailable, match="has not answered within 1 s"):
                 use()
-    assert first >= 0.9
-    assert time.monotonic() - begun < first * (len(uses(storage, file)) - 1)
+    assert 0.9 <= first < 3
+    assert time.monotonic() - begun < 1
 
 
 def test_a_server_that_came_back_is_used_at_once(monkeypatch: pytest.MonkeyPatch) -> None:

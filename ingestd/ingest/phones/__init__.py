@@ -39,12 +39,18 @@ def normalise(numbers: pl.Series, regions: pl.Series | str) -> pl.DataFrame:
     if numbers.len() < FEW:
         return singly.decide(numbers, [regions] * numbers.len() if isinstance(regions, str) else regions)
     typed = plain.lines(numbers, regions)
-    decided, unsure = plain.decide(typed)
+    decided, unsure = in_bulk(typed)
     absent = typed.filter((pl.col("number") == "").fill_null(value=True)).select("row")
-    extended, rest = extensions.decide(unsure)
-    every = pl.concat([decided, extended, reference.decide(rest), absent], how="diagonal", rechunk=True)
+    every = pl.concat([decided, reference.decide(unsure), absent], how="diagonal", rechunk=True)
     assert every.height == numbers.len(), f"{numbers.len()} numbers, but {every.height} answers"
     return every[_places(every["row"])].select(SCHEMA.names())
+
+
+def in_bulk(typed: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Splits what `plain.lines` gives into the decided, and the unsure that libphonenumber must be asked for."""
+    decided, unsure = plain.decide(typed)
+    extended, rest = extensions.decide(unsure)
+    return pl.concat([decided, extended], how="diagonal"), rest
 
 
 def _places(rows: pl.Series) -> pl.Series:

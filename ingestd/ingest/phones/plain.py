@@ -25,7 +25,6 @@ WORTHWHILE = 100
 _JUNK = r"\x{a0}\x{ad}\x{2000}-\x{206f}\x{feff}"  # no digits, no letters; direction marks come with copied numbers
 BEFORE = rf"[\t-\r -*,-/:<-~{_JUNK}]*"  # `_extract_possible_number` drops all before the first digit or plus
 _PUNCTUATION = r" ().\-/\[\]\x{a0}\x{ad}\x{200b}\x{2010}-\x{2015}\x{2060}\x{2212}\x{3000}"  # `_VALID_PUNCTUATION`
-_SIGNS = rf"[{_PUNCTUATION}]"
 WITHIN = rf"[0-9{_PUNCTUATION}]*"
 _AFTER = rf"[\t-\r !\"$-*,-/:<-@\[-`{{-~{_JUNK}]*"  # `_UNWANTED_END_CHARS`; `;` and `+` stay out, they can mean more
 _PLAIN = rf"\A{BEFORE}\+{{0,2}}{WITHIN}{_AFTER}\z"
@@ -34,7 +33,7 @@ _HARMLESS = rf"\t-\r -:<-WY-wy-~{_JUNK}"  # all but `;` and `x`, behind which a 
 # A plus behind the first digit is in no number (`_VALID_PHONE_NUMBER`), unless nothing but signs comes after it.
 _BROKEN = rf"\A{BEFORE}\+*[0-9][{_HARMLESS}]*\+[{_HARMLESS}]*[0-9A-WYZa-wyz][{_HARMLESS}]*\z"
 # At least three digits, then letters, too. Those of an extension are left out, `x` here and `int` below.
-_WITH_LETTERS = rf"\A{BEFORE}\+{{0,2}}(?:{_SIGNS}*[0-9]){{3}}[A-WYZa-wyz{WITHIN[1:]}{_AFTER}\z"
+_WITH_LETTERS = rf"\A{BEFORE}\+{{0,2}}(?:[{_PUNCTUATION}]*[0-9]){{3}}[A-WYZa-wyz0-9{_PUNCTUATION}]*{_AFTER}\z"
 _KEYS = ("abc", "def", "ghi", "jkl", "mno", "pqrs", "tuv", "wxyz")  # E.161
 _DROPPED = {"++": "+"} | {
     chr(point): ""
@@ -102,7 +101,7 @@ def _dialled(typed: pl.DataFrame, answers: _Answers) -> tuple[pl.DataFrame, pl.D
     )
     plus = read["digits"].str.starts_with("+")
     plain = read["plain"] & (read["digits"].str.len_bytes() >= _MIN_VIABLE + plus.cast(pl.UInt32))
-    dialled = read.filter(plain).drop("plain")
+    dialled, _ = _split(read.drop("plain"), plain)
     if dialled.height < read.height:
         odd = typed.filter(~plain & (typed["number"] != ""))
         rest, long = _split(odd, odd["number"].str.len_bytes() <= MAX_TYPED)
