@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from ingestd import printing
+from ingestd import garbage, printing
 from ingestd.commands.deliveries import deliveries
 from ingestd.commands.dialling import lead
 from ingestd.commands.do_not_call import dnc
@@ -245,6 +245,7 @@ def run_role(
 
 def main() -> None:
     """The entry point: what goes wrong on purpose ends in one clear line and the right exit code."""
+    garbage.look_seldom()
     os.umask(0o077)  # whatever is written holds personal data; who else may read it is the operator's to say
     try:
         app()

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ingestd import garbage
 from ingestd.pulse import Pulse
 
 IDLE_SECONDS = 0.5
@@ -103,6 +104,7 @@ def die_with_supervisor(lifeline: int) -> None:
 
 def say_ready(pipes: Pipes, doors: dict[str, Any], pulse: Pulse) -> None:
     """Tells the supervisor that the role does its work, and from now on how its loops are."""
+    garbage.keep_what_is_there()
     os.write(pipes.told, json.dumps({"doors": doors}).encode() + b"\n")
     pulse.start(pipes.told)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import resource
 import threading
 import time
@@ -107,7 +106,6 @@ def receive(house: House, pipes: Pipes, metrics: Metrics) -> None:
             doors["folder"] = _open_folder(house, wiring.feeds.sources, landing, stack, wiring)
         beat = wiring.pulse.loop("sources", allowance=STORE_SECONDS)
         presence.of_process(house, lambda: {door: its() for door, its in wiring.traffic.items()})
-        _forget_garbage()
         say_ready(pipes, doors, wiring.pulse)
         swept = 0.0
         while not stopped.wait(SOURCES_SECONDS):
@@ -117,12 +115,6 @@ def receive(house: House, pipes: Pipes, metrics: Metrics) -> None:
                 swept = time.monotonic()
             beat()
         wiring.pulse.loops.clear()  # doors that wait for their last transfers are not stuck
-
-
-def _forget_garbage() -> None:
-    """What was made so far stays for good. The collector would go through it now and then, and hold everybody up."""
-    gc.collect()
-    gc.freeze()
 
 
 def _prover(house: House, feeds: Feeds, ring: Callable[[], None]) -> Prover:

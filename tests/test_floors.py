@@ -27,6 +27,7 @@ FLOORS = (
         "pulse",
         "presence",
         "overview",
+        "garbage",
         "pipes",
         "feeds",
         "worker",
