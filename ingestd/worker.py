@@ -89,7 +89,7 @@ def work(house: House, pipes: Pipes, metrics: Metrics) -> None:
 
     def stop() -> None:
         bell.stopped.set()
-        sender.stopped.set()
+        sender.stop()
 
     on_stop(stop)
     presence.of_process(house, hands.told)

@@ -6,11 +6,13 @@ Redirects are not followed, no proxy of the environment is asked, and of an answ
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 import httpcore
 import structlog
@@ -47,6 +49,8 @@ class Sender:
     look: float = LOOK_SECONDS
     """seconds between two looks for what is due"""
     stopped: threading.Event = field(default_factory=threading.Event)
+    wake: Callable[[], None] = lambda: None
+    """ends the wait between two looks; from any thread"""
     busy: set[int] = field(default_factory=set)
     """endpoints that are being spoken to"""
     forgot_at: float = float("-inf")
@@ -57,7 +61,13 @@ class Sender:
         thread.start()
         return thread
 
+    def stop(self) -> None:
+        """Ends it after what is being sent; from any thread."""
+        self.stopped.set()
+        self.wake()
+
     async def _run(self) -> None:
+        stopping = self._waking()
         wire = Outside(allow_private=self.allow_private, wire=httpcore.AnyIOBackend())
         async with httpcore.AsyncConnectionPool(
             network_backend=wire, max_keepalive_connections=AT_ONCE, keepalive_expiry=5.0
@@ -66,11 +76,23 @@ class Sender:
             while not self.stopped.is_set():
                 self.beat()
                 running |= {asyncio.create_task(self._one(pool, each)) for each in await self._due()}
-                ended, running = await _rest(running, self.look)
-                for each in ended:
+                await asyncio.wait({stopping, *running}, timeout=self.look, return_when=asyncio.FIRST_COMPLETED)
+                for each in [task for task in running if task.done()]:
+                    running.discard(each)
                     each.result()  # a bug ends this loop, and the worker whose loop it is is replaced
             if running:  # an answer that comes within a moment is still written down
                 await asyncio.wait(running, timeout=self.look)
+
+    def _waking(self) -> asyncio.Task[Any]:
+        """Is done when this is to stop."""
+        loop, woken = asyncio.get_running_loop(), asyncio.Event()
+
+        def wake() -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is over already
+                loop.call_soon_threadsafe(woken.set)
+
+        self.wake = wake
+        return asyncio.create_task(woken.wait())
 
     async def _due(self) -> list[Claimed]:
         try:
@@ -108,16 +130,6 @@ class Sender:
             log.info("webhook_delivered", **told, milliseconds=attempt.milliseconds)
         else:
             log.warning("webhook_not_delivered", **told, state=state, error=attempt.error)
-
-
-async def _rest(
-    running: set[asyncio.Task[None]], look: float
-) -> tuple[set[asyncio.Task[None]], set[asyncio.Task[None]]]:
-    """Until one has ended, or it is time to look again."""
-    if not running:
-        await asyncio.sleep(look)
-        return set(), set()
-    return await asyncio.wait(running, timeout=look, return_when=asyncio.FIRST_COMPLETED)
 
 
 async def attempted(

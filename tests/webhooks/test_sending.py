@@ -59,7 +59,7 @@ def sending(engine: Engine, clock: Clock, **facts: object) -> Iterator[Sender]:
     try:
         yield sender
     finally:
-        sender.stopped.set()
+        sender.stop()
         thread.join()
 
 
@@ -94,6 +94,12 @@ def tried(engine: Engine, webhook: int, times: int) -> bool:
 def statuses(engine: Engine, message: int) -> list[int | None]:
     with reading(engine) as connection:
         return [each.status for each in messages.attempts(connection, message)]
+
+
+def test_a_stop_does_not_wait_for_the_next_look(engine: Engine, clock: Clock) -> None:
+    with sending(engine, clock, look=3600.0) as sender:
+        until(lambda: sender.forgot_at > 0, "it looks for the first time")
+    # `sending` has waited for the thread's end.
 
 
 def test_an_event_arrives_signed_and_is_logged(engine: Engine, listener: Listener, clock: Clock) -> None:
