@@ -18,7 +18,7 @@ from phonenumbers import NumberParseException, PhoneMetadata, PhoneNumberFormat,
 
 from bench.results import Result
 from ingestd.ingest import phones
-from ingestd.ingest.phones import plain
+from ingestd.ingest.phones import plain, written
 
 Answer = tuple[str | None, str | None, str | None]
 """e164, reason, extension"""
@@ -228,7 +228,7 @@ def agree(count: int, seed: int) -> int:
 
 def slow_share(numbers: pl.Series, regions: pl.Series) -> tuple[int, int]:
     """How many numbers, and how many distinct ones, the fast way leaves to `phonenumbers`."""
-    unsure = phones.in_bulk(plain.lines(numbers, regions))[1]
+    unsure = plain.decide(written.lines(numbers, regions))[1]
     return unsure.height, unsure.select("number", "region").n_unique() if unsure.height else 0
 
 

@@ -1,9 +1,9 @@
 """Telephone numbers as people type them, turned into E.164: exactly what libphonenumber says, at the speed of polars.
 
 The truth is `phonenumbers.parse`, `is_valid_number` and `format_number` (`reference.py`). Plain numbers (digits, one
-leading `+`, common separators) are decided by the same rules and the same metadata as polars expressions (`plain.py`,
-`metadata.py`), also where an extension follows (`extensions.py`); whatever is not plain goes to `phonenumbers` itself,
-once per distinct value. Columns too short for polars go the same way in Python (`singly.py`).
+leading `+`, common separators) and the usual odd ones (`written.py`) are decided by the same rules and the same
+metadata as polars expressions (`plain.py`, `metadata.py`); all others go to `phonenumbers` itself, once per distinct
+value. Columns too short for polars go the same way in Python (`singly.py`).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from ingestd.ingest.phones import extensions, plain, reference, singly
+from ingestd.ingest.phones import plain, reference, singly, written
 
 SCHEMA = pl.Schema({"e164": pl.String, "reason": pl.String, "extension": pl.String})
 """What `normalise` returns, one line a number."""
@@ -38,19 +38,12 @@ def normalise(numbers: pl.Series, regions: pl.Series | str) -> pl.DataFrame:
         assert regions.len() == numbers.len(), f"{numbers.len()} numbers, but {regions.len()} regions"
     if numbers.len() < FEW:
         return singly.decide(numbers, [regions] * numbers.len() if isinstance(regions, str) else regions)
-    typed = plain.lines(numbers, regions)
-    decided, unsure = in_bulk(typed)
+    typed = written.lines(numbers, regions)
+    decided, unsure = plain.decide(typed)
     absent = typed.filter((pl.col("number") == "").fill_null(value=True)).select("row")
     every = pl.concat([decided, reference.decide(unsure), absent], how="diagonal", rechunk=True)
     assert every.height == numbers.len(), f"{numbers.len()} numbers, but {every.height} answers"
     return every[_places(every["row"])].select(SCHEMA.names())
-
-
-def in_bulk(typed: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Splits what `plain.lines` gives into the decided, and the unsure that libphonenumber must be asked for."""
-    decided, unsure = plain.decide(typed)
-    extended, rest = extensions.decide(unsure)
-    return pl.concat([decided, extended], how="diagonal"), rest
 
 
 def _places(rows: pl.Series) -> pl.Series:
