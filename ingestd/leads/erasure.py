@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import openpyxl
 import polars as pl
 
 from ingestd.errors import IngestdError
@@ -130,6 +129,8 @@ def _blank(record: bytes, facts: TextFacts) -> bytes:
 
 def _workbook(data: bytes, facts: TextFacts, places: pl.DataFrame) -> bytes:
     """Saved anew, so that the texts are gone from the workbook's list of strings too."""
+    import openpyxl  # noqa: PLC0415 - a tenth of a worker's start, and only few are sent workbooks
+
     book = openpyxl.load_workbook(io.BytesIO(data))
     sheet = book[facts.member]
     for start, end in places.select("line_start", "line_end").iter_rows():

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import xlsxwriter  # type: ignore[import-untyped]
 from sqlalchemy import Connection, Engine
 
 from ingestd.errors import Invalid
@@ -159,6 +158,8 @@ def _type(column: Column) -> Any:
 
 
 def _xlsx(found: Iterator[list[tuple[Any, ...]]], wanted: Sequence[Column]) -> Iterator[bytes]:
+    import xlsxwriter  # type: ignore[import-untyped]  # noqa: PLC0415 - only who exports to Excel waits for it
+
     with tempfile.TemporaryDirectory(prefix="ingestd-export-") as folder:
         path = Path(folder) / "leads.xlsx"
         # Row by row to a file; texts stay texts, whatever they begin with.

@@ -10,7 +10,7 @@ import polars as pl
 
 from ingestd.errors import Rejected
 from ingestd.ingest import problems
-from ingestd.ingest.reading import assembly, container, dialect, header, scan, text, trailer, workbook
+from ingestd.ingest.reading import assembly, container, dialect, header, scan, text, trailer
 from ingestd.ingest.reading.assembly import BATCH, BLANK, CONTINUATION, GOOD, Body, Disagreement
 from ingestd.ingest.reading.container import Unpacked
 from ingestd.ingest.reading.draft import Draft, finish, header_only
@@ -35,6 +35,8 @@ def read(data: bytes, *, name: str, hints: DialectHints = DialectHints()) -> She
         raise Rejected("empty_file", "The file is empty.", suggestion="Send a file with a header and records.")
     unpacked = container.unpack(data, name=name, max_bytes=hints.max_bytes)
     if unpacked.container == "xlsx":
+        from ingestd.ingest.reading import workbook  # noqa: PLC0415 - a tenth of a worker's start, and many need none
+
         return workbook.read(unpacked.data, hints)
     return _read_text(unpacked, name, hints)
 
