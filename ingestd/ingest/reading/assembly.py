@@ -62,6 +62,8 @@ class Body:
     max_cells: int
     rejections: Rejections = field(default_factory=Rejections)
     clean: io.BytesIO = field(default_factory=io.BytesIO)
+    above: int = 0
+    """The lines at the beginning of `clean` that are no records"""
     cells: list[list[bytes]] | None = None
     """The good records, when all are read exactly (tests do); else they are in `clean`, for polars"""
     known: frozenset[str] = field(init=False)
@@ -108,8 +110,11 @@ def settle(body: Body, reader: Reader) -> None:
             _settle_one(body, record, line, bool(bad[line:next_line].any()), bool(nul[line:next_line].any()))
     if body.clean.tell():
         body.clean.write(text[clean_from : int(ends[-1])])
-    else:  # nearly always: a stream around the bytes costs no copy of them
+    elif reader.text.startswith(_BOM, clean_from):
         body.clean = io.BytesIO(reader.text[clean_from : int(ends[-1])])
+    else:  # nearly always: a stream around the bytes costs no copy of them, and polars skips those above
+        body.clean = io.BytesIO(reader.text[: int(ends[-1])])
+        body.above = reader.text.count(b"\n", 0, clean_from)
 
 
 def _suspects(body: Body) -> Iterator[tuple[int, int, int]]:
@@ -214,12 +219,13 @@ def frame(body: Body) -> pl.DataFrame:
         return _exact_frame(body)
     text = body.clean.getvalue()
     body.clean.close()
-    if text.startswith(_BOM):
+    if not body.above and text.startswith(_BOM):
         text = _BOM + text  # polars drops one from the beginning, where it is the first letter of a cell
     try:
         cells = pl.read_csv(
             text,
             has_header=False,
+            skip_lines=body.above,
             separator=body.dialect.delimiter.decode(),
             quote_char=body.dialect.quote.decode() or None,
             schema=dict.fromkeys(numbered(len(body.names)), pl.String),

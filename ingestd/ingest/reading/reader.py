@@ -76,7 +76,7 @@ def _refuse_binary(work: bytes, name: str) -> None:
 
 def _require_lines(work: bytes, line_end: bytes, most: int) -> None:
     """Before anything is made of the lines: each one costs memory, many times what it takes in the file."""
-    lines = work.count(line_end) + (not work.endswith(line_end))
+    lines = scan.count(work, line_end[0]) + (not work.endswith(line_end))
     if lines > most + 1:  # the header
         message = f"The file has {lines:,} lines; at most {most:,} records are read."
         raise Rejected("too_many_records", message, suggestion="Split it into smaller files.")

@@ -17,6 +17,9 @@ Positions = npt.NDArray[np.int64]
 CHUNK = 1 << 20
 """Bytes transcoded at once, so that Python's wide strings never hold the whole file."""
 
+PIECE = 1 << 18
+"""Bytes copied to be looked at, few enough to stay in the processor's cache."""
+
 MAX_BAD = 500_000
 """Bytes that are no text, each of which costs time; with more of them the file is refused as a whole."""
 
@@ -141,9 +144,16 @@ def _utf8(data: bytes, *, bom: int, proven: bool) -> Text | None:
 
 
 def _valid(work: bytes) -> bool:
-    """Whether the bytes are UTF-8, by polars' vectorised check: an eighth of the time that `bytes.decode` takes."""
+    """Whether the bytes are UTF-8, by polars' vectorised check: an eighth of the time that `bytes.decode` takes.
+
+    Piece by piece, as polars copies what it looks at; a piece ends behind a line, where no character can be cut.
+    """
+    at = 0
     try:
-        pl.Series([work], dtype=pl.Binary).cast(pl.String)
+        while at < len(work):
+            stop = work.find(b"\n", at + PIECE) + 1 or len(work)
+            pl.Series([work[at:stop]], dtype=pl.Binary).cast(pl.String)
+            at = stop
     except pl.exceptions.PolarsError:
         return False
     return True
