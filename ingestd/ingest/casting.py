@@ -47,14 +47,17 @@ def integers(text: pl.Series) -> pl.Series:
 
 def dates(text: pl.Series, order: str) -> pl.Series:
     """Dates as ISO 8601 or with four-digit years in the source's order, `dmy` or `mdy`."""
-    result = pl.repeat(None, len(text), dtype=pl.Date, eager=True)
+    result: pl.Series | None = None
     for gate, form in (*_DATES["ymd"], *_DATES[order]):
-        if _all_read(text, result):
+        if result is not None and _all_read(text, result):
             break
         # The gate stands before the parser, which would take "12-11-10" for a day of the year 12.
         through = text.str.contains(gate)
         if through.any():  # most files write all their dates in one way
-            result = _either(result, _day(_where(text, through), gate, form))
+            days = _day(_where(text, through), gate, form)
+            result = days if result is None else _either(result, days)
+    if result is None:
+        return pl.repeat(None, len(text), dtype=pl.Date, eager=True)
     return _where(result, result.dt.year().is_between(*_YEARS))
 
 

@@ -6,6 +6,7 @@ import polars as pl
 
 from ingestd.errors import Rejected
 from ingestd.ingest import problems
+from ingestd.ingest.lookup import looked_up
 from ingestd.ingest.screening import Screened
 from ingestd.model import Counts, Outcome, Owners, PoolState, Severity, Stage, State
 from ingestd.settings import SourceLimits
@@ -61,19 +62,22 @@ def over_limit(limits: SourceLimits, total: int, rejected: pl.Series, screened: 
 def told(rows: pl.DataFrame, frame: pl.DataFrame, phone_as_read: pl.Series, owners: Owners) -> pl.DataFrame:
     """The outcomes with what was read and resolved of every record; records that were never read stay empty."""
     names = {owner.id: owner.name for owner in owners.by_name.values()}
-    kinds = {owner.id: owner.kind for owner in owners.by_name.values()}
-    owner = pl.col("owner_id")
-    code = pl.col("ownership_code") if "ownership_code" in frame.columns else pl.lit(None, dtype=pl.String)
-    read = frame.select(
-        "row",
-        owner.replace_strict(names, default=None, return_dtype=pl.String).alias("owner"),
-        owner.replace_strict(kinds, default=None, return_dtype=pl.String).alias("owner_kind"),
-        code.alias("ownership_code"),
-        phone_as_read.alias("phone_as_read"),
-        "phone",
+    kinds = {owner.id: str(owner.kind) for owner in owners.by_name.values()}
+    owner = frame["owner_id"]
+    known = "ownership_code" in frame.columns
+    code = frame["ownership_code"] if known else pl.repeat(None, frame.height, dtype=pl.String, eager=True)
+    read = pl.DataFrame(
+        [
+            frame["row"],
+            looked_up(owner, names, pl.String).alias("owner"),
+            looked_up(owner, kinds, pl.String).alias("owner_kind"),
+            code.alias("ownership_code"),
+            phone_as_read.alias("phone_as_read"),
+            frame["phone"],
+        ]
     )
     if read.height == rows.height:
-        return rows.hstack(read.drop("row"))
+        return rows.hstack(read.get_columns()[1:])
     return rows.join(read, on="row", how="left", validate="1:1", maintain_order="left")
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from ingestd.ingest.lookup import looked_up
 from ingestd.store import loading
 
 
@@ -40,14 +41,10 @@ def number(new: pl.DataFrame, first: int) -> pl.DataFrame:
 
 
 def lead_frame(new: pl.DataFrame, target: Target) -> pl.DataFrame:
-    """The numbered new records as rows of the table of leads."""
-    status = pl.col("status").replace_strict(dict(target.statuses), return_dtype=pl.Int32)
-    absent = {name: pl.lit(None) for name in loading.LEAD_COLUMNS}
-    given = {name: pl.col(name) for name in new.columns}
-    added = {
-        "campaign_id": pl.lit(target.campaign_id, dtype=pl.Int64),
-        "pool_id": pl.lit(target.pool_id, dtype=pl.Int64),
-        "status_id": status,
-    }
-    columns = absent | given | added
-    return new.select(columns[name].alias(name) for name in loading.LEAD_COLUMNS)
+    """The numbered new records as rows of the table of leads, with the columns that the file has."""
+    same = {"campaign_id": target.campaign_id, "pool_id": target.pool_id}
+    added = [pl.repeat(value, new.height, dtype=pl.Int64, eager=True).alias(name) for name, value in same.items()]
+    status = looked_up(new["status"], target.statuses, pl.Int32).alias("status_id")
+    assert not status.has_nulls(), "a record has a status that the store does not know"
+    given = {column.name: column for column in (*new.get_columns(), *added, status)}
+    return pl.DataFrame([given[name] for name in loading.LEAD_COLUMNS if name in given])

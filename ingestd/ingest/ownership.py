@@ -15,6 +15,7 @@ import polars as pl
 
 from ingestd.errors import Rejected
 from ingestd.ingest import problems
+from ingestd.ingest.lookup import looked_up
 from ingestd.model import Delivery, Owner, Owners, Severity, Stage
 from ingestd.settings import Source, code_key
 
@@ -88,17 +89,19 @@ def resolve(
     if "ownership_code" not in frame.columns:
         owned = frame.with_columns(default_id.alias("owner_id"))
         return owned, _ownerless(owned, column)
-    codes = frame["ownership_code"].unique()
-    known = {code: owner.id for code in codes if code and (owner := owners.by_code.get(code_key(code)))}
-    unknown = [code for code in codes if code and code not in known]
-    resolved = pl.col("ownership_code").replace_strict(known, default=None, return_dtype=pl.Int64)
-    unset = pl.col("ownership_code").is_null()
+    given = frame["ownership_code"]
+    codes = [code for code in given.unique() if code]
+    known = {code: owner.id for code in codes if (owner := owners.by_code.get(code_key(code)))}
+    unknown = [code for code in codes if code not in known]
     lenient = policy.unknown_to_default and policy.default is not None
     if lenient:
         assert policy.default is not None
-        resolved = resolved.fill_null(pl.when(~unset).then(pl.lit(policy.default.id, dtype=pl.Int64)))
-    owned = frame.with_columns(pl.when(unset).then(default_id).otherwise(resolved).alias("owner_id"))
-    found = [_ownerless(owned.filter(unset), column)]
+        known |= dict.fromkeys(unknown, policy.default.id)
+    ids = looked_up(given, known, pl.Int64)
+    if fallback is not None and given.has_nulls():
+        ids = ids.zip_with(given.is_not_null(), pl.repeat(fallback.id, len(ids), dtype=pl.Int64, eager=True))
+    owned = frame.with_columns(ids.alias("owner_id"))
+    found = [_ownerless(owned.filter(given.is_null()), column)] if given.has_nulls() else []
     if unknown:
         found.append(_unknown(frame, unknown, column, owners, Severity.WARNING if lenient else Severity.ERROR))
     return owned, problems.gather(found)

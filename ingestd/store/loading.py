@@ -43,7 +43,7 @@ from ingestd.store.tables import Instant, campaigns, do_not_call, do_not_call_se
 T = TypeVar("T")
 
 LEAD_COLUMNS = tuple(itertools.takewhile(lambda name: name != "original_owner_id", leads.columns.keys()))
-"""The columns of a frame of new leads, in the order of the table; the others are for what happens to leads later."""
+"""The columns that new leads can have, in the order of the table; the others are for what happens to leads later."""
 
 BATCH = 2_000
 """Rows handed to a driver at once: enough to make the call cheap, few enough to stay in the processor's cache."""
@@ -137,9 +137,9 @@ def _list_sequence(connection: Connection, *, lock: bool = False) -> int:
 def insert_leads(connection: Connection, frame: pl.DataFrame) -> None:
     """Inserts new leads of one campaign by number.
 
-    `frame` has at least one row, and LEAD_COLUMNS, dates as polars dates, instants in UTC.
+    `frame` has at least one row, and of LEAD_COLUMNS those that have values, dates as polars dates, instants in UTC.
     """
-    assert tuple(frame.columns) == LEAD_COLUMNS
+    assert set(frame.columns) <= set(LEAD_COLUMNS), f"{frame.columns} are not all columns of leads"
     pool_counts.add(connection, frame)
     campaign_id = frame["campaign_id"][0]
     if connection.dialect.name == "postgresql":
@@ -373,7 +373,11 @@ def _sqlite_insert(frame: pl.DataFrame) -> tuple[str, list[str]]:
 
 def _by_number(frame: pl.DataFrame, columns: list[str], size: int = BATCH) -> Iterator[pl.DataFrame]:
     """Batches in the order of `id`, gathered one at a time: sorting the whole frame would hold all of it twice."""
-    order, wanted = frame["id"].arg_sort(), frame.select(columns)
+    wanted = frame.select(columns)
+    if frame.height <= size:  # so few do not make the database jump about
+        yield wanted
+        return
+    order = frame["id"].arg_sort()
     for start in range(0, frame.height, size):
         yield wanted[order.slice(start, size)]
 

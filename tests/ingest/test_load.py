@@ -58,7 +58,7 @@ def test_numbers_follow_the_order_of_phones_and_none_repeats(given_phones: list[
     assert numbered.sort("id")["phone"].to_list() == sorted(given_phones)
 
 
-def test_a_lead_has_every_column_of_the_table_in_its_order() -> None:
+def test_a_lead_has_the_columns_that_its_file_has_in_the_order_of_the_table() -> None:
     new = pl.DataFrame(
         {
             "row": [1, 2],
@@ -71,14 +71,14 @@ def test_a_lead_has_every_column_of_the_table_in_its_order() -> None:
         }
     )
     frame = load.lead_frame(new, TARGET)
-    assert tuple(frame.columns) == loading.LEAD_COLUMNS
+    assert frame.columns == ["campaign_id", "id", "pool_id", "row", "owner_id", "status_id", "phone", "city"]
+    assert [name for name in loading.LEAD_COLUMNS if name in frame.columns] == frame.columns
     assert frame["status_id"].to_list() == [1, 31]
     assert (frame["campaign_id"].to_list(), frame["pool_id"].to_list()) == ([3, 3], [9, 9])
     assert frame["city"].to_list() == ["Odense", None]
-    assert frame["comments"].to_list() == [None, None]
 
 
 def test_a_status_that_an_import_may_not_set_is_a_bug() -> None:
     new = pl.DataFrame({"row": [1], "id": [1], "owner_id": [5], "phone": ["1"], "status": ["success"]})
-    with pytest.raises(pl.exceptions.InvalidOperationError):
+    with pytest.raises(AssertionError, match="a status that the store does not know"):
         load.lead_frame(new, TARGET)

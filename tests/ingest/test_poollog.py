@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 from pathlib import Path
@@ -202,23 +203,31 @@ def test_a_log_that_lost_rows_or_problems_is_not_shown(tmp_path: Path) -> None:
         next(log.errors())
 
 
-def test_a_file_that_is_cut_or_spoilt_is_told_as_a_damaged_log(tmp_path: Path) -> None:
-    origin = origin_of()
+@pytest.mark.parametrize("data", [DATA, b"name,city\n" + b"Lund,Odense\n" * 3 * poollog.FIRST], ids=["short", "long"])
+def test_a_file_that_is_cut_or_spoilt_is_told_as_a_damaged_log(data: bytes, tmp_path: Path) -> None:
+    """Whatever is left of it: all rows are shown as they were written, or none."""
+    origin = origin_of(data)
     log = written(tmp_path, origin, rows_of(origin))
     place = tmp_path / log.key / poollog.ROWS
-    whole = place.read_bytes()
-    for harmed in (whole[:-40], whole[: len(whole) // 2], b"ARROW1 and nothing", b""):
+    whole, told = place.read_bytes(), log.rows()
+    for harmed in (whole[: len(whole) // 2], b"ARROW1 and nothing", b""):
         place.write_bytes(harmed)
         with pytest.raises(Unavailable, match=r"the pool log 7/1 is damaged"):
             next(log.full())
+    for size in range(0, len(whole), len(whole) // 97):
+        place.write_bytes(whole[:size])
+        with contextlib.suppress(Unavailable):
+            assert log.rows().equals(told)
 
 
-def test_a_log_of_the_streams_of_former_versions_is_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", [pl.DataFrame.write_ipc, pl.DataFrame.write_ipc_stream])
+def test_streams_and_files_are_read_however_many_rows_they_have(way: Any, tmp_path: Path) -> None:
+    """Former versions wrote all logs in one way, and then all in the other one."""
     origin = origin_of()
     log = written(tmp_path, origin, rows_of(origin, row5="rejected"), found((5, "x")))
     now = b"".join(log.full()), b"".join(log.errors())
     for name, table in ((poollog.ROWS, log.rows()), (poollog.PROBLEMS, log.problems())):
-        table.write_ipc_stream(tmp_path / log.key / name, compression="zstd")
+        way(table, tmp_path / log.key / name, compression="zstd")
     assert (b"".join(log.full()), b"".join(log.errors())) == now
 
 

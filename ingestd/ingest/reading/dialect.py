@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ingestd.errors import Rejected
 from ingestd.ingest.reading import header
+from ingestd.ingest.reading.header import Candidate
 from ingestd.ingest.reading.records import Dialect, Reader
 from ingestd.model import DialectHints
 
 SAMPLE_BYTES = 65_536
-SAMPLE_RECORDS = 200
 FEW_RECORDS = 10
 LOW_AGREEMENT = 0.2
 """Share of a sample's records, from `FEW_RECORDS` on, that must have as many fields as the header."""
@@ -37,6 +38,8 @@ class Trial:
     usual: int = 0
     """the most frequent number of fields"""
     header_fault: bool
+    found: Sequence[Candidate] = ()
+    """the first records, as the dialect has them"""
     quotes_fields: bool
     """True when `'` stands at the edges of fields and `"` nowhere"""
 
@@ -60,8 +63,11 @@ def uses_cr(work: bytes, hints: DialectHints) -> bool:
     return returns > feeds
 
 
-def detect(work: bytes, hints: DialectHints, *, pairs: bool) -> Dialect:
-    """The dialect of a text that ends with LF; `pairs` as in `Dialect`. Raises Rejected when none explains it."""
+def detect(work: bytes, hints: DialectHints, *, pairs: bool) -> tuple[Dialect, Sequence[Candidate]]:
+    """The dialect of a text that ends with LF; `pairs` as in `Dialect`. Raises Rejected when none explains it.
+
+    With its first records, where the text is so short that nobody needs to read them again; else without any.
+    """
     sample = _sample(work)
     pinned = _pinned_delimiter(hints)
     quotes = _quotes(sample, hints)
@@ -76,10 +82,10 @@ def detect(work: bytes, hints: DialectHints, *, pairs: bool) -> Dialect:
     if usable:
         best = max(usable, key=_preferred)
         _require_agreement(best)
-        return best.dialect
+        return best.dialect, best.found if len(sample) == len(work) else ()
     single = Dialect(delimiter=b",", quote=quotes[0], pairs=pairs)
     _require_single_column(sample)
-    return single
+    return single, ()
 
 
 def _sample(work: bytes) -> bytes:
@@ -123,7 +129,7 @@ def _variants(sample: bytes, simple: Dialect) -> list[Dialect]:
 
 def _trial(sample: bytes, dialect: Dialect, hints: DialectHints) -> Trial:
     reader = Reader(sample, dialect, max_lines=hints.max_record_lines, max_bytes=hints.max_record_bytes)
-    found = header.candidates(reader, SAMPLE_RECORDS)
+    found = header.candidates(reader, header.FIRST_RECORDS)
     width = header.usual_width(found)
     index = header.position(found, width)
     if index is None:
@@ -139,6 +145,7 @@ def _trial(sample: bytes, dialect: Dialect, hints: DialectHints) -> Trial:
         dialect=dialect,
         columns=columns,
         agreement=agreement,
+        found=found,
         records=len(below),
         usual=width,
         header_fault=head.fault is not None,
@@ -181,7 +188,7 @@ def _require_agreement(best: Trial) -> None:
 
 def _require_single_column(sample: bytes) -> None:
     """One column is believed only when nothing else separates: a space-separated file is refused, not read as one."""
-    texts = [line for line in sample.split(b"\n") if line.strip()][:SAMPLE_RECORDS]
+    texts = [line for line in sample.split(b"\n") if line.strip()][: header.FIRST_RECORDS]
     if not texts:
         return
     words = len(texts[0].split())

@@ -41,6 +41,10 @@ class Header:
     preamble_lines: int
 
 
+FIRST_RECORDS = 200
+"""Records among which the header is looked for, and that tell one dialect from another."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Candidate:
     """A record that may be the header, with its place."""
@@ -90,9 +94,12 @@ def _is_preamble(record: Record, width: int) -> bool:
     return len(filled) < max(2, (width + 1) // 2)
 
 
-def find(reader: Reader, *, swapped: bool, encoding_bad: int | None) -> Header:
-    """The header of the reader's text; `encoding_bad` is the offset of the first byte that is no text."""
-    found = candidates(reader, 200)
+def find(reader: Reader, known: Sequence[Candidate], *, swapped: bool, encoding_bad: int | None) -> Header:
+    """The header of the reader's text; `encoding_bad` is the offset of the first byte that is no text.
+
+    `known` are the first records, if they have been read already.
+    """
+    found = known or candidates(reader, FIRST_RECORDS)
     if all(candidate.blank for candidate in found):
         raise Rejected("empty_file", "The file is empty.", suggestion="Send a file with a header and records.")
     width = usual_width(found)

@@ -13,6 +13,9 @@ from ingestd.ingest.reading.assembly import header_like, header_need, known_name
 
 Numbers = npt.NDArray[np.int64]
 
+MANY = 10_000
+"""Records from which columns are looked at side by side."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Repeats:
@@ -60,6 +63,9 @@ def _candidates(cells: pl.DataFrame, names: tuple[str, ...]) -> Numbers:
     """Records in which one of the first columns holds a name of ours: with fewer columns than these, half cannot."""
     known = sorted({spelled for name in names for spelled in (name, name.strip())})
     looked_at = cells.columns[: len(names) - header_need(names) + 1]
+    asked = cells.select if cells.height > MANY else cells.select_seq  # side by side only where that is worth it
+    if not any(asked(pl.col(looked_at).is_in(known).any()).row(0)):  # nearly always, and quicker told
+        return np.empty(0, np.int64)
     return (
         cells.select(pl.any_horizontal(pl.col(looked_at).is_in(known)).arg_true())
         .to_series()
