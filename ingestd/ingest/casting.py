@@ -6,10 +6,12 @@ says.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 
 import polars as pl
 
+from ingestd.ingest.lookup import repeated
 from ingestd.schemas import header_key
 
 _DATES = {
@@ -48,7 +50,7 @@ def integers(text: pl.Series) -> pl.Series:
 def dates(text: pl.Series, order: str) -> pl.Series:
     """Dates as ISO 8601 or with four-digit years in the source's order, `dmy` or `mdy`."""
     result: pl.Series | None = None
-    for gate, form in (*_DATES["ymd"], *_DATES[order]):
+    for gate, form in _likely_first((*_DATES["ymd"], *_DATES[order]), text):
         if result is not None and _all_read(text, result):
             break
         # The gate stands before the parser, which would take "12-11-10" for a day of the year 12.
@@ -57,8 +59,15 @@ def dates(text: pl.Series, order: str) -> pl.Series:
             days = _day(_where(text, through), gate, form)
             result = days if result is None else _either(result, days)
     if result is None:
-        return pl.repeat(None, len(text), dtype=pl.Date, eager=True)
+        return repeated(None, len(text), pl.Date)
     return _where(result, result.dt.year().is_between(*_YEARS))
+
+
+def _likely_first(forms: tuple[tuple[str, str], ...], text: pl.Series) -> list[tuple[str, str]]:
+    """First the form of the first value: nearly always that of all. No value has two forms, so their order is free."""
+    at = text.is_not_null().arg_max()
+    first = "" if at is None else text[at] or ""
+    return sorted(forms, key=lambda form: re.search(form[0], first) is None)
 
 
 def _day(gated: pl.Series, gate: str, form: str) -> pl.Series:

@@ -6,7 +6,7 @@ import polars as pl
 
 from ingestd.errors import Rejected
 from ingestd.ingest import problems
-from ingestd.ingest.lookup import looked_up
+from ingestd.ingest.lookup import looked_up, repeated
 from ingestd.ingest.screening import Screened
 from ingestd.model import Counts, Outcome, Owners, PoolState, Severity, Stage, State
 from ingestd.settings import SourceLimits
@@ -43,7 +43,7 @@ def left_out(ended: pl.DataFrame, why: Rejected) -> pl.DataFrame:
 
 def over_limit(limits: SourceLimits, total: int, rejected: pl.Series, screened: Screened) -> Rejected | None:
     """Why the whole delivery is refused, when more records are rejected than the source allows."""
-    refused = len(rejected) + screened.settled.filter(pl.col("outcome") == Outcome.REJECTED).height
+    refused = len(rejected) + int((screened.settled["outcome"] == str(Outcome.REJECTED)).sum())
     most, share = limits.max_rejected_rows, limits.max_rejected_share
     allowed = []
     if most is not None and refused > most:
@@ -65,7 +65,7 @@ def told(rows: pl.DataFrame, frame: pl.DataFrame, phone_as_read: pl.Series, owne
     kinds = {owner.id: str(owner.kind) for owner in owners.by_name.values()}
     owner = frame["owner_id"]
     known = "ownership_code" in frame.columns
-    code = frame["ownership_code"] if known else pl.repeat(None, frame.height, dtype=pl.String, eager=True)
+    code = frame["ownership_code"] if known else repeated(None, frame.height, pl.String)
     read = pl.DataFrame(
         [
             frame["row"],

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from ingestd.ingest.lookup import looked_up
+from ingestd.ingest.lookup import looked_up, repeated
 from ingestd.store import loading
 
 
@@ -43,7 +43,7 @@ def number(new: pl.DataFrame, first: int) -> pl.DataFrame:
 def lead_frame(new: pl.DataFrame, target: Target) -> pl.DataFrame:
     """The numbered new records as rows of the table of leads, with the columns that the file has."""
     same = {"campaign_id": target.campaign_id, "pool_id": target.pool_id}
-    added = [pl.repeat(value, new.height, dtype=pl.Int64, eager=True).alias(name) for name, value in same.items()]
+    added = [repeated(value, new.height, pl.Int64).alias(name) for name, value in same.items()]
     status = looked_up(new["status"], target.statuses, pl.Int32).alias("status_id")
     assert not status.has_nulls(), "a record has a status that the store does not know"
     given = {column.name: column for column in (*new.get_columns(), *added, status)}

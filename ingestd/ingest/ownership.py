@@ -15,7 +15,7 @@ import polars as pl
 
 from ingestd.errors import Rejected
 from ingestd.ingest import problems
-from ingestd.ingest.lookup import looked_up
+from ingestd.ingest.lookup import looked_up, repeated
 from ingestd.model import Delivery, Owner, Owners, Severity, Stage
 from ingestd.settings import Source, code_key
 
@@ -99,7 +99,7 @@ def resolve(
         known |= dict.fromkeys(unknown, policy.default.id)
     ids = looked_up(given, known, pl.Int64)
     if fallback is not None and given.has_nulls():
-        ids = ids.zip_with(given.is_not_null(), pl.repeat(fallback.id, len(ids), dtype=pl.Int64, eager=True))
+        ids = ids.zip_with(given.is_not_null(), repeated(fallback.id, len(ids), pl.Int64))
     owned = frame.with_columns(ids.alias("owner_id"))
     found = [_ownerless(owned.filter(given.is_null()), column)] if given.has_nulls() else []
     if unknown:

@@ -14,6 +14,10 @@ MOST = 4
 """threads; beyond that they wait for each other's Python"""
 
 
+MANY = 10_000
+"""rows from which it is worth it: to have threads, and polars' own, meet each other takes longer than fewer"""
+
+
 def in_parallel(work: Callable[[S], T], parts: Sequence[S], *, worth_it: bool) -> list[T]:
     """What `work` makes of each part, in the order of the parts; one after the other when threads are not worth it."""
     threads = min(MOST, len(os.sched_getaffinity(0)), len(parts))

@@ -25,6 +25,9 @@ _NEVER_UPDATED = {"row", "owner_id", "phone", "status", "invalid_phone", "owners
 """An update leaves owner and number alone; the status of a lead changes only when its number is listed."""
 
 
+_SETTLED = pl.Schema({"row": pl.UInt32, "outcome": pl.String, "lead_id": pl.Int64})
+
+
 @dataclass(frozen=True, kw_only=True)
 class Screened:
     """What will happen to the records that came this far; every one of them is in exactly one frame."""
@@ -226,5 +229,7 @@ def _merge(mine: str | None, there: str | None) -> str | None:
 
 
 def _settled(frame: pl.DataFrame, outcome: Outcome) -> pl.DataFrame:
+    if frame.is_empty():
+        return pl.DataFrame(schema=_SETTLED)
     lead = pl.col("id").cast(pl.Int64) if "id" in frame.columns else pl.lit(None, dtype=pl.Int64)
     return frame.select("row", pl.lit(str(outcome)).alias("outcome"), lead.alias("lead_id"))

@@ -18,7 +18,7 @@ from pandera.api.polars.types import PolarsData
 from pandera.errors import SchemaErrors
 
 from ingestd.ingest import casting, phones, problems
-from ingestd.ingest.parallel import in_parallel
+from ingestd.ingest.parallel import MANY, in_parallel
 from ingestd.model import Severity, Stage
 from ingestd.schemas import LeadField, Schema
 
@@ -65,10 +65,6 @@ class Checked:
     problems: pl.DataFrame
 
 
-MANY = 10_000
-"""Rows from which fields are read by several threads; starting these takes longer than reading fewer."""
-
-
 def check(frame: pl.DataFrame, columns: Mapping[str, str], rules: Rules) -> Checked:
     """Types and checks the mapped text; `columns` names the header of each field, for the messages."""
     fields = [rules.schema.by_name[name] for name in columns]
@@ -103,9 +99,9 @@ def _typed(
     if field.type not in _WANTED:
         return text, []
     values = _cast(field.type, text, rules)
-    unread = frame.filter(text.is_not_null() & values.is_null())
-    if unread.is_empty():
+    if values.null_count() == text.null_count():
         return values, []
+    unread = frame.filter(text.is_not_null() & values.is_null())
     problem = problems.found(
         unread,
         stage=Stage.TYPE,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -67,14 +68,16 @@ def _configure(connection: sqlite3.Connection, _record: Any) -> None:
 
 def _check_file(connection: sqlite3.Connection, record: Any, _proxy: Any) -> None:
     """A file that was moved away or replaced is written to as long as it is open, and what it takes is lost."""
-    if record.info.setdefault("file", _file(connection)) != _file(connection):
+    if "path" not in record.info:
+        record.info["path"] = connection.execute("PRAGMA database_list").fetchone()[2]
+        record.info["file"] = _file(record.info["path"])
+    elif record.info["file"] != _file(record.info["path"]):
         raise DisconnectionError("the database's file was moved away or replaced")
 
 
-def _file(connection: sqlite3.Connection) -> tuple[int, int] | None:
-    path = connection.execute("PRAGMA database_list").fetchone()[2]
+def _file(path: str) -> tuple[int, int] | None:
     try:
-        status = Path(path).stat()
+        status = os.stat(path)  # noqa: PTH116 - before each transaction: pathlib takes as long again
     except FileNotFoundError:
         return None
     return status.st_dev, status.st_ino

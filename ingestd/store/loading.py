@@ -373,7 +373,7 @@ def _sqlite_insert(frame: pl.DataFrame) -> tuple[str, list[str]]:
 
 def _by_number(frame: pl.DataFrame, columns: list[str], size: int = BATCH) -> Iterator[pl.DataFrame]:
     """Batches in the order of `id`, gathered one at a time: sorting the whole frame would hold all of it twice."""
-    wanted = frame.select(columns)
+    wanted = pl.DataFrame([frame[name] for name in columns])
     if frame.height <= size:  # so few do not make the database jump about
         yield wanted
         return

@@ -14,7 +14,7 @@ from itertools import chain
 
 import polars as pl
 
-from ingestd.ingest.parallel import in_parallel
+from ingestd.ingest.parallel import MANY, in_parallel
 from ingestd.ingest.phones import metadata
 from ingestd.ingest.phones.metadata import Numbering
 from ingestd.ingest.phones.reference import INVALID, INVALID_COUNTRY_CODE, TOO_LONG, TOO_SHORT, UNPARSEABLE
@@ -22,9 +22,6 @@ from ingestd.ingest.phones.written import sort, split
 
 WORTHWHILE = 100
 """numbers: fewer under one rule are left to libphonenumber, which is faster than compiling the expressions (3 ms)."""
-
-MANY = 10_000
-"""numbers from which those of several rules are judged by several threads; starting these takes longer than fewer"""
 
 _MIN_NATIONAL = 2  # digits, `_MIN_LENGTH_FOR_NSN`
 _DECIDED = pl.Schema({"row": pl.UInt32, "e164": pl.String, "reason": pl.String})

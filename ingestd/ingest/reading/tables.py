@@ -9,12 +9,10 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from ingestd.ingest.parallel import MANY
 from ingestd.ingest.reading.assembly import header_like, header_need, known_names
 
 Numbers = npt.NDArray[np.int64]
-
-MANY = 10_000
-"""Records from which columns are looked at side by side."""
 
 
 @dataclass(frozen=True, kw_only=True)
