@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, TypeVar
 
 import polars as pl
@@ -23,6 +24,7 @@ from sqlalchemy import (
     Integer,
     String,
     Table,
+    TextualSelect,
     bindparam,
     delete,
     func,
@@ -247,7 +249,7 @@ def existing(
     `beside` is for a second connection, which looks for half of many phones at the same time: only where `connection`
     has written nothing.
     """
-    wanted = [leads.c[name] for name in ("phone", "id", *columns)]
+    wanted = tuple(leads.c[name] for name in ("phone", "id", *columns))
     if connection.scalar(_ANY_LEAD, {"campaign": campaign_id}) is None:
         phones = phones.clear()  # the first file of a campaign has nothing to be compared with
     probe = _of_campaign(connection, campaign_id, wanted)
@@ -262,13 +264,13 @@ def with_phones(connection: Connection, campaign_id: int, phones: pl.Series) -> 
     """The number of every lead of a campaign that has one of `phones`, in order."""
     if connection.scalar(_ANY_LEAD, {"campaign": campaign_id}) is None:
         return []
-    found = _of_campaign(connection, campaign_id, [leads.c.id]).ask(connection, phones)
+    found = _of_campaign(connection, campaign_id, (leads.c.id,)).ask(connection, phones)
     return sorted(row[0] for row in found)
 
 
 def listed(connection: Connection, campaign_id: int, phones: pl.Series) -> pl.DataFrame:
     """Which of `phones` nobody may call: `phone`, `global_list` (True when the global list has it)."""
-    wanted = [do_not_call.c.phone, do_not_call.c.campaign_id]
+    wanted = (do_not_call.c.phone, do_not_call.c.campaign_id)
     if connection.scalar(_ANY_LISTED, {"campaign": campaign_id}) is None:
         return pl.DataFrame(schema={"phone": pl.String, "global_list": pl.Boolean})
     probe = _Probe(table="do_not_call", columns=wanted, more=f" AND do_not_call.campaign_id IN (0, {campaign_id:d})")
@@ -314,7 +316,7 @@ class _Probe:
     """A question for the rows of a table that have one of many phones; each phone is looked up in an index."""
 
     table: str
-    columns: list[Column[Any]]
+    columns: tuple[Column[Any], ...]
     more: str
     """what else holds for a row"""
 
@@ -337,11 +339,7 @@ class _Probe:
         kind = connection.dialect.name
         if kind == "postgresql":
             connection.execute(_WALK_INDEX)
-        # Names of our own tables and columns, never of a partner's: nothing here comes from a file.
-        names = ", ".join(f"{self.table}.{column.name}" for column in self.columns)
-        query = _PROBES[kind].format(wanted=_WANTED[kind], columns=names, table=self.table, more=self.more)
-        given = json.dumps(values.to_list())
-        found = connection.execute(text(query).columns(*self.columns), {"phones": given})
+        found = connection.execute(_asked(kind, self), {"phones": json.dumps(values.to_list())})
         return [tuple(row) for row in found]
 
     def _rows_of_another(self, engine: Engine, values: pl.Series) -> list[tuple[Any, ...]]:
@@ -349,7 +347,15 @@ class _Probe:
             return self._rows(connection, values)
 
 
-def _of_campaign(connection: Connection, campaign_id: int, columns: list[Column[Any]]) -> _Probe:
+@lru_cache(maxsize=1024)
+def _asked(kind: str, probe: _Probe) -> TextualSelect:
+    # Names of our own tables and columns, never of a partner's: nothing here comes from a file.
+    names = ", ".join(f"{probe.table}.{column.name}" for column in probe.columns)
+    query = _PROBES[kind].format(wanted=_WANTED[kind], columns=names, table=probe.table, more=probe.more)
+    return text(query).columns(*probe.columns)
+
+
+def _of_campaign(connection: Connection, campaign_id: int, columns: tuple[Column[Any], ...]) -> _Probe:
     """For leads of one campaign: on PostgreSQL in its partition, whose index of phones needs no campaign."""
     if connection.dialect.name == "postgresql":
         return _Probe(table=partitions.name(campaign_id), columns=columns, more="")

@@ -15,7 +15,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, func, insert, select, update
+from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select, update
 
 from ingestd.errors import Misconfigured
 from ingestd.settings import Configuration, Organisation, Source, Statuses
@@ -94,6 +94,11 @@ def apply(connection: Connection, configuration: Configuration, now: datetime) -
     )
 
 
+# Built once: building them for each small delivery cost more than running them.
+_LATEST = select(func.max(configuration_versions.c.version)).where(configuration_versions.c.kind == bindparam("kind"))
+_ACTIVE_SOURCE = select(sources.c.definition).where(sources.c.name == bindparam("name"), sources.c.active)
+
+
 def lock(connection: Connection) -> None:
     """One change of the organisation at a time, so that what was looked at holds until it is written."""
     take_turn(connection, "organisation")
@@ -101,13 +106,12 @@ def lock(connection: Connection) -> None:
 
 def version(connection: Connection, kind: str) -> int:
     """The number of the applied configuration; 0 when none was applied yet."""
-    latest = select(func.max(configuration_versions.c.version)).where(configuration_versions.c.kind == kind)
-    return connection.scalar(latest) or 0
+    return connection.scalar(_LATEST, {"kind": kind}) or 0
 
 
 def source(connection: Connection, name: str) -> Source | None:
     """A source as its worker needs it; None when it does not exist or is no longer active."""
-    found = connection.scalar(select(sources.c.definition).where(sources.c.name == name, sources.c.active))
+    found = connection.scalar(_ACTIVE_SOURCE, {"name": name})
     return None if found is None else _source(found)
 
 

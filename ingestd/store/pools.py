@@ -5,11 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, insert, select, update
+from sqlalchemy import Connection, Select, bindparam, func, insert, select, update
 
 from ingestd.model import Delivery, PoolState
 from ingestd.store import pool_counts, tables
 from ingestd.store.pool_counts import Group
+
+# Built once: building them for each small delivery cost more than running them.
+_NEW = insert(tables.pools)
+_UNLOADED = select(tables.pools.c.id).where(
+    tables.pools.c.delivery_id == bindparam("delivery"),
+    tables.pools.c.state.in_((PoolState.UPLOAD_FAILED, PoolState.AWAITING_CONFIRMATION)),
+)
 
 
 def create(connection: Connection, delivery: Delivery, campaign_id: int, state: PoolState) -> int:
@@ -22,13 +29,11 @@ def create(connection: Connection, delivery: Delivery, campaign_id: int, state: 
         "uploaded_by": f"{delivery.source} ({delivery.login})",
         "uploaded_at": delivery.received_at,
     }
-    unloaded = (PoolState.UPLOAD_FAILED, PoolState.AWAITING_CONFIRMATION)
-    its_own = (tables.pools.c.delivery_id == delivery.id, tables.pools.c.state.in_(unloaded))
-    again: int | None = connection.scalar(select(tables.pools.c.id).where(*its_own))
+    again: int | None = connection.scalar(_UNLOADED, {"delivery": delivery.id})
     if again is not None:
         connection.execute(update(tables.pools).where(tables.pools.c.id == again).values(values))
         return again
-    inserted = connection.execute(insert(tables.pools).values(values)).inserted_primary_key
+    inserted = connection.execute(_NEW, values).inserted_primary_key
     assert inserted is not None
     number: int = inserted[0]
     return number

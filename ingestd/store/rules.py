@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from ingestd.errors import Rejected
 from ingestd.model import CampaignRules, Owner, Owners
 from ingestd.settings import code_key
 from ingestd.store import tables
 
+# Built once: building them for each small delivery cost more than running them.
 _CAMPAIGN = select(*(tables.campaigns.c[name] for name in CampaignRules.__dataclass_fields__))
+_BY_CODE = _CAMPAIGN.where(tables.campaigns.c.code == bindparam("code"), tables.campaigns.c.active)
+_STATUSES = select(tables.statuses.c.code, tables.statuses.c.id).where(tables.statuses.c.import_may_set)
+_OWNER = tables.owners.c
+_OWNERS = {
+    kind: select(_OWNER.id, name, _OWNER.ownership_code).join(table, table.c.id == _OWNER.id).where(table.c.active)
+    for kind, table, name in (
+        ("team", tables.teams, tables.teams.c.key),
+        ("user", tables.users, tables.users.c.login),
+    )
+}
 
 
 def campaign(connection: Connection, code: str) -> CampaignRules:
     """An active campaign by its code; raises Rejected when there is none."""
-    table = tables.campaigns.c
-    found = connection.execute(_CAMPAIGN.where(table.code == code, table.active)).mappings().one_or_none()
+    found = connection.execute(_BY_CODE, {"code": code}).mappings().one_or_none()
     if found is None:
         raise Rejected(
             "campaign_unknown",
@@ -33,7 +43,11 @@ def campaign_of(connection: Connection, campaign_id: int) -> CampaignRules:
 
 def owners(connection: Connection) -> Owners:
     """Every active team and user with its Lead Ownership Code."""
-    found = [*_owners(connection, "team"), *_owners(connection, "user")]
+    found = [
+        Owner(id=number, kind=kind, name=name, code=code)
+        for kind, query in _OWNERS.items()
+        for number, name, code in connection.execute(query)
+    ]
     return Owners(
         by_code={code_key(owner.code): owner for owner in found if owner.code},
         by_name={f"{owner.kind}:{owner.name}": owner for owner in found},
@@ -53,19 +67,10 @@ def named_owner(owners: Owners, name: str) -> Owner:
 
 def statuses(connection: Connection) -> dict[str, int]:
     """The number of each status that an import may set, by code (LEADS.md)."""
-    table = tables.statuses.c
-    return dict(connection.execute(select(table.code, table.id).where(table.import_may_set)).all())
+    return dict(connection.execute(_STATUSES).all())
 
 
 def open_statuses(connection: Connection) -> set[int]:
     """The numbers of the statuses in which a lead may still be called."""
     table = tables.statuses.c
     return set(connection.scalars(select(table.id).where(table.kind == "open")))
-
-
-def _owners(connection: Connection, kind: str) -> list[Owner]:
-    table = tables.teams if kind == "team" else tables.users
-    name = tables.teams.c.key if kind == "team" else tables.users.c.login
-    owner = tables.owners.c
-    query = select(owner.id, name, owner.ownership_code).join(table, table.c.id == owner.id).where(table.c.active)
-    return [Owner(id=row[0], kind=kind, name=row[1], code=row[2]) for row in connection.execute(query)]
