@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import structlog
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError
 
@@ -24,6 +25,8 @@ from ingestd.storage import Storage
 from ingestd.store import engine as store
 from ingestd.store import erasures, loading, pools
 from ingestd.store.ledger import Fenced, Ledger, reasons
+
+log = structlog.get_logger()
 
 NOTE_AFTER_SECONDS = 0.5
 """A delivery that takes longer says in the ledger where it is; for a small one that would be most of the work."""
@@ -53,6 +56,7 @@ class Road:
             except Rejected as refusal:
                 trip.refuse(refusal)
         except Fenced:
+            trip.remove_log(delivery.epoch)
             raise
         except (Unavailable, Misconfigured) as away:
             # Ours, not the file's: it waits until we are well again, however long that takes.
@@ -62,6 +66,8 @@ class Road:
             # Noted for the dead letter, then raised: a bug ends this worker and never passes in silence.
             self.ledger.note(delivery, error=f"{type(problem).__name__}: {problem}"[:2000])
             raise
+        for lost in range(1, delivery.epoch):
+            trip.remove_log(lost)
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -97,6 +103,18 @@ class Trip(Judge):
         poollog.write_refusal(self.road.logs, self._log_key(), header=header)
         self.road.ledger.refuse(self.delivery, why, log_key=self._log_key(), state=state)
 
+    def remove_log(self, epoch: int) -> None:
+        """Takes away what an attempt wrote before it was lost: a log names people, and nobody would find this one."""
+        logs, key = self.road.logs, f"{self.delivery.id}/{epoch}"
+        try:
+            known = self.road.ledger.get(self.delivery.id)
+            if known is None or known.log_key == key:
+                return
+            for each in list(logs.found(key)):
+                logs.discard(each.key)
+        except (OSError, Unavailable) as problem:
+            log.warning("log_not_removed", delivery=self.delivery.id, epoch=epoch, error=str(problem))
+
     def ask(self, plan: Plan, question: Unconfirmed) -> None:
         """Holds the delivery until somebody has confirmed that its strange columns are ignored, or mapped them."""
         why = Rejected(
@@ -105,8 +123,8 @@ class Trip(Judge):
             suggestion="confirm the delivery, with a mapping of them or without",
         )
         header = {**poollog.delivery_header(self.delivery), "state": State.AWAITING_CONFIRMATION, "refused": _told(why)}
-        log = {**header, "unmatched_columns": question.columns}
-        poollog.write_refusal(self.road.logs, self._log_key(), header=log)
+        asked = {**header, "unmatched_columns": question.columns}
+        poollog.write_refusal(self.road.logs, self._log_key(), header=asked)
         with self._fence(), store.writing(self.road.engine) as connection:
             pool_id = pools.create(connection, self.delivery, plan.campaign.id, PoolState.AWAITING_CONFIRMATION)
             self._finish(connection, State.AWAITING_CONFIRMATION, pool_id, Counts(), **reasons(why))
@@ -137,9 +155,9 @@ class Trip(Judge):
             if not loading.pass_fence(connection, screened.fence):
                 return False
             # The log is written beside the load, and is durable before the commit that refers to it.
-            log = other.submit(self._write_log, plan, judged, rows, found, self._header(plan, judged, counts))
+            written = other.submit(self._write_log, plan, judged, rows, found, self._header(plan, judged, counts))
             pool_id = self._store(connection, plan, new, screened.updates, counts)
-            log.result()
+            written.result()
             self.road.ledger.receipt(connection, self.delivery)
             self._finish(connection, fates.state(counts), pool_id, counts, mapping_version=plan.mapping_version)
         return True

@@ -246,6 +246,8 @@ class TestExactlyOnce:
         delivery = station.known(number)
         assert (delivery.state, delivery.epoch) == (State.COMPLETED, 2)
         assert (station.count("leads"), station.count("pools")) == (2, 1)
+        logs = {each.key.rsplit("/", 1)[0] for each in station.road.logs.found(f"{number}")}
+        assert logs == {f"{number}/2"}, "the late worker leaves no log behind"
         station.check_balance(delivery)
 
     def test_too_many_attempts_are_a_dead_letter_that_can_be_retried(

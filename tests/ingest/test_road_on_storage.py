@@ -114,7 +114,18 @@ def test_a_log_of_a_dead_attempt_is_never_overwritten(station: Station) -> None:
     delivery = station.known(number)
     assert delivery.log_key == f"{number}/2"
     station.check_balance(delivery)
-    assert station.road.logs.read(f"{number}/1/{poollog.ROWS}") == b"another worker's"
+
+
+def test_what_a_lost_attempt_wrote_is_taken_away(station: Station) -> None:
+    """It names people, and no delivery refers to it: who is anonymised later would stay in it."""
+    number = station.land(DATA)
+    with station.road.logs.new(f"{number}/1") as folder:
+        folder.write(poollog.ROWS, b"of a worker that was killed before its commit")
+    delivery = station.road.ledger.begin(number, max_attempts=5)
+    assert delivery is not None
+    station.road.travel(number)
+    assert {each.key.rsplit("/", 1)[0] for each in station.road.logs.found(f"{number}")} == {f"{number}/2"}
+    station.check_balance(station.known(number))
 
 
 # --- away
