@@ -56,7 +56,7 @@ class Road:
             except Rejected as refusal:
                 trip.refuse(refusal)
         except Fenced:
-            trip.remove_log(delivery.epoch)
+            trip.remove_own_log()
             raise
         except (Unavailable, Misconfigured) as away:
             # Ours, not the file's: it waits until we are well again, however long that takes.
@@ -66,8 +66,8 @@ class Road:
             # Noted for the dead letter, then raised: a bug ends this worker and never passes in silence.
             self.ledger.note(delivery, error=f"{type(problem).__name__}: {problem}"[:2000])
             raise
-        for lost in range(1, delivery.epoch):
-            trip.remove_log(lost)
+        if delivery.epoch > 1:
+            trip.remove_lost_logs()
 
 
 @dataclasses.dataclass(kw_only=True)
@@ -103,17 +103,34 @@ class Trip(Judge):
         poollog.write_refusal(self.road.logs, self._log_key(), header=header)
         self.road.ledger.refuse(self.delivery, why, log_key=self._log_key(), state=state)
 
-    def remove_log(self, epoch: int) -> None:
-        """Takes away what an attempt wrote before it was lost: a log names people, and nobody would find this one."""
-        logs, key = self.road.logs, f"{self.delivery.id}/{epoch}"
-        try:
+    def remove_lost_logs(self) -> None:
+        """Takes away what earlier attempts wrote that ended in no commit: it names people, and nobody would find it.
+
+        What the delivery named when this attempt began stays: it may be one that was refused, whose log is being read.
+        """
+        named = self.delivery.log_key  # when this attempt began
+        logs = self.road.logs
+        with self._removing():
+            for each in list(logs.found(f"{self.delivery.id}")):
+                attempt = each.key.rsplit("/", 1)[0]
+                if attempt not in (named, self._log_key()):
+                    logs.discard(each.key)
+
+    def remove_own_log(self) -> None:
+        """The same for this attempt, when another worker has taken over."""
+        logs = self.road.logs
+        with self._removing():
             known = self.road.ledger.get(self.delivery.id)
-            if known is None or known.log_key == key:
-                return
-            for each in list(logs.found(key)):
-                logs.discard(each.key)
+            if known is not None and known.epoch > self.delivery.epoch and known.log_key != self._log_key():
+                for each in list(logs.found(self._log_key())):
+                    logs.discard(each.key)
+
+    @contextmanager
+    def _removing(self) -> Iterator[None]:
+        try:
+            yield
         except (OSError, Unavailable) as problem:
-            log.warning("log_not_removed", delivery=self.delivery.id, epoch=epoch, error=str(problem))
+            log.warning("log_not_removed", delivery=self.delivery.id, epoch=self.delivery.epoch, error=str(problem))
 
     def ask(self, plan: Plan, question: Unconfirmed) -> None:
         """Holds the delivery until somebody has confirmed that its strange columns are ignored, or mapped them."""

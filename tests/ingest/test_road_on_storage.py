@@ -128,6 +128,21 @@ def test_what_a_lost_attempt_wrote_is_taken_away(station: Station) -> None:
     station.check_balance(station.known(number))
 
 
+def test_the_log_of_a_refusal_stays_when_the_file_is_tried_again(station: Station) -> None:
+    """Whoever has looked at the delivery just before goes on reading it."""
+    station.change_source(limits={"max_rejected_rows": 0})
+    number = station.land(DATA + b"no number,Bo\n")
+    station.road.travel(number)
+    refused = station.known(number)
+    assert refused.state is State.REFUSED
+    station.change_source(limits={"max_rejected_rows": None})
+    station.road.ledger.retry(number)
+    station.road.travel(number)
+    assert station.known(number).log_key == f"{number}/2"
+    assert station.download(refused, "full")
+    station.check_balance(station.known(number))
+
+
 # --- away
 
 
