@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from ingestd.errors import Rejected
-from ingestd.ingest.parallel import MANY
+from ingestd.ingest.parallel import select
 from ingestd.ingest.reading import Sheet
 from ingestd.schemas import LeadField, Schema, header_key
 
@@ -38,15 +38,13 @@ def apply(sheet: Sheet, schema: Schema, saved: Mapping[str, str]) -> Mapped:
     _require(columns, sheet.header, schema)
     # By name and not by pl.col, which takes a header such as "^phone$" for a pattern.
     texts = pl.DataFrame([sheet.cells[header].alias(field) for field, header in columns.items()])
-    # Side by side only where that is worth the processors' meeting each other.
-    worked = pl.DataFrame.with_columns if texts.height > MANY else pl.DataFrame.with_columns_seq
-    plain = worked(texts, pl.all().str.strip_chars())
+    plain = select(texts, pl.all().str.strip_chars())
     changed = [int((texts[field] != plain[field]).sum()) for field in texts.columns]
     return Mapped(
         columns=columns,
         ignored=tuple(header for header in sheet.header if header not in columns.values()),
         trimmed={columns[field]: count for field, count in zip(texts.columns, changed, strict=True) if count},
-        frame=worked(plain, pl.when(pl.all() != "").then(pl.all())).insert_column(0, sheet.rows.alias("row")),
+        frame=select(plain, pl.when(pl.all() != "").then(pl.all())).insert_column(0, sheet.rows.alias("row")),
     )
 
 

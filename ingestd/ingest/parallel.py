@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+import polars as pl
+
 S = TypeVar("S")
 T = TypeVar("T")
 
 MOST = 4
 """threads; beyond that they wait for each other's Python"""
-
 
 MANY = 10_000
 """rows from which it is worth it: to have threads, and polars' own, meet each other takes longer than fewer"""
@@ -25,3 +26,8 @@ def in_parallel(work: Callable[[S], T], parts: Sequence[S], *, worth_it: bool) -
         return [work(part) for part in parts]
     with ThreadPoolExecutor(threads, "parts") as pool:
         return list(pool.map(work, parts))
+
+
+def select(frame: pl.DataFrame, *columns: pl.Expr) -> pl.DataFrame:
+    """`frame.select`, with the columns side by side only where there are many rows."""
+    return frame.select(columns) if frame.height > MANY else frame.select_seq(columns)

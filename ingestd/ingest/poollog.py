@@ -20,6 +20,7 @@ import polars as pl
 
 from ingestd.errors import Unavailable
 from ingestd.ingest import problems
+from ingestd.ingest.parallel import select
 from ingestd.ingest.reading import Sheet, TextFacts
 from ingestd.model import LOG_HEADER, Counts, Delivery, Outcome, Severity
 from ingestd.storage import Storage
@@ -35,8 +36,10 @@ KINDS = ("full", "errors", "rejected", "original", "summary")
 
 REJECTED = "rejected.bin"
 ROWS, PROBLEMS = "rows.arrows", "problems.arrows"
-"""Arrow files and not Parquet: as small, written in half the time, and for a small file in a tenth. They were Arrow
-streams once, which is where the names come from, and which are still read."""
+"""Arrow files and not Parquet: as small, and written in half the time. Short ones are Arrow streams, as all were once,
+which is where the names come from; both are read, whatever their length."""
+_FILE, _END_OF_STREAM = b"ARROW1", b"\xff\xff\xff\xff\0\0\0\0"
+"""How a file begins, and how a stream ends."""
 BATCH = 50_000
 """Rows of a file's batch: batches are packed and unpacked side by side, a stream was not."""
 
@@ -109,7 +112,12 @@ class PoolLog:
     def _table(self, name: str) -> pl.DataFrame:
         source = self.storage.source(f"{self.key}/{name}")
         try:
-            return pl.read_ipc(source) if _is_file(source) else pl.read_ipc_stream(source)
+            begin, end = _edges(source)
+            if begin == _FILE:
+                return pl.read_ipc(source)
+            if end != _END_OF_STREAM:
+                raise pl.exceptions.ComputeError("the stream has no end")
+            return pl.read_ipc_stream(source)
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as problem:
             if isinstance(problem, OSError) and problem.errno is not None:  # the system's own, such as a missing file
                 raise
@@ -177,12 +185,15 @@ def _write(frame: pl.DataFrame, target: Path | io.BytesIO) -> None:
         frame.write_ipc(target, compression="zstd", record_batch_size=BATCH)
 
 
-def _is_file(source: Path | io.BytesIO) -> bool:
-    """Whether it is an Arrow file, by its first bytes; else it is a stream."""
+def _edges(source: Path | io.BytesIO) -> tuple[bytes, bytes]:
+    """The first bytes and the last ones, by which an Arrow file and a whole stream are known."""
     if isinstance(source, io.BytesIO):
-        return bytes(source.getbuffer()[:6]) == b"ARROW1"
-    with source.open("rb") as begun:
-        return begun.read(6) == b"ARROW1"
+        whole = source.getbuffer()
+        return bytes(whole[: len(_FILE)]), bytes(whole[-len(_END_OF_STREAM) :])
+    with source.open("rb") as file:
+        begin = file.read(len(_FILE))
+        file.seek(max(0, file.seek(0, io.SEEK_END) - len(_END_OF_STREAM)))
+        return begin, file.read()
 
 
 def write_refusal(storage: Storage, key: str, *, header: Mapping[str, Any]) -> PoolLog:
@@ -309,7 +320,7 @@ def _slices(frame: pl.DataFrame) -> Iterator[pl.DataFrame]:
 def defused(frame: pl.DataFrame) -> pl.DataFrame:
     """The same, with an apostrophe before every text that a spreadsheet would run (OWASP, CSV injection)."""
     texts = [name for name, kind in frame.schema.items() if kind == pl.String]
-    runs = frame.select_seq(pl.col(texts).str.contains(_FORMULA).any())
+    runs = select(frame, pl.col(texts).str.contains(_FORMULA).any())
     here = [name for name in texts if runs[name].item()]
     return frame.with_columns(_behind_an_apostrophe(pl.col(name)) for name in here) if here else frame
 

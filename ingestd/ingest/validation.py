@@ -18,7 +18,7 @@ from pandera.api.polars.types import PolarsData
 from pandera.errors import SchemaErrors
 
 from ingestd.ingest import casting, phones, problems
-from ingestd.ingest.parallel import MANY, in_parallel
+from ingestd.ingest.parallel import MANY, in_parallel, select
 from ingestd.model import Severity, Stage
 from ingestd.schemas import LeadField, Schema
 
@@ -222,9 +222,7 @@ def _spotless(typed: pl.DataFrame, fields: list[LeadField], rules: Rules) -> boo
         return False
     country = _country(typed, rules)
     kept = [_keeps(field, rule, rules, country).all() for field in fields for rule in _rules(field)]
-    # Side by side only where that is worth the processors' meeting each other.
-    asked = typed.select if typed.height > MANY else typed.select_seq
-    return not kept or all(asked(rule.alias(f"{place}") for place, rule in enumerate(kept)).row(0))
+    return not kept or all(select(typed, *(rule.alias(f"{place}") for place, rule in enumerate(kept))).row(0))
 
 
 def _pandera(typed: pl.DataFrame, fields: list[LeadField], rules: Rules) -> Any:

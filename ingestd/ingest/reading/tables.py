@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
-from ingestd.ingest.parallel import MANY
+from ingestd.ingest.parallel import select
 from ingestd.ingest.reading.assembly import header_like, header_need, known_names
 
 Numbers = npt.NDArray[np.int64]
@@ -61,8 +61,7 @@ def _candidates(cells: pl.DataFrame, names: tuple[str, ...]) -> Numbers:
     """Records in which one of the first columns holds a name of ours: with fewer columns than these, half cannot."""
     known = sorted({spelled for name in names for spelled in (name, name.strip())})
     looked_at = cells.columns[: len(names) - header_need(names) + 1]
-    asked = cells.select if cells.height > MANY else cells.select_seq  # side by side only where that is worth it
-    if not any(asked(pl.col(looked_at).is_in(known).any()).row(0)):  # nearly always, and quicker told
+    if not any(select(cells, pl.col(looked_at).is_in(known).any()).row(0)):  # nearly always, and quicker told
         return np.empty(0, np.int64)
     return (
         cells.select(pl.any_horizontal(pl.col(looked_at).is_in(known)).arg_true())
