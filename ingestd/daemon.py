@@ -23,7 +23,7 @@ from typing import Any
 
 import structlog
 
-from ingestd import activation, children, notify, presence, roster
+from ingestd import activation, children, garbage, notify, presence, roster
 from ingestd.children import Child, Handed
 from ingestd.errors import EXIT_MISCONFIGURED, Misconfigured, Unavailable
 from ingestd.house import House, Lock, open_house
@@ -86,6 +86,7 @@ class Daemon:
         signal.signal(signal.SIGHUP, self._want_reload)
         there = presence.of_node(self.house, self.number, self.node)
         there.start()
+        garbage.keep_what_is_there()
         while not self.stopping:
             for child in self.children:
                 self._tend(child)

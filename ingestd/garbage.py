@@ -8,6 +8,7 @@ import gc
 
 SELDOM = 50_000
 """New objects between two looks while a command runs; Python's own are 700."""
+_OWN = gc.get_threshold()
 
 
 def look_seldom() -> None:
@@ -23,6 +24,3 @@ def keep_what_is_there() -> None:
     """
     gc.freeze()
     gc.set_threshold(*_OWN)
-
-
-_OWN = gc.get_threshold()
