@@ -85,9 +85,9 @@ def resolve(
     `frame` has `row` and may have `ownership_code`; `column` is that field's header, for the messages.
     """
     fallback = named or policy.default
-    default_id = pl.lit(fallback.id if fallback else None, dtype=pl.Int64)
+    default = repeated(fallback.id if fallback else None, frame.height, pl.Int64)
     if "ownership_code" not in frame.columns:
-        owned = frame.with_columns(default_id.alias("owner_id"))
+        owned = frame.with_columns(default.alias("owner_id"))
         return owned, _ownerless(owned, column)
     given = frame["ownership_code"]
     codes = [code for code in given.unique() if code]
@@ -98,8 +98,8 @@ def resolve(
         assert policy.default is not None
         known |= dict.fromkeys(unknown, policy.default.id)
     ids = looked_up(given, known, pl.Int64)
-    if fallback is not None and given.has_nulls():
-        ids = ids.zip_with(given.is_not_null(), repeated(fallback.id, len(ids), pl.Int64))
+    if given.has_nulls():
+        ids = ids.zip_with(given.is_not_null(), default)
     owned = frame.with_columns(ids.alias("owner_id"))
     found = [_ownerless(owned.filter(given.is_null()), column)] if given.has_nulls() else []
     if unknown:

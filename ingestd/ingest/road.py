@@ -108,22 +108,20 @@ class Trip(Judge):
 
         What the delivery named when this attempt began stays: it may be one that was refused, whose log is being read.
         """
-        named = self.delivery.log_key  # when this attempt began
-        logs = self.road.logs
         with self._removing():
-            for each in list(logs.found(f"{self.delivery.id}")):
-                attempt = each.key.rsplit("/", 1)[0]
-                if attempt not in (named, self._log_key()):
-                    logs.discard(each.key)
+            self._discard(f"{self.delivery.id}", but=(self.delivery.log_key, self._log_key()))
 
     def remove_own_log(self) -> None:
         """The same for this attempt, when another worker has taken over."""
-        logs = self.road.logs
         with self._removing():
             known = self.road.ledger.get(self.delivery.id)
-            if known is not None and known.epoch > self.delivery.epoch and known.log_key != self._log_key():
-                for each in list(logs.found(self._log_key())):
-                    logs.discard(each.key)
+            if known is not None and known.epoch > self.delivery.epoch:
+                self._discard(self._log_key(), but=(known.log_key,))
+
+    def _discard(self, folder: str, *, but: tuple[str, ...]) -> None:
+        for each in list(self.road.logs.found(folder)):
+            if each.key.rsplit("/", 1)[0] not in but:
+                self.road.logs.discard(each.key)
 
     @contextmanager
     def _removing(self) -> Iterator[None]:

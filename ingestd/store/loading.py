@@ -139,9 +139,10 @@ def _list_sequence(connection: Connection, *, lock: bool = False) -> int:
 def insert_leads(connection: Connection, frame: pl.DataFrame) -> None:
     """Inserts new leads of one campaign by number.
 
-    `frame` has at least one row, and of LEAD_COLUMNS those that have values, dates as polars dates, instants in UTC.
+    `frame` has at least one row, and of LEAD_COLUMNS those that have values, in their order: dates as polars dates,
+    instants in UTC.
     """
-    assert set(frame.columns) <= set(LEAD_COLUMNS), f"{frame.columns} are not all columns of leads"
+    assert frame.columns == [name for name in LEAD_COLUMNS if name in frame.columns], f"not of leads: {frame.columns}"
     pool_counts.add(connection, frame)
     campaign_id = frame["campaign_id"][0]
     if connection.dialect.name == "postgresql":

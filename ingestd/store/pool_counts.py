@@ -36,11 +36,10 @@ _OF_POOLS = _COUNTED.sums().where(table.c.pool_id.in_(bindparam("pools", expandi
 def add(connection: Connection, frame: pl.DataFrame) -> None:
     """Counts new leads, which nobody has called yet: `pool_id`, `status_id`."""
     pool = frame["pool_id"]
-    one = pool.min() == pool.max()  # nearly always: grouping by both took 40 ms
-    for pool_id in [pool[0]] if one else pool.unique():
-        statuses = frame["status_id"] if one else frame.filter(pl.col("pool_id") == pool_id)["status_id"]
-        for status_id, count in statuses.value_counts(name="leads").iter_rows():
-            kind = {"pool_id": pool_id, "status_id": status_id, "called": False, "deactivated": False}
+    # Nearly always one: grouping by both took 40 ms.
+    for part in [frame] if pool.min() == pool.max() else frame.partition_by("pool_id"):
+        for status_id, count in part["status_id"].value_counts(name="leads").iter_rows():
+            kind = {"pool_id": part["pool_id"][0], "status_id": status_id, "called": False, "deactivated": False}
             connection.execute(_ADD, {**kind, "leads": count, "attempts": 0})
 
 

@@ -110,6 +110,7 @@ def test_a_log_of_a_dead_attempt_is_never_overwritten(station: Station) -> None:
     with pytest.raises(Unavailable):
         station.road.travel(number)
     assert station.count("leads") == 0
+    assert station.road.logs.read(f"{number}/1/{poollog.ROWS}") == b"another worker's"
     station.road.travel(number)
     delivery = station.known(number)
     assert delivery.log_key == f"{number}/2"

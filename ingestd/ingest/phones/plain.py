@@ -52,7 +52,10 @@ class _Local:
 
 
 def decide(typed: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Splits what `lines` gives into the decided (`row, e164, reason`) and the unsure; absent ones are in neither."""
+    """Splits what `lines` gives into the decided and the unsure; absent ones are in neither.
+
+    The decided have `row, e164, reason`, and `extension` where there are any.
+    """
     written, regions = sort(typed), typed["region"].unique().drop_nulls()
     answers = _Answers(at_home=frozenset(metadata.home(str(region)).code for region in regions))
     answers.refuse(written.none, UNPARSEABLE)
@@ -147,7 +150,7 @@ def _own_code(local: _Local, answers: _Answers) -> tuple[pl.DataFrame, pl.DataFr
     """
     rules, code = local.rules, str(local.rules.code)
     prefixed, others = split(local.numbers, local.numbers["digits"].str.starts_with(code))
-    if local.numbers.height < WORTHWHILE:
+    if local.numbers.height < WORTHWHILE:  # the others need no expression
         answers.unsure.append(prefixed["row"])
         return prefixed.clear(), others
     rest = _without_trunk(prefixed["digits"].str.slice(len(code)), rules)

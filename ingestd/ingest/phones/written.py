@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import polars as pl
 from phonenumbers import SUPPORTED_REGIONS
 
-MAX_TYPED = 250
+_MAX_TYPED = 250
 """characters, `_MAX_INPUT_STRING_LENGTH`; counted in bytes here, so long non-ASCII is left to libphonenumber"""
 
 _REGIONS = pl.Enum(sorted(SUPPORTED_REGIONS))
@@ -25,20 +25,20 @@ _BEFORE = rf"[\t-\r -*,-/:<-~{_JUNK}]*"  # `_extract_possible_number` drops all 
 _PUNCTUATION = r" ().\-/\[\]\x{a0}\x{ad}\x{200b}\x{2010}-\x{2015}\x{2060}\x{2212}\x{3000}"  # `_VALID_PUNCTUATION`
 _WITHIN = rf"[0-9{_PUNCTUATION}]*"
 _AFTER = rf"[\t-\r !\"$-*,-/:<-@\[-`{{-~{_JUNK}]*"  # `_UNWANTED_END_CHARS`; `;` and `+` stay out, they can mean more
+_LETTERS = "A-WYZa-wyz"  # without `x`, the sign of an extension
 _PLAIN = rf"\A{_BEFORE}\+{{0,2}}{_WITHIN}{_AFTER}\z"
-# At least three digits, then letters, too. Those of an extension are left out, `x` here and `int` below.
-_WITH_LETTERS = rf"\A{_BEFORE}\+{{0,2}}(?:[{_PUNCTUATION}]*[0-9]){{3}}[A-WYZa-wyz0-9{_PUNCTUATION}]*{_AFTER}\z"
+# At least three digits, then letters, too. Those of an extension are left out, also `int` below.
+_WITH_LETTERS = rf"\A{_BEFORE}\+{{0,2}}(?:[{_PUNCTUATION}]*[0-9]){{3}}[{_LETTERS}0-9{_PUNCTUATION}]*{_AFTER}\z"
 # Nine digits at most: what `x` and a comma may have, and enough; `ext` may have twenty.
 _EXTENDED = rf"(?i)\A({_BEFORE}\+?{_WITHIN}[0-9)])[ \t]*(?:,|(?:e?xtn?|x)[:.]?)[ \t]*([0-9]{{1,9}})\z"
 
 # No number at all, by `_VALID_PHONE_NUMBER` with its extensions, whatever else stands in the cell.
 _HARMLESS = rf"\t-\r -:<-WY-wy-~{_JUNK}"  # all but `;` and `x`, behind which a number may be cut off
-_LETTER = "[A-WYZa-wyz]"
 _FEW_DIGITS = rf"\A[\t-\x{{24f}}{_JUNK}--0-9]*[0-9]?[\t-\x{{24f}}{_JUNK}--0-9]*\z"
 # A plus behind the first digit, unless nothing but signs comes after it.
-_BROKEN = rf"\A{_BEFORE}\+*[0-9][{_HARMLESS}]*\+[{_HARMLESS}]*[0-9A-WYZa-wyz][{_HARMLESS}]*\z"
+_BROKEN = rf"\A{_BEFORE}\+*[0-9][{_HARMLESS}]*\+[{_HARMLESS}]*[0-9{_LETTERS}][{_HARMLESS}]*\z"
 # A letter before the third digit.
-_MISTYPED = rf"\A{_BEFORE}\+*(?:[0-9][{_PUNCTUATION}]*){{1,2}}{_LETTER}[{_HARMLESS}]*\z"
+_MISTYPED = rf"\A{_BEFORE}\+*(?:[0-9][{_PUNCTUATION}]*){{1,2}}[{_LETTERS}][{_HARMLESS}]*\z"
 # Behind a comma only an extension may stand, which is digits without a break, and nine at most behind one comma alone.
 _TWO = rf"\A{_BEFORE}\+*[0-9][{_HARMLESS}]*,[ \t]*(?:[0-9]+[ ().\-/]+[0-9]|[0-9]{{16}})[{_HARMLESS}]*\z"
 _TWO_LONG = rf"\A{_BEFORE}\+*[0-9]{_WITHIN},[ \t]*[0-9]{{10,15}}\+*\z"
@@ -51,6 +51,9 @@ _DROPPED = {"++": "+"} | {
     if chr(point) not in "+0123456789"
 }
 _SPELLED = _DROPPED | {key: str(place) for place, keys in enumerate(_KEYS, 2) for key in keys + keys.upper()}
+
+
+_NOT_EXTENDED = pl.DataFrame(schema={"row": pl.UInt32, "extension": pl.String})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +90,7 @@ def split(numbers: pl.DataFrame, mask: pl.Series) -> tuple[pl.DataFrame, pl.Data
 def sort(typed: pl.DataFrame) -> Written:
     """Sorts what `lines` gives by how it is written; empty cells are left out."""
     number = pl.col("number")
-    short = number.str.len_bytes() <= MAX_TYPED
+    short = number.str.len_bytes() <= _MAX_TYPED
     read = typed.select(
         "row", "region", plain=short & number.str.contains(_PLAIN), digits=number.str.replace_many(_DROPPED)
     )
@@ -100,23 +103,19 @@ def sort(typed: pl.DataFrame) -> Written:
     return Written(dialled=pl.concat([dialled, odd.dialled]), extended=odd.extended, none=odd.none, unsure=odd.unsure)
 
 
-_NOT_EXTENDED = pl.DataFrame(schema={"row": pl.UInt32, "extension": pl.String})
-
-
 def _odd(cells: pl.DataFrame) -> Written:
     """Those that are not plain."""
-    short, long = split(cells, cells["number"].str.len_bytes() <= MAX_TYPED)
+    short, long = split(cells, cells["number"].str.len_bytes() <= _MAX_TYPED)
     number = pl.col("number")
     none, some = split(short, short.select(pl.any_horizontal(map(number.str.contains, _NO_NUMBER))).to_series())
     groups = some["number"].str.extract_groups(_EXTENDED)
-    cut = some.with_columns(number=groups.struct[0], extension=groups.struct[1])
-    extended, _ = split(cut, cut["number"].is_not_null())
-    _, others = split(some, cut["number"].is_not_null())
+    cut = some.with_columns(before=groups.struct[0], extension=groups.struct[1])
+    extended, others = split(cut, cut["before"].is_not_null())
     with_letters = number.str.contains(_WITH_LETTERS) & ~number.str.contains("(?i)int")
     lettered, unsure = split(others, others.select(with_letters).to_series())
-    dropped = number.str.replace_many(_DROPPED)
+    digits = pl.col("before").str.replace_many(_DROPPED)
     return Written(
-        dialled=pl.concat([_spelled(lettered), extended.select("row", "region", digits=dropped)]),
+        dialled=pl.concat([_spelled(lettered), extended.select("row", "region", digits=digits)]),
         extended=extended.select("row", "extension"),
         none=none.select("row"),
         unsure=[long["row"], unsure["row"]],

@@ -7,7 +7,6 @@ wrong in one of them reaches the next clean line.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,7 +14,7 @@ import numpy.typing as npt
 
 from ingestd.ingest.parallel import in_parallel
 from ingestd.ingest.reading.records import Dialect
-from ingestd.ingest.reading.text import Positions
+from ingestd.ingest.reading.text import Positions, whole_lines
 
 CHUNK = 1 << 20
 """Bytes looked at together: what numpy makes of them stays in the processor's cache and out of the memory bill."""
@@ -42,7 +41,7 @@ def scan(text: bytes, start: int, dialect: Dialect, *, width: int, max_bytes: in
         ends, suspect = _chunk(np.frombuffer(text, np.uint8, span[1] - span[0], span[0]), dialect, width)
         return ends + span[0], suspect
 
-    spans = list(_spans(text, start))
+    spans = list(whole_lines(text, start, CHUNK))
     looked = in_parallel(look, spans, worth_it=len(spans) > 1)
     all_ends = np.concatenate([ends for ends, _ in looked]) if looked else np.empty(0, np.int64)
     suspect = np.concatenate([flags for _, flags in looked]) if looked else np.empty(0, np.bool_)
@@ -60,14 +59,6 @@ def count(text: bytes, byte: int) -> int:
     starts = range(0, len(text), CHUNK)
     views = (np.frombuffer(text, np.uint8, min(CHUNK, len(text) - start), start) for start in starts)
     return sum(int(np.count_nonzero(view == byte)) for view in views)
-
-
-def _spans(text: bytes, start: int) -> Iterator[tuple[int, int]]:
-    """Chunks of whole lines."""
-    while start < len(text):
-        stop = len(text) if len(text) - start <= CHUNK else text.find(b"\n", start + CHUNK) + 1
-        yield start, stop
-        start = stop
 
 
 def holding(text: bytes, start: int, ends: Positions, byte: bytes) -> _Flags:
