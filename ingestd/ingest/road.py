@@ -23,7 +23,7 @@ from ingestd.model import Counts, PoolState, State
 from ingestd.spool import Spool
 from ingestd.storage import Storage
 from ingestd.store import engine as store
-from ingestd.store import erasures, loading, pools
+from ingestd.store import erasures, fences, loading, pools
 from ingestd.store.ledger import Fenced, Ledger, reasons
 
 log = structlog.get_logger()
@@ -162,12 +162,15 @@ class Trip(Judge):
 
     def _load(self, plan: Plan, judged: Judged, screened: Screened) -> bool:
         """True when everything is committed; False when the screening was overtaken and must be done again."""
-        new = load.number(screened.new, loading.reserve_numbers(self.road.engine, screened.new.height))
-        rows = poollog.outcomes(judged.origin, fates.ended(new, screened), judged.rejected)
-        counts = poollog.count(rows)
-        found = problems.gather([judged.problems, screened.problems])
-        with store.writing(self.road.engine, bulk=True) as connection, ThreadPoolExecutor(1) as other:
-            if not loading.pass_fence(connection, screened.fence):
+        first = loading.reserve_numbers(self.road.engine, screened.new.height)
+        load_begun = fences.begun(self.road.engine, screened.fence, screened.new.height)
+        with load_begun as its_connection, ThreadPoolExecutor(1) as other:
+            new = load.number(screened.new, first)
+            rows = poollog.outcomes(judged.origin, fates.ended(new, screened), judged.rejected)
+            counts = poollog.count(rows)
+            found = problems.gather([judged.problems, screened.problems])
+            connection = its_connection()
+            if connection is None:
                 return False
             # The log is written beside the load, and is durable before the commit that refers to it.
             written = other.submit(self._write_log, plan, judged, rows, found, self._header(plan, judged, counts))

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine
 
 from ingestd.ingest import problems
 from ingestd.model import CampaignRules, Outcome, Severity, Stage
-from ingestd.store import loading, rules
+from ingestd.store import fences, loading, rules
 
 UNPROCESSED, INVALID_PHONE = "unprocessed", "invalid_phone_number"
 LISTED, LISTED_GLOBALLY = "in_do_not_call_list", "in_global_do_not_call_list"
@@ -39,7 +39,7 @@ class Screened:
     settled: pl.DataFrame
     """`row`, `outcome`, `lead_id` of the records that load nothing: unchanged, duplicate, rejected."""
     problems: pl.DataFrame
-    fence: loading.Fence
+    fence: fences.Fence
 
 
 def screen(
@@ -49,7 +49,7 @@ def screen(
 
     `beside` gives a second connection for a large file, where nothing was written yet.
     """
-    seen = loading.fence(connection, campaign.id)
+    seen = fences.seen(connection, campaign.id)
     # What is no number cannot be on a list or be the number of another lead.
     usable, unusable = frame, frame.clear()
     if frame["invalid_phone"].any():

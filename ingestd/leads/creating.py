@@ -22,7 +22,7 @@ from ingestd.leads.checking import Problem
 from ingestd.leads.history import Stamp
 from ingestd.model import CampaignRules, Outcome, Owner, Owners, PoolState
 from ingestd.settings import code_key
-from ingestd.store import loading, rules, tables
+from ingestd.store import fences, loading, rules, tables
 from ingestd.store.engine import reading, writing
 
 TOGETHER = timedelta(hours=1)
@@ -103,7 +103,7 @@ def create(engine: Engine, schema_folder: Path, typed: Typed) -> Created:
             return Created(lead_id=screened.settled["lead_id"][0], outcome=Outcome.UNCHANGED, remarks=remarks)
         number = loading.reserve_numbers(engine, screened.new.height)
         with writing(engine) as connection:
-            if loading.pass_fence(connection, screened.fence):
+            if fences.passed(connection, screened.fence):
                 return _store(connection, plan, typed, screened, number, remarks)
 
 

@@ -17,7 +17,7 @@ from ingestd.leads import checking, lead, placing
 from ingestd.leads.history import Stamp
 from ingestd.leads.lead import Lead
 from ingestd.model import CampaignRules
-from ingestd.store import loading, rules
+from ingestd.store import fences, loading, rules
 
 LEASE = timedelta(minutes=15)
 """How long a lead is held when nobody says how long; who still works with it locks it again."""
@@ -87,7 +87,7 @@ def _differs(here: Lead, values: Mapping[str, Any]) -> bool:
 
 def _screen(connection: Connection, campaign: CampaignRules, here: Lead, phone: str) -> None:
     """A new number is no duplicate and on no list, as for an import; loads into the campaign wait meanwhile."""
-    if not loading.pass_fence(connection, loading.fence(connection, campaign.id)):
+    if not fences.passed(connection, fences.seen(connection, campaign.id)):
         raise Unavailable("leads were loaded into the campaign at the same moment; try again")
     numbers = pl.Series([phone])
     if not loading.listed(connection, campaign.id, numbers).is_empty():

@@ -18,7 +18,7 @@ from ingestd.leads import checking
 from ingestd.model import Arrival, CampaignRules, Outcome, Owners
 from ingestd.schemas import Schema
 from ingestd.settings import Source
-from ingestd.store import loading, orders, pushes, rules
+from ingestd.store import fences, loading, orders, pushes, rules
 from ingestd.store.engine import reading, writing
 from ingestd.store.pushes import Fate, Row
 
@@ -89,7 +89,7 @@ def push(engine: Engine, schema_folder: Path, what: Push, also: Also) -> Pushed:
         number = loading.reserve_numbers(engine, coming) if coming else 0
         with writing(engine) as connection:
             # The campaign before the source, as whoever changes both takes them.
-            if screened is None or loading.pass_fence(connection, screened.fence):
+            if screened is None or fences.passed(connection, screened.fence):
                 pushed = _store(connection, plan, what, judged, screened, number)
                 also(connection, pushed)
                 return pushed

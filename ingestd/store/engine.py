@@ -11,7 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, Table, create_engine, event
+from sqlalchemy.dialects.postgresql import insert as pg_insert
+from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -169,6 +171,12 @@ def reading(engine: Engine) -> Iterator[Connection]:
     """A consistent view for reading; never waits for a writer."""
     with _translated(), engine.connect().execution_options(readonly=True) as connection, connection.begin():
         yield connection
+
+
+def unless_there(connection: Connection, table: Table) -> Any:
+    """INSERT that leaves alone what is there already, as each database says it."""
+    make = pg_insert if connection.dialect.name == "postgresql" else sqlite_insert
+    return make(table).on_conflict_do_nothing()
 
 
 @contextmanager

@@ -23,7 +23,6 @@ from sqlalchemy import (
     Engine,
     Integer,
     String,
-    Table,
     TextualSelect,
     bindparam,
     delete,
@@ -33,14 +32,12 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.dialects.postgresql import insert as pg_insert
-from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 
-from ingestd.store import partitions, pgcopy, pool_counts
-from ingestd.store.engine import reading, writing
+from ingestd.store import fences, partitions, pgcopy, pool_counts
+from ingestd.store.engine import reading, unless_there, writing
 from ingestd.store.ledger import now
 from ingestd.store.segment_tables import segment_arrivals
-from ingestd.store.tables import Instant, campaigns, do_not_call, do_not_call_sequence, lead_numbers, leads
+from ingestd.store.tables import Instant, do_not_call, lead_numbers, leads
 
 T = TypeVar("T")
 
@@ -66,13 +63,6 @@ _COUNTED = "version = version + 1, dial_key = NULL"
 # Built once: building them for each small delivery cost more than running them.
 _NEXT_NUMBER = select(lead_numbers.c.next).with_for_update()
 _MOVE_NUMBERS = update(lead_numbers).values(next=bindparam("following"))
-_IT = campaigns.c.id == bindparam("campaign")
-_LOADS = select(campaigns.c.load_sequence).where(_IT)
-_NEXT_LOAD = (
-    update(campaigns)
-    .where(_IT, campaigns.c.load_sequence == bindparam("seen"))
-    .values(load_sequence=bindparam("following"))
-)
 # For many numbers PostgreSQL would rather read all leads of a campaign, 5.2 s instead of 0.6 for 10 million. This holds
 # until the end of the transaction, which asks nothing else.
 _WALK_INDEX = select(*(func.set_config(name, "off", True) for name in ("enable_seqscan", "jit")))
@@ -88,22 +78,11 @@ _PROBES = {
     "(SELECT {columns} FROM {table} WHERE {table}.phone = wanted.value{more} OFFSET 0) AS found",
     "sqlite": "SELECT {columns} FROM {wanted} CROSS JOIN {table} ON {table}.phone = wanted.value{more}",
 }
-_LISTS = select(do_not_call_sequence.c.value)
-_LISTS_LOCKED = _LISTS.with_for_update(read=True)
 _ANY_LEAD = select(leads.c.id).where(leads.c.campaign_id == bindparam("campaign")).limit(1)
 _ARRIVED = insert(segment_arrivals)
 _ANY_LISTED = (
     select(do_not_call.c.phone).where(do_not_call.c.campaign_id.in_((0, bindparam("campaign", type_=Integer)))).limit(1)
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Fence:
-    """The state of a campaign and of the do-not-call lists that a screening saw."""
-
-    campaign_id: int
-    load_sequence: int
-    do_not_call_sequence: int
 
 
 def reserve_numbers(engine: Engine, count: int) -> int:
@@ -112,28 +91,11 @@ def reserve_numbers(engine: Engine, count: int) -> int:
     with writing(engine, forgettable=True) as connection:
         first: int | None = connection.scalar(_NEXT_NUMBER)
         if first is None:  # the very first load; two may find that at once
-            connection.execute(_unless_there(connection, lead_numbers).values(id=1, next=1))
+            connection.execute(unless_there(connection, lead_numbers).values(id=1, next=1))
             first = connection.scalar(_NEXT_NUMBER)
             assert first is not None
         connection.execute(_MOVE_NUMBERS, {"following": first + count})
     return first
-
-
-def fence(connection: Connection, campaign_id: int) -> Fence:
-    """What a screening that starts now is screened against."""
-    loads = connection.scalar(_LOADS, {"campaign": campaign_id})
-    return Fence(campaign_id=campaign_id, load_sequence=loads or 0, do_not_call_sequence=_list_sequence(connection))
-
-
-def pass_fence(connection: Connection, seen: Fence) -> bool:
-    """In the loading transaction: True when nothing was loaded or listed since; then later loads wait for this one."""
-    mine = {"campaign": seen.campaign_id, "seen": seen.load_sequence, "following": seen.load_sequence + 1}
-    moved = connection.execute(_NEXT_LOAD, mine)
-    return moved.rowcount == 1 and _list_sequence(connection, lock=True) == seen.do_not_call_sequence
-
-
-def _list_sequence(connection: Connection, *, lock: bool = False) -> int:
-    return connection.scalar(_LISTS_LOCKED if lock else _LISTS) or 0
 
 
 def insert_leads(connection: Connection, frame: pl.DataFrame) -> None:
@@ -282,7 +244,7 @@ def listed(connection: Connection, campaign_id: int, phones: pl.Series) -> pl.Da
 
 def add_do_not_call(connection: Connection, campaign_id: int, phones: list[str], reason: str) -> int:
     """Puts numbers (E.164) on a list, 0 being the global one; returns how many are new."""
-    _move_list_sequence(connection)  # first: it holds its row until the commit, so imports go one after the other
+    fences.lists_change(connection)  # first: it holds its row until the commit, so imports go one after the other
     columns, values = "campaign_id, phone, reason, added_at", ":campaign, wanted.value, :reason, :moment"
     given = f"SELECT {values} FROM {_WANTED[connection.dialect.name]} WHERE true"  # noqa: S608 - our columns
     query = f"INSERT INTO do_not_call ({columns}) {given} ON CONFLICT DO NOTHING"
@@ -294,22 +256,9 @@ def add_do_not_call(connection: Connection, campaign_id: int, phones: list[str],
 
 def remove_do_not_call(connection: Connection, campaign_id: int, phone: str) -> bool:
     """Takes a number (E.164) off a list, 0 being the global one; False when it is not on it."""
-    _move_list_sequence(connection)
+    fences.lists_change(connection)
     this = (do_not_call.c.campaign_id == campaign_id, do_not_call.c.phone == phone)
     return connection.execute(delete(do_not_call).where(*this)).rowcount == 1
-
-
-def _move_list_sequence(connection: Connection) -> None:
-    move = update(do_not_call_sequence).values(value=do_not_call_sequence.c.value + 1)
-    if connection.execute(move).rowcount == 0:  # the very first list; two may find that at once
-        connection.execute(_unless_there(connection, do_not_call_sequence).values(id=1, value=0))
-        connection.execute(move)
-
-
-def _unless_there(connection: Connection, table: Table) -> Any:
-    """INSERT that leaves alone what is there already, as each database says it."""
-    make = pg_insert if connection.dialect.name == "postgresql" else sqlite_insert
-    return make(table).on_conflict_do_nothing()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ _OF_ALL_ROWS = text(
     "SELECT indexrelid::regclass, conname FROM pg_index LEFT JOIN pg_constraint ON conindid = indexrelid "
     "WHERE pg_index.indrelid = CAST(:name AS regclass) AND indpred IS NULL"
 )
-_THERE = text("SELECT to_regclass(:name) IS NOT NULL")
+_ATTACHED = text("SELECT relispartition FROM pg_class WHERE oid = to_regclass(:name)")
 
 
 def name(campaign_id: int) -> str:
@@ -26,26 +26,43 @@ def name(campaign_id: int) -> str:
 
 
 def there(connection: Connection, campaign_id: int) -> bool:
-    """True when the campaign has its partition."""
-    return bool(connection.scalar(_THERE, {"name": name(campaign_id)}))
+    """True when the campaign has its partition; one that was only begun is none."""
+    return _attached(connection, campaign_id) is True
 
 
-@contextmanager
-def made(connection: Connection, campaign_id: int) -> Iterator[str]:
-    """A new partition to be filled in this block: with no index of all rows, part of the table of leads when it ends.
+def begin(connection: Connection, campaign_id: int) -> None:
+    """Makes the table of a campaign that has none, with no index of all rows; `made` is for filling it.
 
     Whoever calls keeps others from making the same one: loads into one campaign go one after the other.
     """
+    if _attached(connection, campaign_id) is not None:
+        return
     table = name(campaign_id)
     like = "LIKE leads INCLUDING DEFAULTS INCLUDING INDEXES"
     connection.exec_driver_sql(f"CREATE TABLE {table} ({like}, {_only(campaign_id)})")
     for index, constraint in connection.execute(_OF_ALL_ROWS, {"name": table}).all():
         drop = f'ALTER TABLE {table} DROP CONSTRAINT "{constraint}"' if constraint else f"DROP INDEX {index}"
         connection.exec_driver_sql(drop)
+
+
+@contextmanager
+def made(connection: Connection, campaign_id: int) -> Iterator[str]:
+    """A new partition to be filled in this block, which becomes part of the table of leads when the block ends.
+
+    It may have been begun before, in the same transaction.
+    """
+    begin(connection, campaign_id)
+    table = name(campaign_id)
     yield table
     # Makes the indexes of the table of leads that are missing. The check saves a walk through all rows.
     connection.exec_driver_sql(f"ALTER TABLE leads ATTACH PARTITION {table} FOR VALUES IN ({campaign_id:d})")
     connection.exec_driver_sql(f"ALTER TABLE {table} DROP CONSTRAINT only_this_campaign")
+
+
+def _attached(connection: Connection, campaign_id: int) -> bool | None:
+    """Whether a campaign's table is part of the table of leads; None when there is none."""
+    attached: bool | None = connection.scalar(_ATTACHED, {"name": name(campaign_id)})
+    return attached
 
 
 def _only(campaign_id: int) -> str:

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, select
 from ingestd.ingest import load, screening
 from ingestd.ingest.screening import Screened
 from ingestd.model import CampaignRules
-from ingestd.store import loading, rules, tables
+from ingestd.store import fences, loading, rules, tables
 from ingestd.store.engine import open_engine
 from tests import databases
 
@@ -250,7 +250,7 @@ def test_no_records_are_screened_into_nothing(connection: Connection, rule: str,
 
 
 def test_the_fence_is_that_of_before_the_first_question(connection: Connection) -> None:
-    before = loading.fence(connection, campaign_of(connection).id)
+    before = fences.seen(connection, campaign_of(connection).id)
     assert screened(connection, {"phone": ANNA}).fence == before
 
 

@@ -10,7 +10,7 @@ from ingestd import schemas
 from ingestd.errors import Invalid, Missing, Rejected
 from ingestd.leads import dialling, do_not_call, lead
 from ingestd.leads.do_not_call import Added
-from ingestd.store import audit, loading
+from ingestd.store import audit, fences
 from ingestd.store.audit import COMMAND_LINE, Deed
 from ingestd.store.engine import reading, writing
 from tests.databases import ROOT
@@ -86,10 +86,10 @@ def test_an_unknown_campaign_is_refused(desk: Desk) -> None:
 def test_a_load_that_screened_before_the_number_was_added_screens_again(desk: Desk) -> None:
     (there,) = desk.leads({})
     with reading(desk.engine) as connection:
-        seen = loading.fence(connection, desk.lead(there).campaign_id)
+        seen = fences.seen(connection, desk.lead(there).campaign_id)
     added(desk, phone(desk, there))
     with writing(desk.engine) as connection:
-        assert not loading.pass_fence(connection, seen)
+        assert not fences.passed(connection, seen)
 
 
 def test_an_addition_waits_for_a_load_that_has_passed_and_closes_its_leads(desk: Desk) -> None:
@@ -97,11 +97,11 @@ def test_an_addition_waits_for_a_load_that_has_passed_and_closes_its_leads(desk:
     (there,) = desk.leads({})
     wanted, campaign_id = phone(desk, there), desk.lead(there).campaign_id
     with reading(desk.engine) as connection:
-        seen = loading.fence(connection, campaign_id)
+        seen = fences.seen(connection, campaign_id)
     results: list[Added] = []
     adding = threading.Thread(target=lambda: results.append(added(desk, wanted)))
     with writing(desk.engine) as connection:
-        assert loading.pass_fence(connection, seen)
+        assert fences.passed(connection, seen)
         adding.start()
         adding.join(0.2)
         assert adding.is_alive()

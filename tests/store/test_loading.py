@@ -218,40 +218,6 @@ def test_a_number_is_added_to_a_list_once(connection: Connection, campaign: int)
     assert sorted(connection.scalars(reasons)) == ["asked", "other list"]
 
 
-def fence_passes(engine: Engine, seen: loading.Fence) -> bool:
-    with writing(engine) as connection:
-        return loading.pass_fence(connection, seen)
-
-
-def fence_of(engine: Engine, campaign: int) -> loading.Fence:
-    with reading(engine) as connection:
-        return loading.fence(connection, campaign)
-
-
-def test_a_fence_is_passed_once(organised: Engine, campaign: int, other: int) -> None:
-    seen, beside = fence_of(organised, campaign), fence_of(organised, other)
-    assert fence_passes(organised, seen)
-    assert not fence_passes(organised, seen)
-    assert fence_passes(organised, beside)  # another campaign does not matter
-    assert fence_passes(organised, fence_of(organised, campaign))
-
-
-def test_an_import_of_any_list_raises_the_fence(organised: Engine, campaign: int) -> None:
-    for listing in (0, campaign):
-        seen = fence_of(organised, campaign)
-        with writing(organised) as connection:
-            loading.add_do_not_call(connection, listing, ["+1"], "asked")
-        assert not fence_passes(organised, seen)
-        assert fence_passes(organised, fence_of(organised, campaign))
-
-
-def test_a_load_that_was_rolled_back_leaves_the_fence_open(organised: Engine, campaign: int) -> None:
-    seen = fence_of(organised, campaign)
-    with rolled_back(organised) as connection:
-        assert loading.pass_fence(connection, seen)
-    assert fence_passes(organised, seen)
-
-
 def at_once(times: int, work: Any) -> list[Any]:
     """Runs `work` in several threads that start together; the results, or the first error."""
     barrier, results = threading.Barrier(times), list[Any]()
@@ -289,11 +255,6 @@ def test_lists_imported_at_once_add_each_number_once(organised: Engine) -> None:
     with reading(organised) as connection:
         assert connection.scalar(select(func.count()).select_from(tables.do_not_call)) == 3
         assert connection.scalar(select(tables.do_not_call_sequence.c.value)) == 4
-
-
-def test_of_loads_at_once_only_one_passes_the_fence(organised: Engine, campaign: int) -> None:
-    seen = fence_of(organised, campaign)
-    assert sorted(at_once(4, lambda: fence_passes(organised, seen))) == [False, False, False, True]
 
 
 def test_dates_are_kept_as_the_rest_of_the_store_reads_them(connection: Connection, campaign: int) -> None:

@@ -34,6 +34,18 @@ def test_a_partition_is_seen_only_when_its_load_is_committed(engine: Engine) -> 
     engine.dispose()
 
 
+def test_one_that_was_begun_is_no_partition_until_it_is_made(engine: Engine) -> None:
+    with writing(engine) as connection:
+        partitions.begin(connection, 3)
+        assert not partitions.there(connection, 3)
+        with partitions.made(connection, 3) as table:
+            add(connection, table, 3, 1)
+        assert partitions.there(connection, 3)
+        partitions.begin(connection, 3)  # which changes nothing any more
+        assert connection.exec_driver_sql("SELECT campaign_id, id FROM leads").all() == [(3, 1)]
+    engine.dispose()
+
+
 def test_a_partition_has_the_indexes_of_the_table(engine: Engine) -> None:
     with writing(engine) as connection, partitions.made(connection, 3) as table:
         add(connection, table, 3, 1)

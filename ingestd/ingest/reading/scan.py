@@ -16,7 +16,7 @@ from ingestd.ingest.parallel import in_parallel
 from ingestd.ingest.reading.records import Dialect
 from ingestd.ingest.reading.text import Positions, whole_lines
 
-CHUNK = 1 << 20
+CHUNK = 1 << 18
 """Bytes looked at together: what numpy makes of them stays in the processor's cache and out of the memory bill."""
 
 _LF, _CR = 10, 13
