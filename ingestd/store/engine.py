@@ -6,6 +6,7 @@ import contextlib
 import os
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,14 +16,18 @@ from sqlalchemy import Connection, Engine, Table, create_engine, event
 from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, OperationalError
+from sqlalchemy.engine.interfaces import DBAPIConnection
+from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
-from sqlalchemy.pool import QueuePool
+from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
 from ingestd.errors import Misconfigured, Unavailable
 
 BUSY_SECONDS = 60
 """How long a writer waits for another one on SQLite; the largest load holds the lock for a few seconds."""
+TRUSTED_SECONDS = 1.0
+"""How long PostgreSQL is not asked again whether it is there: for the smallest transactions that was a third of the
+work. One that finds it gone all the same is Unavailable, as when it goes in the middle."""
 CHECKPOINT_PAGES = 4000
 """Pages in SQLite's log from which a commit copies them into the database."""
 
@@ -32,9 +37,29 @@ def open_engine(url: str) -> Engine:
     try:
         if make_url(url).get_backend_name() == "sqlite":
             return _sqlite(url)
-        return create_engine(url, pool_pre_ping=True)
+        return _postgresql(url)
     except (ArgumentError, ImportError) as problem:  # no URL at all, or of a database that has no driver here
         raise Misconfigured("ingestd.toml", "store.url", f"cannot be used: {problem}") from problem
+
+
+def _postgresql(url: str) -> Engine:
+    engine = create_engine(url)
+    dialect = engine.dialect
+
+    def put_back(_connection: DBAPIConnection | None, record: ConnectionPoolEntry) -> None:
+        record.info["used"] = time.monotonic()
+
+    def check(connection: DBAPIConnection, record: ConnectionPoolEntry, _proxy: Any) -> None:
+        if time.monotonic() - record.info.get("used", time.monotonic()) < TRUSTED_SECONDS:
+            return
+        try:
+            dialect.do_ping(connection)
+        except dialect.loaded_dbapi.Error as problem:
+            raise InvalidatePoolError from problem  # the others are as old, and were lost with it
+
+    event.listen(engine, "checkin", put_back)
+    event.listen(engine, "checkout", check)
+    return engine
 
 
 def sqlite_url(home: Path) -> str:

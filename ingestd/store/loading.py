@@ -10,7 +10,7 @@ import itertools
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeVar
@@ -49,6 +49,9 @@ BATCH = 2_000
 
 COPY_BATCH = 8_000
 """The same for PostgreSQL's COPY, whose bytes are made column by column: each call of polars costs a little."""
+
+FEW = 2_000
+"""Rows up to which PostgreSQL's COPY is written row by row."""
 
 WORTH_TWO = 50_000
 """Phones from which two connections look for them."""
@@ -339,18 +342,30 @@ def _by_number(frame: pl.DataFrame, columns: list[str], size: int = BATCH) -> It
 
 
 def _copy(connection: Connection, frame: pl.DataFrame, table: str, *options: str) -> None:
-    given = frame.select(column for column in frame.get_columns() if column.null_count() < frame.height)
+    given = pl.DataFrame([column for column in frame.get_columns() if column.null_count() < frame.height])
+    copy = _copy_rows if given.height <= FEW else _copy_columns
+    with closing(connection.connection.cursor()) as cursor:
+        copy(cursor, given, f"COPY {table}", options)
+
+
+def _copy_rows(cursor: Any, given: pl.DataFrame, into: str, options: tuple[str, ...]) -> None:
+    """Row by row by the driver: the bytes of whole columns are only quicker for many rows."""
+    names = ", ".join(f'"{name}"' for name in given.columns)
+    with cursor.copy(f"{into} ({names}) FROM STDIN ({', '.join(('FORMAT text', *options))})") as copy:
+        for row in given.rows():
+            copy.write_row(row)
+
+
+def _copy_columns(cursor: Any, given: pl.DataFrame, into: str, options: tuple[str, ...]) -> None:
     layout = pgcopy.Layout.of(given, dict(leads.c))
     names = ", ".join(f'"{name}"' for name in layout.names)
-    cursor = connection.connection.cursor()
-    batches = (layout.rows(batch) for batch in _by_number(frame, layout.names, COPY_BATCH))
-    statement = f"COPY {table} ({names}) FROM STDIN ({', '.join(('FORMAT binary', *options))})"
-    with cursor.copy(statement) as copy, _ahead(batches, frame.height) as coming:
+    batches = (layout.rows(batch) for batch in _by_number(given, layout.names, COPY_BATCH))
+    statement = f"{into} ({names}) FROM STDIN ({', '.join(('FORMAT binary', *options))})"
+    with cursor.copy(statement) as copy, _ahead(batches, given.height) as coming:
         copy.write(pgcopy.HEADER)
         for batch in coming:
             copy.write(batch)
         copy.write(pgcopy.TRAILER)
-    cursor.close()
 
 
 def _sqlite_text(frame: pl.DataFrame) -> pl.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -9,10 +10,12 @@ import pytest
 from sqlalchemy import Connection, Engine, create_engine, insert, select, update
 
 from ingestd.errors import Unavailable
+from ingestd.store import engine as store_engine
 from ingestd.store.engine import CHECKPOINT_PAGES, open_engine, reading, sqlite_url, writing
 from ingestd.store.migrations import upgrade
 from ingestd.store.tables import lead_numbers, projects
 from tests.conftest import Postgres
+from tests.running import until
 
 
 def synced(connection: Connection) -> bool:
@@ -80,3 +83,50 @@ def test_a_store_whose_connections_are_all_in_use_is_away(postgres: Postgres) ->
     with reading(engine), pytest.raises(Unavailable, match="all connections are in use"), reading(engine):
         pass
     engine.dispose()
+
+
+def backend(engine: Engine) -> int:
+    """The process of the server behind the connection that is used next."""
+    with reading(engine) as connection:
+        return int(connection.exec_driver_sql("SELECT pg_backend_pid()").scalar_one())
+
+
+def lose(engine: Engine, other: Engine) -> int:
+    """Has the server close the connection that is used next; returns its process, which is gone."""
+    lost = backend(engine)
+
+    def asked(query: str) -> object:
+        with reading(other) as connection:
+            return connection.exec_driver_sql(query, (lost,)).scalar()
+
+    asked("SELECT pg_terminate_backend(%s)")
+    until(lambda: asked("SELECT count(*) FROM pg_stat_activity WHERE pid = %s") == 0, "the connection is closed")
+    return lost
+
+
+@pytest.fixture
+def two(postgres: Postgres) -> Iterator[tuple[Engine, Engine]]:
+    """Engines of the same database."""
+    url = postgres.new_database()
+    opened = open_engine(url), open_engine(url)
+    yield opened
+    for each in opened:
+        each.dispose()
+
+
+def test_a_connection_that_was_lost_in_a_pause_is_replaced(
+    two: tuple[Engine, Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_engine, "TRUSTED_SECONDS", 0.0)
+    assert lose(*two) != backend(two[0])
+
+
+def test_a_connection_that_is_lost_while_it_is_trusted_is_unavailable_once(
+    two: tuple[Engine, Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_engine, "TRUSTED_SECONDS", 3600.0)
+    assert backend(two[0]) == backend(two[0])
+    lost = lose(*two)
+    with pytest.raises(Unavailable):
+        backend(two[0])
+    assert backend(two[0]) != lost
