@@ -78,6 +78,46 @@ def test_a_bulk_commit_leaves_the_copying_to_the_next_one(tmp_path: Path) -> Non
     assert database.stat().st_size > CHECKPOINT_PAGES * 4096
 
 
+@pytest.fixture
+def processes(tmp_path: Path) -> Iterator[tuple[Engine, Engine]]:
+    """Engines of the same file, which know of each other as little as two processes do."""
+    opened = open_engine(sqlite_url(tmp_path)), open_engine(sqlite_url(tmp_path))
+    upgrade(opened[0])
+    yield opened
+    for each in opened:
+        each.dispose()
+
+
+def test_a_writer_waits_for_that_of_another_process(processes: tuple[Engine, Engine]) -> None:
+    mine, others = processes
+    with ThreadPoolExecutor(1) as thread:
+        with writing(others) as connection:
+            connection.execute(insert(lead_numbers).values(id=1, next=5))
+            waiting = thread.submit(add_one, mine)
+            with pytest.raises(TimeoutError):
+                waiting.result(0.1)
+        waiting.result()
+    with reading(others) as connection:
+        assert connection.scalar(select(lead_numbers.c.next)) == 6
+
+
+def add_one(engine: Engine) -> None:
+    with writing(engine) as connection:
+        connection.execute(update(lead_numbers).values(next=lead_numbers.c.next + 1))
+
+
+def test_a_writer_that_waits_too_long_is_told(
+    processes: tuple[Engine, Engine], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mine, others = processes
+    monkeypatch.setattr(store_engine, "BUSY_SECONDS", 0.05)
+    with writing(others), pytest.raises(Unavailable, match="locked"):
+        add_one(mine)
+    add_one(mine)
+    with reading(mine) as connection:  # anything else that has to wait does so as before
+        assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar() == 50
+
+
 def test_a_store_whose_connections_are_all_in_use_is_away(postgres: Postgres) -> None:
     engine = create_engine(postgres.new_database(), pool_size=1, max_overflow=0, pool_timeout=0.05)
     with reading(engine), pytest.raises(Unavailable, match="all connections are in use"), reading(engine):
