@@ -18,7 +18,7 @@ from phonenumbers import NumberParseException, PhoneMetadata, PhoneNumberFormat,
 
 from bench.results import Result
 from ingestd.ingest import phones
-from ingestd.ingest.phones import plain, written
+from ingestd.ingest.phones import plain, singly, written
 
 Answer = tuple[str | None, str | None, str | None]
 """e164, reason, extension"""
@@ -228,8 +228,9 @@ def agree(count: int, seed: int) -> int:
 
 def slow_share(numbers: pl.Series, regions: pl.Series) -> tuple[int, int]:
     """How many numbers, and how many distinct ones, the fast way leaves to `phonenumbers`."""
-    unsure = plain.decide(written.lines(numbers, regions))[1]
-    return unsure.height, unsure.select("number", "region").n_unique() if unsure.height else 0
+    unsure = plain.decide(written.lines(numbers, regions))[1].select("number", "region")
+    asked = [line for line in unsure.iter_rows() if singly.glance(*line) is None]
+    return len(asked), len(set(asked))
 
 
 _AREAS = {

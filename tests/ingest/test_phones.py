@@ -11,7 +11,7 @@ from phonenumbers import PhoneMetadata
 
 from bench import phones as bench
 from ingestd.ingest import phones
-from ingestd.ingest.phones import metadata, plain, reference, singly
+from ingestd.ingest.phones import metadata, plain, reference, singly, written
 
 REGIONS = sorted(phonenumbers.SUPPORTED_REGIONS)
 
@@ -198,6 +198,13 @@ def test_absent_numbers_give_neither_number_nor_reason(way: None) -> None:
     """Null and the empty cell are not mistakes."""
     assert one(None, "DK") == (None, None, None)
     assert one("", "DK") == (None, None, None)
+
+
+def test_an_absent_number_among_plain_ones_is_no_number(way: None) -> None:
+    """What polars knows nothing of is neither plain nor odd."""
+    answer = phones.normalise(pl.Series(["20123456", None, "+46 70 123 45 67"]), "DK")
+    assert answer.rows() == [("+4520123456", None, None), (None, None, None), ("+46701234567", None, None)]
+    assert written.sort(written.lines(pl.Series(["20123456", None]), "DK")).dialled.height == 1
 
 
 def test_one_region_for_all_and_order_kept(way: None) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import phonenumbers
-import polars as pl
 from phonenumbers import NumberParseException, PhoneNumberFormat, ValidationResult
 
 UNPARSEABLE = "phone_unparseable"
@@ -61,14 +60,3 @@ def verdict(number: str, region: str | None) -> Verdict:
         return Verdict(e164=e164, reason=None, extension=extension)
     reason = _IMPOSSIBLE.get(phonenumbers.is_possible_number_with_reason(parsed), INVALID)
     return Verdict(e164=None, reason=reason, extension=extension)
-
-
-def decide(unsure: pl.DataFrame) -> pl.DataFrame:
-    """Asks libphonenumber once for each distinct (`number`, `region`); gives `row, e164, reason, extension`."""
-    distinct = unsure.select("number", "region").unique()
-    verdicts = [verdict(number, region) for number, region in distinct.iter_rows()]
-    schema = dict.fromkeys(Verdict._fields, pl.String)
-    answers = distinct.hstack(pl.DataFrame(verdicts, schema=schema, orient="row"))
-    # Unknown regions are null, and null is equal to null here.
-    joined = unsure.join(answers, on=["number", "region"], how="left", nulls_equal=True, validate="m:1")
-    return joined.select("row", *Verdict._fields)

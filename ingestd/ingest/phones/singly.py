@@ -1,7 +1,7 @@
-"""Numbers one at a time, for columns too short for polars: what is plain and valid beyond doubt is seen at a glance.
+"""Numbers one at a time, for columns too short for polars and for those too few under one rule.
 
-A glance follows the same rules and the same metadata as `plain.py`, but says only yes (3 µs). Whatever takes more than
-that, and every no, which needs its reason, goes to libphonenumber itself.
+A glance follows the same rules and the same metadata as `plain.py`, in 3 µs. What takes more than that to tell goes to
+libphonenumber itself.
 """
 
 from __future__ import annotations
@@ -15,11 +15,12 @@ from phonenumbers import SUPPORTED_REGIONS
 
 from ingestd.ingest.phones import metadata
 from ingestd.ingest.phones.metadata import Numbering
-from ingestd.ingest.phones.reference import Verdict, verdict
+from ingestd.ingest.phones.reference import INVALID, TOO_LONG, TOO_SHORT, Verdict, verdict
 
 _TYPED = re.compile(r"\+?[0-9 ().\-/]{3,50}")
 _SEPARATORS = str.maketrans("", "", "+ ().-/")
 _NOTHING = Verdict(e164=None, reason=None, extension=None)
+_MIN_VIABLE = 3  # digits, `_VALID_PHONE_NUMBER`; two alone are viable, too, but rare
 _MIN_NATIONAL = 2  # digits, `_MIN_LENGTH_FOR_NSN`
 
 
@@ -33,19 +34,29 @@ def decide(numbers: Iterable[str | None], regions: Iterable[str | None]) -> pl.D
             continue
         line = (number, region if region in SUPPORTED_REGIONS else None)
         if line not in known:
-            e164 = glance(*line)
-            known[line] = verdict(*line) if e164 is None else Verdict(e164=e164, reason=None, extension=None)
+            known[line] = glance(*line) or verdict(*line)
         verdicts.append(known[line])
     columns = zip(*verdicts, strict=True) if verdicts else [(), (), ()]
     names = zip(Verdict._fields, columns, strict=True)
     return pl.DataFrame([pl.Series(name, column, dtype=pl.String) for name, column in names])
 
 
-def glance(number: str, region: str | None) -> str | None:
-    """The E.164 form of a number that is valid beyond doubt; None says nothing about the number."""
+def decide_distinct(numbers: pl.DataFrame) -> pl.DataFrame:
+    """The verdict on each line of `row, number, region`, by `row`; each distinct number is looked at once."""
+    distinct = numbers.select("number", "region").unique()
+    answers = distinct.hstack(decide(distinct["number"], distinct["region"]))
+    # Unknown regions are null, and null is equal to null here.
+    joined = numbers.join(answers, on=["number", "region"], how="left", nulls_equal=True, validate="m:1")
+    return joined.select("row", *Verdict._fields)
+
+
+def glance(number: str, region: str | None) -> Verdict | None:
+    """What libphonenumber says of a number, where that is beyond doubt; else None."""
     if _TYPED.fullmatch(number) is None:
         return None
     digits = number.translate(_SEPARATORS)
+    if len(digits) < _MIN_VIABLE:
+        return None
     if number[0] == "+":
         return _called(digits)
     if region is None:
@@ -56,30 +67,53 @@ def glance(number: str, region: str | None) -> str | None:
         rest = digits.removeprefix(rules.abroad) if rules.abroad.isdigit() else "0"
         return None if rest.startswith("0") else _called(rest)
     # The calling code without a prefix may also be the beginning of the number.
-    return None if digits.startswith(str(rules.code)) else _valid(digits, rules)
+    return None if digits.startswith(str(rules.code)) else _judged(digits, rules)
 
 
-def _called(digits: str) -> str | None:
-    """E.164 from the digits after a plus or an international prefix."""
+def _called(digits: str) -> Verdict | None:
+    """From the digits after a plus or an international prefix."""
     code = _code(digits[:3])
-    return None if code is None else _valid(digits[len(str(code)) :], metadata.main(code))
+    return None if code is None else _judged(digits[len(str(code)) :], metadata.main(code))
 
 
-def _valid(digits: str, rules: Numbering) -> str | None:
-    """E.164 from the digits after the calling code, or as dialled within the region."""
+def _judged(digits: str, rules: Numbering) -> Verdict | None:
+    """From the digits after the calling code, or as dialled within the region."""
+    if len(digits) < _MIN_NATIONAL:
+        return _refused(TOO_SHORT)
     national = _national(digits, rules)
-    if national is None or not _MIN_NATIONAL <= len(national) <= metadata.MAX_NATIONAL:
+    if national is None:
         return None
+    if len(national) > metadata.MAX_NATIONAL:
+        return _refused(TOO_LONG)
+    if _recognised(national, rules):
+        return Verdict(e164=f"+{rules.code}{national}", reason=None, extension=None)
+    return _refused(_why(len(national), metadata.main(rules.code)))
+
+
+def _recognised(national: str, rules: Numbering) -> bool:
+    """`is_valid_number`. A region known by its leading digits has the only word on the numbers that begin so."""
     for each in metadata.sharers(rules.code):
-        known = each.leading is not None
-        if known and not _start(str(each.leading)).match(national):
-            continue
-        kinds = _kinds(each)[len(national)]
-        if kinds is not None and kinds.match(national) and _python(each.general).match(national):
-            return f"+{rules.code}{national}"
-        if known:  # a region known by its leading digits has the only word on the numbers that begin so
-            return None
-    return None
+        if each.leading is not None and _start(each.leading).match(national):
+            return _fits(national, each)
+        if each.leading is None and _fits(national, each):
+            return True
+    return False
+
+
+def _fits(national: str, rules: Numbering) -> bool:
+    kinds = _kinds(rules)[len(national)]
+    return bool(kinds is not None and kinds.match(national) and _python(rules.general).match(national))
+
+
+def _why(length: int, rules: Numbering) -> str:
+    """`is_possible_number_with_reason`, by the main region of the calling code."""
+    if length in rules.local_lengths or length < rules.lengths[0]:
+        return TOO_SHORT
+    return TOO_LONG if length > rules.lengths[-1] else INVALID
+
+
+def _refused(reason: str) -> Verdict:
+    return Verdict(e164=None, reason=reason, extension=None)
 
 
 def _national(digits: str, rules: Numbering) -> str | None:

@@ -96,10 +96,9 @@ def sort(typed: pl.DataFrame) -> Written:
     )
     plus = read["digits"].str.starts_with("+")
     plain = read["plain"] & (read["digits"].str.len_bytes() >= _MIN_VIABLE + plus.cast(pl.UInt32))
-    dialled, _ = split(read.drop("plain"), plain)
-    if dialled.height == read.height:
-        return Written(dialled=dialled, extended=_NOT_EXTENDED, none=typed.select("row").clear(), unsure=[])
-    odd = _odd(typed.filter(~plain & (typed["number"] != "")))
+    if plain.sum() == read.height:
+        return Written(dialled=read.drop("plain"), extended=_NOT_EXTENDED, none=typed.select("row").clear(), unsure=[])
+    dialled, odd = read.drop("plain").filter(plain), _odd(typed.filter(~plain & (typed["number"] != "")))
     return Written(dialled=pl.concat([dialled, odd.dialled]), extended=odd.extended, none=odd.none, unsure=odd.unsure)
 
 
