@@ -77,6 +77,7 @@ def anonymise(places: Places, lead_id: int, *, by: int, at: datetime) -> Anonymi
         if not found.is_empty():
             needles |= set(found["phone_as_read"].drop_nulls())
             erased.append(erasure.erase(log, _original(places, delivery), found, moment=at.isoformat()))
+        erasure.remove_earlier(log)
     with writing(places.engine) as connection:
         _blank(connection, schema, lead_id, Stamp(kind="anonymised", by=by, at=at))
         pushes.blank(connection, lead_id, phones, erasure.TOLD)

@@ -87,6 +87,17 @@ def erase(log: PoolLog, file: Original, found: pl.DataFrame, *, moment: str) -> 
     return Erased(delivery_id=file.delivery_id, rows=tuple(found["row"]), sha256=digest, size=len(content))
 
 
+def remove_earlier(log: PoolLog) -> None:
+    """Removes the logs of earlier attempts at a delivery: nothing refers to them any more, and they name people too.
+
+    One of a later attempt stays: it is being written.
+    """
+    folder, _, epoch = log.key.rpartition("/")
+    for each in list(log.storage.found(folder)):
+        if int(each.key.removeprefix(f"{folder}/").partition("/")[0]) < int(epoch):
+            log.storage.discard(each.key)
+
+
 def contains(file: Original, needles: Sequence[str]) -> bool:
     """True when a kept file has one of these texts, whatever it is packed in and encoded as."""
     data = file.read()

@@ -258,6 +258,35 @@ def test_a_refused_file_is_loaded_later_as_it_is_now(on_s3: Station) -> None:
     assert found(on_s3, PERSON) == {}
 
 
+def test_the_logs_of_earlier_attempts_go_and_that_of_one_under_way_stays(station: Station) -> None:
+    check_earlier_logs(station)
+
+
+def test_the_logs_of_earlier_attempts_go_from_an_object_store(on_s3: Station) -> None:
+    check_earlier_logs(on_s3)
+
+
+def check_earlier_logs(station: Station) -> None:
+    """The log of a refused file has all of its rows, and stays when the file is tried again."""
+    station.change_source(limits={"max_rejected_rows": 0})
+    refused = station.deliver(FILES["utf8.csv"], name="utf8.csv")
+    station.change_source(limits={})
+    station.road.ledger.retry(refused.id)
+    station.road.travel(refused.id)
+    loaded = station.known(refused.id)
+    assert (refused.log_key, loaded.log_key) == ("1/1", "1/2")
+    with station.road.logs.new("1/3") as folder:
+        folder.write("log.json", b"{}")
+    assert attempts(station) == {"1/1", "1/2", "1/3"}
+    forget(station, station.leads(loaded)[0]["id"])
+    assert attempts(station) == {"1/2", "1/3"}
+
+
+def attempts(station: Station) -> set[str]:
+    """Those of which there are logs."""
+    return {each.key.rpartition("/")[0] for each in station.road.logs.found("1")}
+
+
 def test_what_a_file_is_now_is_what_a_backup_holds_it_against(station: Station) -> None:
     delivery = station.deliver(FILES["leads.xlsx"], name="leads.xlsx")
     forget(station, station.leads()[0]["id"])
