@@ -11,11 +11,10 @@ import io
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import polars as pl
 
-from ingestd.errors import IngestdError
+from ingestd.errors import IngestdError, Rejected
 from ingestd.ingest import poollog, reading
 from ingestd.ingest.poollog import PoolLog
 from ingestd.ingest.reading import Sheet, TextFacts
@@ -76,14 +75,32 @@ def find(log: PoolLog, lead_id: int, phones: Sequence[str], *, undone: bool = Fa
 def erase(log: PoolLog, file: Original, found: pl.DataFrame, *, moment: str) -> Erased:
     """Blanks the found rows in the kept file and in the log. Raises Unerasable."""
     data, name = file.read(), file.name
-    sheet = reading.read(data, name=name, hints=file.hints)
+    try:
+        sheet = reading.read(data, name=name, hints=file.hints)
+    except Rejected as refusal:
+        if refusal.code != "header_only":
+            raise
+        return _erase_again(log, file, found, data, moment)
     places = sheet.records.filter(pl.col("row").is_in(found["row"].implode()))
     if sheet.records.height != log.summary["rows"] or places.height != found.height:
         raise Unerasable(f"{name} has {sheet.records.height:,} records now, and {log.summary['rows']:,} in its log")
     content = _without(data, sheet, places)
     file.spool.rewrite(file.key, content)
+    erased = _erased(file, found, content)
+    _erase_log(log, erased, moment, _rejected_without(log, sheet, places))
+    return erased
+
+
+def _erase_again(log: PoolLog, file: Original, found: pl.DataFrame, data: bytes, moment: str) -> Erased:
+    """Where every record of the file is blank already: by an earlier run, which may not have come to the log."""
+    erased = _erased(file, found, data)
+    facts = TextFacts(**log.summary["text"])
+    _erase_log(log, erased, moment, _blank(b"".join(log.rejected()), facts))
+    return erased
+
+
+def _erased(file: Original, found: pl.DataFrame, content: bytes) -> Erased:
     digest = hashlib.sha256(content).hexdigest()
-    _erase_log(log, sheet, places, {"at": moment, "rows": found["row"].to_list(), "sha256": digest})
     return Erased(delivery_id=file.delivery_id, rows=tuple(found["row"]), sha256=digest, size=len(content))
 
 
@@ -155,17 +172,23 @@ def _workbook(data: bytes, facts: TextFacts, places: pl.DataFrame) -> bytes:
     return saved.getvalue()
 
 
-def _erase_log(log: PoolLog, sheet: Sheet, places: pl.DataFrame, note: dict[str, Any]) -> None:
-    mine = pl.col("row").is_in(places["row"].implode())
+def _rejected_without(log: PoolLog, sheet: Sheet, places: pl.DataFrame) -> bytes:
+    """The rejected lines with those of some records blanked."""
+    rejected = b"".join(log.rejected())
+    for offset, length in places.select("offset", "length").iter_rows():
+        record = sheet.original[offset : offset + length]
+        rejected = rejected.replace(record, _blank(record, sheet.facts)) if record.strip() else rejected
+    return rejected
+
+
+def _erase_log(log: PoolLog, erased: Erased, moment: str, rejected: bytes) -> None:
+    mine = pl.col("row").is_in(erased.rows)
     texts = ("phone_as_read", "phone", "ownership_code")
     rows = log.rows().with_columns(pl.when(~mine).then(name).alias(name) for name in texts)
     found = log.problems().with_columns(
         pl.when(mine).then(pl.lit(text)).otherwise(name).alias(name) for name, text in TOLD.items()
     )
-    rejected = b"".join(log.rejected())
-    for offset, length in places.select("offset", "length").iter_rows():
-        record = sheet.original[offset : offset + length]
-        rejected = rejected.replace(record, _blank(record, sheet.facts)) if record.strip() else rejected
+    note = {"at": moment, "rows": list(erased.rows), "sha256": erased.sha256}
     notes = [*log.summary.get("anonymised", ()), note]
     parts = poollog.rewritten(rows, found, {**log.summary, "anonymised": notes}, rejected)
     for name, content in parts.items():

@@ -6,7 +6,8 @@ import gzip
 import hashlib
 import io
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 from sqlalchemy import Engine, select
 
 from ingestd.errors import Rejected
-from ingestd.leads import anonymise, editing, lead
+from ingestd.leads import anonymise, editing, erasure, lead
 from ingestd.leads.anonymise import Anonymised, Places
 from ingestd.leads.lead import Lead
 from ingestd.model import State
@@ -37,11 +38,11 @@ PERSON = ("26141516", "26 14 15 16", "anna.soholm", "Søholm", "dog")
 OTHERS = ("26 14 15 17", "erik@example.com", "pia@example.com", "Esbjerg")
 
 
-def table(delimiter: str = ";") -> str:
+def table(delimiter: str = ";", rows: Sequence[Sequence[str]] = ROWS) -> str:
     def cell(text: str) -> str:
         return '"' + text.replace('"', '""') + '"' if '"' in text or delimiter in text else text
 
-    return "".join(delimiter.join(cell(text) for text in row) + "\r\n" for row in ROWS)
+    return "".join(delimiter.join(cell(text) for text in row) + "\r\n" for row in rows)
 
 
 def zipped() -> bytes:
@@ -51,9 +52,9 @@ def zipped() -> bytes:
     return packed.getvalue()
 
 
-def workbook() -> bytes:
+def workbook(rows: Sequence[Sequence[str]] = ROWS) -> bytes:
     book, packed = openpyxl.Workbook(), io.BytesIO()
-    for row in ROWS:
+    for row in rows:
         book.active.append(row)
     book.save(packed)
     return packed.getvalue()
@@ -74,10 +75,10 @@ def station(organised: Engine, tmp_path: Path) -> Station:
     return Station.at(organised, tmp_path)
 
 
-def forget(station: Station, number: int) -> Anonymised:
+def forget(station: Station, number: int, at: datetime = NOON) -> Anonymised:
     road = station.road
     places = Places(engine=road.engine, ledger=road.ledger, spool=road.spool, logs=road.logs, schemas=ROOT / "schemas")
-    done = anonymise.anonymise(places, number, by=station.owner("user:admin"), at=NOON)
+    done = anonymise.anonymise(places, number, by=station.owner("user:admin"), at=at)
     for delivery in done.deliveries:
         station.publisher.publish_again(delivery)
     return done
@@ -186,6 +187,31 @@ def test_a_run_that_was_interrupted_is_repeated(station: Station, monkeypatch: p
             forget(station, number)
     assert read(station, number).fields["first_name"] == "Anna"
     forget(station, number)
+    assert found(station, PERSON) == {}
+
+
+@pytest.mark.parametrize("name", ["utf8.csv", "wide.csv", "leads.xlsx"])
+def test_a_file_that_is_blank_throughout_is_gone_through_again(
+    station: Station, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The only person of a file, once more: the first run came to the file and not to its log."""
+    rows = [*ROWS[:2], ROWS[3]]
+    made = {
+        "utf8.csv": table(rows=rows).encode(),
+        "wide.csv": table("\t", rows).encode("utf-16"),
+        "leads.xlsx": workbook(rows),
+    }
+    delivery = station.deliver(made[name], name=name)
+    number = station.leads()[0]["id"]
+    with monkeypatch.context() as patch:
+        patch.setattr(erasure, "_erase_log", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            forget(station, number)
+    assert "26141516" in str(station.rows(delivery))
+    done = forget(station, number)
+    assert (done.left, [each.rows for each in done.erased]) == ((), [(1, 2)])
+    again = forget(station, number, NOON + MINUTE)  # by now only the lead's number tells which record was its own
+    assert (again.left, [each.rows for each in again.erased]) == ((), [(1,)])
     assert found(station, PERSON) == {}
 
 
