@@ -19,7 +19,9 @@ def main(arguments: list[str]) -> list[Result]:
     parser.add_argument("--rounds", type=int, default=3, help="of uploads and sessions")
     parser.add_argument("--clients", type=_numbers, default=[1, 4, 16, 64], help="such as 1,4: for the uploads")
     parser.add_argument("--sqlite", action="store_true", help="the small files on SQLite only")
-    parser.add_argument("--workers", type=_numbers, default=[], help="such as 1,2: for the small files")
+    parser.add_argument(
+        "--workers", type=_numbers, default=[1, 2], help="such as 1,2: loading processes, for the small files"
+    )
     options = parser.parse_args(arguments)
     clients.raise_descriptor_limit()
     print(f"\n{machine.described()}")
@@ -28,7 +30,7 @@ def main(arguments: list[str]) -> list[Result]:
     if options.only in (None, "sessions"):
         results += sessions.measure(options.rounds)
     if options.only in (None, "files"):
-        results += smallfiles.measure([1, 3, 4, 8], options.workers, postgres=not options.sqlite)
+        results += smallfiles.measure([1, 8], options.workers, postgres=not options.sqlite)
     return results
 
 

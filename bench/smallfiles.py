@@ -66,10 +66,7 @@ class Through:
 
 
 def measure(crowds: list[int], workers: list[int], *, postgres: bool) -> list[Result]:
-    """Prints the table, by so many clients and loading processes. A thousand files are sample enough: a row is a run.
-
-    Without `workers` there are as many as an example of the configuration has.
-    """
+    """Prints the table, by so many clients and loading processes; a row is one run."""
     every = {f"small-{number:04}.csv": samples.clean(ROWS, start=number * ROWS) for number in range(FILES)}
     told = f"by FTP with ALLO, from {len(PARTNERS)} partners, to active pools."
     print(f"\n{FILES:,} files ({ALONE} of one client) of {ROWS} rows {told}")
@@ -84,28 +81,33 @@ def measure(crowds: list[int], workers: list[int], *, postgres: bool) -> list[Re
         server = stack.enter_context(postgres_server(folder)) if postgres else None
         for name in ("SQLite", "PostgreSQL") if server else ("SQLite",):
             ways = [(crowd, 0) for crowd in (crowds if name == "SQLite" else crowds[-1:])] + [(PACED, GOAL_RATE)]
-            for count, (crowd, paced) in itertools.product(workers or [0], ways):
+            for count, (crowd, paced) in itertools.product(workers, ways):
                 files = every if crowd > 1 else dict(list(every.items())[:ALONE])
                 url = "" if server is None or name == "SQLite" else server.new_database()
                 home = folder / f"{name}-{crowd}-{count}-{paced}"
-                environment = {"INGESTD_STORE__URL": url, "INGESTD_WORKER__PROCESSES": str(count or "")}
+                environment = {"INGESTD_STORE__URL": url, "INGESTD_WORKER__PROCESSES": str(count)}
                 run = _run(home, files, (crowd, paced), environment)
                 _show(name, crowd, run)
                 shutil.rmtree(home)
                 if crowd > 1:  # one client alone is not the goal
-                    results.append(_result(name, crowd, run))
+                    results.append(_result(name, run))
     return results
 
 
-def _result(name: str, crowd: int, run: Through) -> Result:
+def _result(name: str, run: Through) -> Result:
     rate, late = len(run.ledger) / run.active, _share(run.ledger, 95)
     return Result(
-        what=f"{FILES:,} files of {ROWS} rows, {name}, {crowd} clients" + f", {run.paced} a second" * bool(run.paced),
+        what=f"{FILES:,} files of {ROWS} rows, {name}, {_told(run)}",
         goal=f">= {GOAL_RATE} files/s to Active, p95 <= {GOAL_SECONDS:.0f} s",
         measured=f"{rate:.0f} files/s, p95 {late:.2f} s",
         ratio=f"{rate / GOAL_RATE:.2f} x",
         met=not run.missed,
     )
+
+
+def _told(run: Through) -> str:
+    workers = f"{run.workers} worker" + "s" * (run.workers > 1)
+    return f"{workers}, {run.paced:.0f} a second" if run.paced else workers
 
 
 def _show(name: str, crowd: int, run: Through) -> None:
