@@ -7,21 +7,9 @@ import pytest
 from sqlalchemy import Connection, Engine, func, select
 
 from ingestd.ingest import load
-from ingestd.store import fences, loading, rules, tables
+from ingestd.store import fences, loading, tables
 from ingestd.store.engine import reading, writing
 from tests.running import at_once
-
-
-@pytest.fixture
-def campaign(organised: Engine) -> int:
-    with reading(organised) as connection:
-        return rules.campaign(connection, "DK-ENERGY").id
-
-
-@pytest.fixture
-def other(organised: Engine) -> int:
-    with reading(organised) as connection:
-        return rules.campaign(connection, "DK-FIBRE").id
 
 
 def fence_passes(engine: Engine, seen: fences.Fence) -> bool:

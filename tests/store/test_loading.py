@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, func, inspect, select
 
 from ingestd.ingest import load
-from ingestd.store import loading, rules, tables
+from ingestd.store import loading, tables
 from ingestd.store.engine import reading, writing
 
 FIELDS: dict[str, Any] = {
@@ -52,18 +52,6 @@ RECORD = st.fixed_dictionaries({name: VALUES[kind] for name, kind in FIELDS.item
 FEW = st.sampled_from((0, loading.FEW))
 """PostgreSQL's COPY is made of whole columns, or row by row."""
 PROPERTY = settings(max_examples=120, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
-
-
-@pytest.fixture
-def campaign(organised: Engine) -> int:
-    with reading(organised) as connection:
-        return rules.campaign(connection, "DK-ENERGY").id
-
-
-@pytest.fixture
-def other(organised: Engine) -> int:
-    with reading(organised) as connection:
-        return rules.campaign(connection, "DK-FIBRE").id
 
 
 @pytest.fixture
