@@ -96,12 +96,22 @@ def _chunk(view: _Bytes, dialect: Dialect, width: int) -> tuple[Positions, _Flag
     kinds = view[at]
     line_marks = np.flatnonzero(kinds == _LF)
     ends = at[line_marks] + 1
-    if quotes is None:
-        suspect = np.diff(line_marks, prepend=-1) != width
-    else:
-        suspect = _with_quotes(view, at, kinds, line_marks, dialect, width)
+    counts = np.diff(line_marks, prepend=-1)
+    suspect = counts != width
+    if quotes is not None:
+        lines = np.unique(np.searchsorted(line_marks, np.flatnonzero(kinds == dialect.quote[0])))
+        mine = _of_lines(line_marks, counts, lines)
+        its_marks = np.cumsum(counts[lines]) - 1
+        suspect[lines] = _with_quotes(view, at[mine], kinds[mine], its_marks, dialect, width)
     suspect |= _odd_bytes(view, ends, dialect)
     return ends, suspect
+
+
+def _of_lines(line_marks: Positions, counts: Positions, lines: Positions) -> Positions:
+    """Places of the marks of some lines: only those with quotes are worth a closer look, and mostly they are few."""
+    sizes = counts[lines]
+    behind = np.cumsum(sizes)
+    return np.repeat(line_marks[lines] + 1 - behind, sizes) + np.arange(behind[-1])
 
 
 def _with_quotes(
