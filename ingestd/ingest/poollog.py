@@ -160,13 +160,11 @@ def write(
     return PoolLog(storage=storage, key=key)
 
 
-def rewritten(rows: pl.DataFrame, found: pl.DataFrame, header: Mapping[str, Any], rejected: bytes) -> dict[str, bytes]:
-    """The files of a log with other texts: same rows, same problems, counted anew. The header comes last."""
+def rewritten(rows: pl.DataFrame, found: pl.DataFrame, header: Mapping[str, Any]) -> dict[str, bytes]:
+    """The files of a log with other texts, but for the rejected lines; the header comes last."""
     parts = {ROWS: _made_anew(rows)}
     if not found.is_empty():
         parts[PROBLEMS] = _made_anew(found)
-    if rejected:
-        parts[REJECTED] = rejected
     return {**parts, LOG_HEADER: _header({**header, "rows": rows.height, "errors": _grouped(found)})}
 
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
+import re
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -21,6 +23,9 @@ from ingestd.ingest.reading import Sheet, TextFacts
 from ingestd.ingest.reading.container import unpack
 from ingestd.model import DialectHints
 from ingestd.spool import Spool
+
+if TYPE_CHECKING:
+    from openpyxl import Workbook
 
 GONE = "anonymised"
 TOLD = {"value": "", "message": GONE, "suggestion": ""}
@@ -73,35 +78,51 @@ def find(log: PoolLog, lead_id: int, phones: Sequence[str], *, undone: bool = Fa
 
 
 def erase(log: PoolLog, file: Original, found: pl.DataFrame, *, moment: str) -> Erased:
-    """Blanks the found rows in the kept file and in the log. Raises Unerasable."""
-    data, name = file.read(), file.name
-    try:
-        sheet = reading.read(data, name=name, hints=file.hints)
-    except Rejected as refusal:
-        if refusal.code != "header_only":
-            raise
-        return _erase_again(log, file, found, data, moment)
-    places = sheet.records.filter(pl.col("row").is_in(found["row"].implode()))
-    if sheet.records.height != log.summary["rows"] or places.height != found.height:
-        raise Unerasable(f"{name} has {sheet.records.height:,} records now, and {log.summary['rows']:,} in its log")
-    content = _without(data, sheet, places)
-    file.spool.rewrite(file.key, content)
-    erased = _erased(file, found, content)
-    _erase_log(log, erased, moment, _rejected_without(log, sheet, places))
-    return erased
+    """Blanks the found rows in the kept file and in the log. Raises Unerasable.
 
-
-def _erase_again(log: PoolLog, file: Original, found: pl.DataFrame, data: bytes, moment: str) -> Erased:
-    """Where every record of the file is blank already: by an earlier run, which may not have come to the log."""
-    erased = _erased(file, found, data)
-    facts = TextFacts(**log.summary["text"])
-    _erase_log(log, erased, moment, _blank(b"".join(log.rejected()), facts))
-    return erased
-
-
-def _erased(file: Original, found: pl.DataFrame, content: bytes) -> Erased:
+    In an order in which a run that was interrupted can be done again: the rejected lines are found by what the file
+    says, so they come first.
+    """
+    data = file.read()
+    sheet = _sheet(log, file, data)
+    content = data
+    if sheet is not None:
+        places = sheet.records.filter(pl.col("row").is_in(found["row"].implode()))
+        if sheet.records.height != log.summary["rows"] or places.height != found.height:
+            raise _other_records(log, file, sheet.records.height)
+        _erase_rejected(log, sheet, places)
+        content = _without(data, sheet, places)
+        file.spool.rewrite(file.key, content)
     digest = hashlib.sha256(content).hexdigest()
-    return Erased(delivery_id=file.delivery_id, rows=tuple(found["row"]), sha256=digest, size=len(content))
+    erased = Erased(delivery_id=file.delivery_id, rows=tuple(found["row"]), sha256=digest, size=len(content))
+    _erase_log(log, erased, moment)
+    return erased
+
+
+def _sheet(log: PoolLog, file: Original, data: bytes) -> Sheet | None:
+    """The file as it is read now; None when all of its records are blank already. Raises Unerasable."""
+    try:
+        return reading.read(data, name=file.name, hints=file.hints)
+    except Rejected as refusal:
+        if refusal.code == "header_only" and _blank_throughout(data, file, TextFacts(**log.summary["text"])):
+            return None
+        raise _other_records(log, file, 0) from refusal
+
+
+def _other_records(log: PoolLog, file: Original, count: int) -> Unerasable:
+    return Unerasable(f"{file.name} has {count:,} records now, and {log.summary['rows']:,} in its log")
+
+
+def _blank_throughout(data: bytes, file: Original, facts: TextFacts) -> bool:
+    """Whether no record stands below the header, whatever today's settings of the source make of it."""
+    unpacked = unpack(data, name=file.name, max_bytes=file.hints.max_bytes)
+    if unpacked.container == "xlsx":
+        rows = _book(data)[facts.member].iter_rows(min_row=facts.header_line + 1, values_only=True)
+        lines = ["".join(str(cell) for cell in row if cell is not None) for row in rows]
+    else:
+        lines = re.split("\r\n|\r|\n", unpacked.data.decode(facts.encoding, "replace"))[facts.header_line :]
+    filled = sum(bool(line.strip(f" {facts.delimiter}{facts.quote}")) for line in lines)
+    return filled <= (facts.announced is not None)  # the trailer
 
 
 def remove_earlier(log: PoolLog) -> None:
@@ -110,8 +131,11 @@ def remove_earlier(log: PoolLog) -> None:
     One of a later attempt stays: it is being written.
     """
     folder, _, epoch = log.key.rpartition("/")
+    earlier = {f"{folder}/{number}" for number in range(1, int(epoch))}
+    if not earlier:
+        return
     for each in list(log.storage.found(folder)):
-        if int(each.key.removeprefix(f"{folder}/").partition("/")[0]) < int(epoch):
+        if each.key.rpartition("/")[0] in earlier:
             log.storage.discard(each.key)
 
 
@@ -124,7 +148,12 @@ def contains(file: Original, needles: Sequence[str]) -> bool:
             whole = b"\n".join(book.read(each) for each in book.namelist())
     else:
         whole = unpacked.data
-    return any(needle.encode(code) in whole for needle in needles for code in ("utf-8", "utf-16-le", "utf-16-be"))
+    return speaks_of(whole, needles)
+
+
+def speaks_of(text: bytes, needles: Sequence[str]) -> bool:
+    """True when one of these texts is there, whatever it is encoded as."""
+    return any(needle.encode(code) in text for needle in needles for code in ("utf-8", "utf-16-le", "utf-16-be"))
 
 
 def _without(data: bytes, sheet: Sheet, places: pl.DataFrame) -> bytes:
@@ -156,10 +185,11 @@ def _blank(record: bytes, facts: TextFacts) -> bytes:
 
 
 def _workbook(data: bytes, facts: TextFacts, places: pl.DataFrame) -> bytes:
-    """Saved anew, so that the texts are gone from the workbook's list of strings too."""
-    import openpyxl  # noqa: PLC0415 - a tenth of a worker's start, and only few are sent workbooks
+    """Saved anew, so that the texts are gone from the workbook's list of strings too.
 
-    book = openpyxl.load_workbook(io.BytesIO(data))
+    A space stays: rows at the end in which nothing stands are none, and then the file has other records than its log.
+    """
+    book = _book(data)
     sheet = book[facts.member]
     for start, end in places.select("line_start", "line_end").iter_rows():
         for row in sheet.iter_rows(min_row=start, max_row=end):
@@ -167,21 +197,29 @@ def _workbook(data: bytes, facts: TextFacts, places: pl.DataFrame) -> bytes:
                 cell.value = None
                 cell.comment = None
                 cell.hyperlink = None
+            row[0].value = " "
     saved = io.BytesIO()
     book.save(saved)
     return saved.getvalue()
 
 
-def _rejected_without(log: PoolLog, sheet: Sheet, places: pl.DataFrame) -> bytes:
-    """The rejected lines with those of some records blanked."""
-    rejected = b"".join(log.rejected())
+def _book(data: bytes) -> Workbook:
+    import openpyxl  # noqa: PLC0415 - a tenth of a worker's start, and only few are sent workbooks
+
+    return openpyxl.load_workbook(io.BytesIO(data))
+
+
+def _erase_rejected(log: PoolLog, sheet: Sheet, places: pl.DataFrame) -> None:
+    """Blanks the records among the rejected lines, which are the file's own."""
+    rejected = blanked = b"".join(log.rejected())
     for offset, length in places.select("offset", "length").iter_rows():
         record = sheet.original[offset : offset + length]
-        rejected = rejected.replace(record, _blank(record, sheet.facts)) if record.strip() else rejected
-    return rejected
+        blanked = blanked.replace(record, _blank(record, sheet.facts)) if record.strip() else blanked
+    if blanked != rejected:
+        log.storage.rewrite(f"{log.key}/{poollog.REJECTED}", blanked)
 
 
-def _erase_log(log: PoolLog, erased: Erased, moment: str, rejected: bytes) -> None:
+def _erase_log(log: PoolLog, erased: Erased, moment: str) -> None:
     mine = pl.col("row").is_in(erased.rows)
     texts = ("phone_as_read", "phone", "ownership_code")
     rows = log.rows().with_columns(pl.when(~mine).then(name).alias(name) for name in texts)
@@ -190,6 +228,6 @@ def _erase_log(log: PoolLog, erased: Erased, moment: str, rejected: bytes) -> No
     )
     note = {"at": moment, "rows": list(erased.rows), "sha256": erased.sha256}
     notes = [*log.summary.get("anonymised", ()), note]
-    parts = poollog.rewritten(rows, found, {**log.summary, "anonymised": notes}, rejected)
+    parts = poollog.rewritten(rows, found, {**log.summary, "anonymised": notes})
     for name, content in parts.items():
         log.storage.rewrite(f"{log.key}/{name}", content)

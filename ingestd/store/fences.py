@@ -52,7 +52,7 @@ def passed(connection: Connection, fence: Fence) -> bool:
 
 @contextmanager
 def begun(engine: Engine, fence: Fence, rows: int) -> Iterator[Callable[[], Connection | None]]:
-    """The transaction of a load of so many new leads; committed behind the block.
+    """The transaction of a load of so many new leads; committed behind the block, which must ask and insert.
 
     It is given as a question to be asked once, when all is ready to be loaded: None when the fence was not passed. On
     PostgreSQL it begins beside what gets many rows ready; on SQLite, where it keeps all others from writing, not before
@@ -69,7 +69,14 @@ def begun(engine: Engine, fence: Fence, rows: int) -> Iterator[Callable[[], Conn
             return connection
 
         ahead = engine.dialect.name == "postgresql" and rows >= MANY
-        yield thread.submit(begin).result if ahead else begin
+        if not ahead:
+            yield begin
+            return
+        beginning = thread.submit(begin)
+        yield beginning.result
+        connection = beginning.result()
+        # A table that was begun and never became part of the table of leads would be in the way of every later load.
+        assert connection is None or partitions.there(connection, fence.campaign_id), "nothing was inserted"
 
 
 def _list_sequence(connection: Connection, *, lock: bool = False) -> int:

@@ -6,7 +6,7 @@ import gzip
 import hashlib
 import io
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,13 @@ import pytest
 from sqlalchemy import Engine, select
 
 from ingestd.errors import Rejected
+from ingestd.ingest.poollog import PoolLog
 from ingestd.leads import anonymise, editing, erasure, lead
 from ingestd.leads.anonymise import Anonymised, Places
+from ingestd.leads.erasure import Unerasable
 from ingestd.leads.lead import Lead
-from ingestd.model import State
-from ingestd.store import lead_tables, snapshots, tables
+from ingestd.model import Delivery, State
+from ingestd.store import lead_tables, loading, snapshots, tables
 from ingestd.store.engine import reading, writing
 from tests.databases import ROOT
 from tests.ingest.conftest import Station
@@ -190,29 +192,85 @@ def test_a_run_that_was_interrupted_is_repeated(station: Station, monkeypatch: p
     assert found(station, PERSON) == {}
 
 
-@pytest.mark.parametrize("name", ["utf8.csv", "wide.csv", "leads.xlsx"])
-def test_a_file_that_is_blank_throughout_is_gone_through_again(
-    station: Station, name: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The only person of a file, once more: the first run came to the file and not to its log."""
-    rows = [*ROWS[:2], ROWS[3]]
-    made = {
-        "utf8.csv": table(rows=rows).encode(),
-        "wide.csv": table("\t", rows).encode("utf-16"),
-        "leads.xlsx": workbook(rows),
-    }
-    delivery = station.deliver(made[name], name=name)
+def made(name: str, rows: Sequence[Sequence[str]]) -> bytes:
+    """A file of these rows, of the kind that its name says."""
+    if name.endswith(".xlsx"):
+        return workbook(rows)
+    return table("\t", rows).encode("utf-16") if name == "wide.csv" else table(rows=rows).encode()
+
+
+KINDS = pytest.mark.parametrize("name", ["utf8.csv", "wide.csv", "leads.xlsx"])
+
+
+@KINDS
+def test_a_file_that_is_blank_throughout_is_gone_through_again(station: Station, name: str) -> None:
+    delivery = station.deliver(made(name, [*ROWS[:2], ROWS[3]]), name=name)
     number = station.leads()[0]["id"]
-    with monkeypatch.context() as patch:
-        patch.setattr(erasure, "_erase_log", lambda *_: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            forget(station, number)
-    assert "26141516" in str(station.rows(delivery))
     done = forget(station, number)
     assert (done.left, [each.rows for each in done.erased]) == ((), [(1, 2)])
     again = forget(station, number, NOON + MINUTE)  # by now only the lead's number tells which record was its own
     assert (again.left, [each.rows for each in again.erased]) == ((), [(1,)])
     assert found(station, PERSON) == {}
+    assert station.download(delivery, "full").startswith(b"row,")
+
+
+@KINDS
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_run_that_came_to_the_file_and_not_to_its_log_is_repeated(
+    station: Station, name: str, alone: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also for a line that was rejected, and is found in the log by what the file says."""
+    station.deliver(made("first.csv", [*ROWS[:2], ROWS[4]]), name="first.csv")
+    number = station.leads()[0]["id"]
+    with writing(station.engine) as connection:
+        loading.add_do_not_call(connection, 0, ["+4526141516"], "asked")
+    rejected = station.deliver(made(name, ROWS[:2] if alone else ROWS[:3]), name=name)
+    header = station.download(rejected, "rejected").splitlines()[0]
+    with monkeypatch.context() as patch:
+        patch.setattr(erasure, "_erase_log", all_but(rejected, erasure._erase_log))
+        with pytest.raises(ZeroDivisionError):
+            forget(station, number)
+    assert "26141516" in str(station.rows(rejected))
+    done = forget(station, number, NOON + MINUTE)
+    assert done.left == ()
+    assert found(station, PERSON) == {"26141516": {"do_not_call"}}
+    assert station.download(rejected, "rejected").splitlines()[0] == header
+
+
+def all_but(delivery: Delivery, work: Callable[..., None]) -> Callable[..., None]:
+    """The work, broken off at one delivery."""
+
+    def done(log: PoolLog, *rest: Any) -> None:
+        if log.key == delivery.log_key:
+            raise ZeroDivisionError
+        work(log, *rest)
+
+    return done
+
+
+def test_the_others_of_a_workbook_can_follow_the_last_one(station: Station) -> None:
+    """Rows at the end in which nothing stands are none, for who reads a workbook."""
+    station.deliver(FILES["leads.xlsx"], name="leads.xlsx")
+    anna, erik = (each["id"] for each in station.leads())
+    for number in (erik, anna, erik):
+        assert forget(station, number, NOON + station.count("erasures") * MINUTE).left == ()
+    assert found(station, (*PERSON, "erik@example.com")) == {}
+
+
+def test_a_file_with_a_trailer_is_gone_through_again(station: Station) -> None:
+    station.change_source(proof={"trailer": r"END (?P<rows>\d+)"})
+    station.deliver(made("one.csv", ROWS[:2]) + b"END 1\r\n", name="one.csv")
+    for moment in (NOON, NOON + MINUTE):
+        assert forget(station, station.leads()[0]["id"], moment).left == ()
+    assert found(station, PERSON) == {}
+
+
+def test_a_file_that_is_read_in_another_way_by_now_is_not_taken_for_blank(station: Station) -> None:
+    station.deliver(made("one.csv", ROWS[:2]), name="one.csv")
+    station.change_source(proof={"trailer": r"(?P<rows>\d+)"})
+    with pytest.raises(Unerasable, match="0 records now, and 1 in its log"):
+        forget(station, station.leads()[0]["id"])
+    assert set(found(station, PERSON)) == set(PERSON)
 
 
 def test_another_lead_of_the_person_is_named(station: Station) -> None:
