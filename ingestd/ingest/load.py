@@ -10,6 +10,9 @@ import polars as pl
 from ingestd.ingest.lookup import looked_up, repeated
 from ingestd.store import loading
 
+_MOST_DIGITS = 15  # of a number in E.164
+_PADDING = pl.Series([10 ** (_MOST_DIGITS - size) for size in range(_MOST_DIGITS + 1)], dtype=pl.Int64)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
@@ -36,8 +39,15 @@ def number(new: pl.DataFrame, first: int) -> pl.DataFrame:
     Inserted by number, both indexes of the table are then walked from left to right instead of jumped about in
     (READING.md: half the time at 10 million leads). The order of the file is kept in `row`.
     """
-    place = pl.col("phone").rank("ordinal").cast(pl.Int64)
+    place = _alphabetic(new["phone"]).rank("ordinal").cast(pl.Int64)
     return new.with_columns((place + (first - 1)).alias("id"))
+
+
+def _alphabetic(phones: pl.Series) -> pl.Series:
+    """Numbers in the order of the texts `+`, digits: a third of the time of sorting texts. What is none comes first."""
+    digits = phones.str.strip_prefix("+")
+    padding = _PADDING.gather(digits.str.len_bytes().clip(upper_bound=_MOST_DIGITS))
+    return (digits.cast(pl.Int64, strict=False) * padding).fill_null(0)
 
 
 def lead_frame(new: pl.DataFrame, target: Target) -> pl.DataFrame:

@@ -13,8 +13,9 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
+import numpy as np
 import polars as pl
 from sqlalchemy import (
     Column,
@@ -49,6 +50,9 @@ BATCH = 2_000
 
 COPY_BATCH = 8_000
 """The same for PostgreSQL's COPY, whose bytes are made column by column: each call of polars costs a little."""
+
+FIRST_PART = 8
+"""What part of a batch the first one is."""
 
 FEW = 2_000
 """Rows up to which PostgreSQL's COPY is written row by row."""
@@ -336,9 +340,25 @@ def _by_number(frame: pl.DataFrame, columns: list[str], size: int = BATCH) -> It
     if frame.height <= size:  # so few do not make the database jump about
         yield wanted
         return
-    order = frame["id"].arg_sort()
-    for start in range(0, frame.height, size):
-        yield wanted[order.slice(start, size)]
+    order = _order(frame["id"])
+    begin, end = 0, size // FIRST_PART  # so that the database soon has something to do
+    while begin < frame.height:
+        yield wanted[order.slice(begin, end - begin)]
+        begin, end = end, end + size
+
+
+def _order(numbers: pl.Series) -> pl.Series:
+    """Where the least of these lead numbers is, then the next one, and so on.
+
+    Those of one block, as new leads have them, are each put in its place: a tenth of the time of sorting, in which the
+    database would have nothing to do yet.
+    """
+    first, last = cast("int", numbers.min()), cast("int", numbers.max())
+    if last - first + 1 != len(numbers):
+        return numbers.arg_sort()
+    order = np.empty(len(numbers), np.uint32)
+    order[numbers.to_numpy() - first] = np.arange(len(numbers), dtype=np.uint32)
+    return pl.Series(order)
 
 
 def _copy(connection: Connection, frame: pl.DataFrame, table: str, *options: str) -> None:
