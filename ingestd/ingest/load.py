@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from ingestd.ingest.lookup import looked_up, repeated
+from ingestd.ingest.parallel import by_parts
 from ingestd.store import loading
 
 _MOST_DIGITS = 15  # of a number in E.164
@@ -30,7 +31,8 @@ def pack_extra(frame: pl.DataFrame, names: list[str]) -> pl.DataFrame:
         return frame
     packed = pl.struct(names).struct.json_encode()
     empty = pl.all_horizontal(pl.col(name).is_null() for name in names)
-    return frame.with_columns(pl.when(~empty).then(packed).alias("extra")).drop(names)
+    extra = pl.when(~empty).then(packed).alias("extra")
+    return frame.drop(names).hstack(by_parts(lambda part: part.select(extra), frame.select(names)))
 
 
 def number(new: pl.DataFrame, first: int) -> pl.DataFrame:

@@ -21,11 +21,21 @@ MANY = 10_000
 
 def in_parallel(work: Callable[[S], T], parts: Sequence[S], *, worth_it: bool) -> list[T]:
     """What `work` makes of each part, in the order of the parts; one after the other when threads are not worth it."""
-    threads = min(MOST, len(os.sched_getaffinity(0)), len(parts))
+    threads = min(_threads(), len(parts))
     if not worth_it or threads < 2:
         return [work(part) for part in parts]
     with ThreadPoolExecutor(threads, "parts") as pool:
         return list(pool.map(work, parts))
+
+
+def by_parts(work: Callable[[pl.DataFrame], pl.DataFrame], frame: pl.DataFrame) -> pl.DataFrame:
+    """`work(frame)`, of a long frame done to its parts side by side; for what treats each row by itself."""
+    parts = list(frame.iter_slices(max(MANY, -(-frame.height // _threads())))) or [frame]
+    return pl.concat(in_parallel(work, parts, worth_it=len(parts) > 1), rechunk=True)
+
+
+def _threads() -> int:
+    return min(MOST, len(os.sched_getaffinity(0)))
 
 
 def select(frame: pl.DataFrame, *columns: pl.Expr) -> pl.DataFrame:

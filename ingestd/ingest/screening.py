@@ -160,9 +160,9 @@ def _closed_how(campaign: CampaignRules) -> str:
 
 def _repeated_in_file(frame: pl.DataFrame, column: str) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
     """Only the first record of a number goes on."""
-    first = frame["phone"].is_first_distinct()
-    if first.all():
+    if frame["phone"].n_unique() == frame.height:  # a third of the time of telling which are the first
         return frame, frame.clear(), problems.empty()
+    first = frame["phone"].is_first_distinct()
     kept, repeated = frame.filter(first), frame.filter(~first)
     originals = kept.select("phone", pl.col("row").alias("first_row"))
     told = problems.found(
