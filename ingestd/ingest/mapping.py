@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from ingestd.errors import Rejected
-from ingestd.ingest.parallel import select
+from ingestd.ingest.parallel import MANY, in_parallel, select
 from ingestd.ingest.reading import Sheet
 from ingestd.schemas import LeadField, Schema, header_key
 
@@ -39,7 +39,8 @@ def apply(sheet: Sheet, schema: Schema, saved: Mapping[str, str]) -> Mapped:
     # By name and not by pl.col, which takes a header such as "^phone$" for a pattern.
     texts = pl.DataFrame([sheet.cells[header].alias(field) for field, header in columns.items()])
     plain = select(texts, pl.all().str.strip_chars())
-    changed = [int((texts[field] != plain[field]).sum()) for field in texts.columns]
+    pairs = list(zip(texts.get_columns(), plain.get_columns(), strict=True))
+    changed = in_parallel(lambda pair: int((pair[0] != pair[1]).sum()), pairs, worth_it=texts.height > MANY)
     return Mapped(
         columns=columns,
         ignored=tuple(header for header in sheet.header if header not in columns.values()),
