@@ -162,10 +162,9 @@ class Trip(Judge):
 
     def _load(self, plan: Plan, judged: Judged, screened: Screened) -> bool:
         """True when everything is committed; False when the screening was overtaken and must be done again."""
-        first = loading.reserve_numbers(self.road.engine, screened.new.height)
-        load_begun = fences.begun(self.road.engine, screened.fence, screened.new.height)
-        with load_begun as its_connection, ThreadPoolExecutor(1) as other:
-            new = load.number(screened.new, first)
+        engine, coming = self.road.engine, screened.new.height
+        with fences.begun(engine, screened.fence, coming) as its_connection, ThreadPoolExecutor(1) as other:
+            new = load.number(screened.new, loading.reserve_numbers(engine, coming))
             rows = poollog.outcomes(judged.origin, fates.ended(new, screened), judged.rejected)
             counts = poollog.count(rows)
             found = problems.gather([judged.problems, screened.problems])

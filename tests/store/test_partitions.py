@@ -53,6 +53,7 @@ def test_a_partition_has_the_indexes_of_the_table(engine: Engine) -> None:
     indexes = {tuple(index["column_names"]) for index in found.get_indexes("leads_c3")}
     assert indexes == {tuple(index["column_names"]) for index in found.get_indexes("leads")}
     assert indexes > {("phone",), ("pool_id", "id")}
+    assert len(found.get_indexes("leads_c3")) == len(found.get_indexes("leads"))
     assert found.get_pk_constraint("leads_c3")["constrained_columns"] == ["campaign_id", "id"]
     assert found.get_check_constraints("leads_c3") == []
     engine.dispose()
