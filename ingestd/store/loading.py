@@ -126,8 +126,9 @@ def _insert_into_partition(connection: Connection, frame: pl.DataFrame, campaign
     if partitions.there(connection, campaign_id):
         _copy(connection, frame, partitions.name(campaign_id))
         return
-    with partitions.made(connection, campaign_id) as table:
-        _copy(connection, frame, table, "FREEZE")
+    same = _constants(frame) if frame.height > FEW else {}
+    with partitions.made(connection, campaign_id) as table, partitions.filled_in(connection, table, same):
+        _copy(connection, frame.drop(same), table, "FREEZE")
 
 
 def _insert_into_table(connection: Connection, frame: pl.DataFrame) -> None:
@@ -325,13 +326,18 @@ def _sqlite_insert(frame: pl.DataFrame) -> tuple[str, list[str]]:
     Columns without a value are left out, and numbers that never change (campaign, pool) stand in the statement: a third
     less time than binding everything.
     """
-    given = [column for column in frame.get_columns() if column.null_count() < frame.height]
-    same = {column.name: column[0] for column in given if column.dtype.is_integer() and column.min() == column.max()}
-    constants = {name: f"{value:d}" for name, value in same.items() if frame[name].null_count() == 0}
-    varying = [column.name for column in given if column.name not in constants]
+    constants = _constants(frame)
+    filled = [column.name for column in frame.get_columns() if column.null_count() < frame.height]
+    varying = [name for name in filled if name not in constants]
     names = ", ".join(f'"{name}"' for name in (*constants, *varying))
-    values = ", ".join([*constants.values(), *("?" * len(varying))])
+    values = ", ".join([*(f"{value:d}" for value in constants.values()), *("?" * len(varying))])
     return f"INSERT INTO leads ({names}) VALUES ({values})", varying  # noqa: S608 - our columns, numbers, question marks
+
+
+def _constants(frame: pl.DataFrame) -> dict[str, int]:
+    """Columns of numbers that are the same in all rows, such as campaign and pool."""
+    numbers = [column for column in frame.get_columns() if column.dtype.is_integer() and not column.null_count()]
+    return {column.name: column[0] for column in numbers if column.min() == column.max()}
 
 
 def _by_number(frame: pl.DataFrame, columns: list[str], size: int = BATCH) -> Iterator[pl.DataFrame]:

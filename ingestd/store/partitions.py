@@ -8,7 +8,7 @@ there before the rows: nothing is put into them, and building each would read al
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from sqlalchemy import Connection, text
@@ -57,6 +57,19 @@ def made(connection: Connection, campaign_id: int) -> Iterator[str]:
     # Makes the indexes of the table of leads that are missing. The check saves a walk through all rows.
     connection.exec_driver_sql(f"ALTER TABLE leads ATTACH PARTITION {table} FOR VALUES IN ({campaign_id:d})")
     connection.exec_driver_sql(f"ALTER TABLE {table} DROP CONSTRAINT only_this_campaign")
+
+
+@contextmanager
+def filled_in(connection: Connection, table: str, values: Mapping[str, int]) -> Iterator[None]:
+    """What the rows of this block have in columns that are not sent: a number that is the same in all of them."""
+    if not values:
+        yield
+        return
+    given = ", ".join(f'ALTER "{name}" SET DEFAULT {value:d}' for name, value in values.items())
+    connection.exec_driver_sql(f"ALTER TABLE {table} {given}")
+    yield
+    taken = ", ".join(f'ALTER "{name}" DROP DEFAULT' for name in values)
+    connection.exec_driver_sql(f"ALTER TABLE {table} {taken}")
 
 
 def _attached(connection: Connection, campaign_id: int) -> bool | None:

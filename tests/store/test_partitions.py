@@ -59,6 +59,21 @@ def test_a_partition_has_the_indexes_of_the_table(engine: Engine) -> None:
     engine.dispose()
 
 
+def test_what_is_the_same_in_all_rows_is_filled_in_for_them_alone(engine: Engine) -> None:
+    same = {"campaign_id": 3, "pool_id": 8, "status_id": 2}
+    with (
+        writing(engine) as connection,
+        partitions.made(connection, 3) as table,
+        partitions.filled_in(connection, table, same),
+    ):
+        connection.exec_driver_sql(f"INSERT INTO {table} (id, row, owner_id, phone) VALUES (1, 1, 1, '+45')")
+    with reading(engine) as connection:
+        assert connection.exec_driver_sql("SELECT campaign_id, pool_id, status_id FROM leads").all() == [(3, 8, 2)]
+    columns = {column["name"]: column["default"] for column in inspect(engine).get_columns("leads_c3")}
+    assert {name for name, default in columns.items() if default is not None} == {"attempts", "version"}
+    engine.dispose()
+
+
 def test_two_campaigns_get_their_partitions_at_the_same_time(engine: Engine) -> None:
     with writing(engine) as first, partitions.made(first, 3) as table:
         add(first, table, 3, 1)
