@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "ingestd"
 
 FLOORS = (
     ("errors", "model"),
-    ("settings", "schemas", "journal", "receipts", "control_total", "digest", "metrics", "roster", "node"),
+    ("settings", "schemas", "journal", "receipts", "control_total", "digest", "metrics", "roster", "node", "places"),
     ("storage",),
     ("spool",),
     ("store",),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -158,6 +158,13 @@ def write(
             folder.write(REJECTED, _original_bytes(origin, refused))
         folder.write(LOG_HEADER, _header({**header, "rows": rows.height, "errors": _grouped(found)}))
     return PoolLog(storage=storage, key=key)
+
+
+def remove(storage: Storage, folder: str, unwanted: Callable[[str], bool]) -> None:
+    """Removes the logs below a folder whose key is unwanted. Raises OSError and Unavailable."""
+    for each in list(storage.found(folder)):
+        if unwanted(each.key.rpartition("/")[0]):
+            storage.discard(each.key)
 
 
 def rewritten(rows: pl.DataFrame, found: pl.DataFrame, header: Mapping[str, Any]) -> dict[str, bytes]:

@@ -109,19 +109,15 @@ class Trip(Judge):
         What the delivery named when this attempt began stays: it may be one that was refused, whose log is being read.
         """
         with self._removing():
-            self._discard(f"{self.delivery.id}", but=(self.delivery.log_key, self._log_key()))
+            known = (self.delivery.log_key, self._log_key())
+            poollog.remove(self.road.logs, f"{self.delivery.id}", lambda key: key not in known)
 
     def remove_own_log(self) -> None:
         """The same for this attempt, when another worker has taken over."""
         with self._removing():
             known = self.road.ledger.get(self.delivery.id)
             if known is not None and known.epoch > self.delivery.epoch:
-                self._discard(self._log_key(), but=(known.log_key,))
-
-    def _discard(self, folder: str, *, but: tuple[str, ...]) -> None:
-        for each in list(self.road.logs.found(folder)):
-            if each.key.rsplit("/", 1)[0] not in but:
-                self.road.logs.discard(each.key)
+                poollog.remove(self.road.logs, self._log_key(), lambda key: key != known.log_key)
 
     @contextmanager
     def _removing(self) -> Iterator[None]:

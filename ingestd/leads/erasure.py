@@ -132,11 +132,8 @@ def remove_earlier(log: PoolLog) -> None:
     """
     folder, _, epoch = log.key.rpartition("/")
     earlier = {f"{folder}/{number}" for number in range(1, int(epoch))}
-    if not earlier:
-        return
-    for each in list(log.storage.found(folder)):
-        if each.key.rpartition("/")[0] in earlier:
-            log.storage.discard(each.key)
+    if earlier:
+        poollog.remove(log.storage, folder, earlier.__contains__)
 
 
 def contains(file: Original, needles: Sequence[str]) -> bool:

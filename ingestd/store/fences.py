@@ -58,6 +58,7 @@ def begun(engine: Engine, fence: Fence, rows: int) -> Iterator[Callable[[], Conn
     PostgreSQL it begins beside what gets many rows ready; on SQLite, where it keeps all others from writing, not before
     it is asked for.
     """
+    ahead = engine.dialect.name == "postgresql" and rows >= MANY
     with ExitStack() as stack, ThreadPoolExecutor(1, "begin") as thread:
 
         def begin() -> Connection | None:
@@ -68,7 +69,6 @@ def begun(engine: Engine, fence: Fence, rows: int) -> Iterator[Callable[[], Conn
                 partitions.begin(connection, fence.campaign_id)
             return connection
 
-        ahead = engine.dialect.name == "postgresql" and rows >= MANY
         if not ahead:
             yield begin
             return

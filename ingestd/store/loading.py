@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeVar, cast
 
-import numpy as np
 import polars as pl
 from sqlalchemy import (
     Column,
@@ -34,6 +33,7 @@ from sqlalchemy import (
     update,
 )
 
+from ingestd.places import places
 from ingestd.store import fences, partitions, pgcopy, pool_counts
 from ingestd.store.engine import reading, unless_there, writing
 from ingestd.store.ledger import now
@@ -356,15 +356,13 @@ def _by_number(frame: pl.DataFrame, columns: list[str], size: int = BATCH) -> It
 def _order(numbers: pl.Series) -> pl.Series:
     """Where the least of these lead numbers is, then the next one, and so on.
 
-    Those of one block, as new leads have them, are each put in its place: a tenth of the time of sorting, in which the
-    database would have nothing to do yet.
+    Those of one block, as new leads have them, are each put in its place: while they are sorted, the database has
+    nothing to do.
     """
     first, last = cast("int", numbers.min()), cast("int", numbers.max())
     if last - first + 1 != len(numbers):
         return numbers.arg_sort()
-    order = np.empty(len(numbers), np.uint32)
-    order[numbers.to_numpy() - first] = np.arange(len(numbers), dtype=np.uint32)
-    return pl.Series(order)
+    return places(numbers - first, len(numbers))
 
 
 def _copy(connection: Connection, frame: pl.DataFrame, table: str, *options: str) -> None:

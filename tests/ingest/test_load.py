@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import date
 from typing import Any
+from unittest.mock import patch
 
 import polars as pl
 import pytest
@@ -53,20 +54,22 @@ NUMBERS = st.text("0123456789", min_size=1, max_size=15).map("+{}".format)
 """In E.164, as the phones of nearly all leads are."""
 
 
-@given(st.lists(NUMBERS, max_size=30), st.integers(1, 1000))
-def test_numbers_follow_the_order_of_phones(given_phones: list[str], first: int) -> None:
-    numbered = load.number(
-        pl.DataFrame({"phone": given_phones}, schema={"phone": pl.String}).with_row_index("row"), first
-    )
-    assert numbered["row"].to_list() == list(range(len(given_phones)))
-    assert numbered.sort("id")["phone"].to_list() == sorted(given_phones, key=lambda phone: phone.ljust(16, "0"))
-
-
-@given(st.lists(st.one_of(NUMBERS, st.text(max_size=30)), max_size=30), st.integers(1, 1000))
-def test_no_number_repeats_whatever_the_phones_are(given_phones: list[str], first: int) -> None:
-    """An invalid one is kept as it came, where a campaign closes such leads."""
-    numbered = load.number(pl.DataFrame({"phone": given_phones}, schema={"phone": pl.String}), first)
+@given(
+    st.one_of(
+        st.lists(st.text("+0123456789", max_size=5), max_size=30),
+        st.lists(NUMBERS, max_size=30),
+        st.lists(st.one_of(NUMBERS, st.text("+-0123456789", max_size=20), st.text()), max_size=30),
+    ),
+    st.integers(1, 1000),
+    st.sampled_from((0, load.MANY)),
+)
+def test_numbers_follow_the_order_of_phones_and_none_repeats(given_phones: list[str], first: int, many: int) -> None:
+    frame = pl.DataFrame({"phone": given_phones}, schema={"phone": pl.String}).with_row_index("row")
+    with patch.object(load, "MANY", many):
+        numbered = load.number(frame, first)
+    assert numbered["row"].equals(frame["row"])
     assert sorted(numbered["id"]) == list(range(first, first + len(given_phones)))
+    assert numbered.sort("id")["phone"].to_list() == sorted(given_phones)
 
 
 def test_a_lead_has_the_columns_that_its_file_has_in_the_order_of_the_table() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, date, datetime
@@ -18,6 +17,7 @@ from sqlalchemy import Connection, Engine, func, inspect, select
 from ingestd.ingest import load
 from ingestd.store import loading, tables
 from ingestd.store.engine import reading, writing
+from tests.running import at_once
 
 FIELDS: dict[str, Any] = {
     "external_id": pl.String,
@@ -209,40 +209,23 @@ def test_a_number_is_added_to_a_list_once(connection: Connection, campaign: int)
     assert sorted(connection.scalars(reasons)) == ["asked", "other list"]
 
 
-def at_once(times: int, work: Any) -> list[Any]:
-    """Runs `work` in several threads that start together; the results, or the first error."""
-    barrier, results = threading.Barrier(times), list[Any]()
-
-    def run() -> None:
-        barrier.wait()
-        try:
-            results.append(work())
-        except Exception as problem:  # noqa: BLE001 - handed to the test below
-            results.append(problem)
-
-    threads = [threading.Thread(target=run) for _ in range(times)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for result in results:
-        if isinstance(result, Exception):
-            raise result
-    return results
-
-
 def test_blocks_of_lead_numbers_never_overlap(organised: Engine) -> None:
     """Also when two workers take the very first block at once."""
-    assert sorted(at_once(6, lambda: loading.reserve_numbers(organised, 10))) == [1, 11, 21, 31, 41, 51]
+    first: list[int] = []
+    at_once(*[lambda: first.append(loading.reserve_numbers(organised, 10))] * 6)
+    assert sorted(first) == [1, 11, 21, 31, 41, 51]
     assert loading.reserve_numbers(organised, 0) == 61
 
 
 def test_lists_imported_at_once_add_each_number_once(organised: Engine) -> None:
-    def add() -> int:
-        with writing(organised) as connection:
-            return loading.add_do_not_call(connection, 0, ["+1", "+2", "+3"], "asked")
+    added: list[int] = []
 
-    assert sorted(at_once(4, add)) == [0, 0, 0, 3]
+    def add() -> None:
+        with writing(organised) as connection:
+            added.append(loading.add_do_not_call(connection, 0, ["+1", "+2", "+3"], "asked"))
+
+    at_once(*[add] * 4)
+    assert sorted(added) == [0, 0, 0, 3]
     with reading(organised) as connection:
         assert connection.scalar(select(func.count()).select_from(tables.do_not_call)) == 3
         assert connection.scalar(select(tables.do_not_call_sequence.c.value)) == 4

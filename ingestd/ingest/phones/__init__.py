@@ -11,6 +11,7 @@ from __future__ import annotations
 import polars as pl
 
 from ingestd.ingest.phones import plain, reference, singly, written
+from ingestd.places import places
 
 SCHEMA = pl.Schema({"e164": pl.String, "reason": pl.String, "extension": pl.String})
 """What `normalise` returns, one line a number."""
@@ -40,5 +41,6 @@ def normalise(numbers: pl.Series, regions: pl.Series | str) -> pl.DataFrame:
     typed = written.lines(numbers, regions)
     decided, unsure = plain.decide(typed)
     absent = typed.filter((pl.col("number") == "").fill_null(value=True)).select("row")
-    every = pl.concat([decided, absent, singly.decide_distinct(unsure)], how="diagonal", rechunk=True)
-    return every[plain.places(every["row"], numbers.len())].select(SCHEMA.names())
+    every = pl.concat([decided, singly.decide_distinct(unsure), absent], how="diagonal", rechunk=True)
+    assert every.height == numbers.len(), f"{numbers.len()} numbers, but {every.height} answers"
+    return every[places(every["row"], numbers.len())].select(SCHEMA.names())

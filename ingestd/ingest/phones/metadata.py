@@ -16,6 +16,10 @@ import polars as pl
 from phonenumbers import COUNTRY_CODE_TO_REGION_CODE, PhoneMetadata
 from phonenumbers.phonemetadata import PhoneNumberDesc
 
+MIN_VIABLE = 3
+"""digits of a number, `_VALID_PHONE_NUMBER`; two digits alone are viable, too, but rare"""
+MIN_NATIONAL = 2
+"""digits of a national number, `_MIN_LENGTH_FOR_NSN`"""
 MAX_NATIONAL = 17
 """digits of a national number, `_MAX_LENGTH_FOR_NSN`; `parse` refuses longer ones"""
 

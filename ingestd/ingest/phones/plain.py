@@ -20,11 +20,11 @@ from ingestd.ingest.phones import metadata
 from ingestd.ingest.phones.metadata import Numbering
 from ingestd.ingest.phones.reference import INVALID, INVALID_COUNTRY_CODE, TOO_LONG, TOO_SHORT, UNPARSEABLE
 from ingestd.ingest.phones.written import sort, split
+from ingestd.places import places
 
 WORTHWHILE = 100
 """numbers: fewer under one rule are left to libphonenumber, which is faster than compiling the expressions (3 ms)."""
 
-_MIN_NATIONAL = 2  # digits, `_MIN_LENGTH_FOR_NSN`
 _DECIDED = pl.Schema({"row": pl.UInt32, "e164": pl.String, "reason": pl.String})
 
 
@@ -55,8 +55,7 @@ class _Local:
 def decide(typed: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Splits what `lines` gives into the decided and the unsure; absent ones are in neither.
 
-    The decided have `row, e164, reason`, and `extension` where there are any. A row may be there twice, or be unsure as
-    well: the later answer counts, and that to the unsure before all.
+    The decided have `row, e164, reason`, and `extension` where there are any.
     """
     written, regions = sort(typed), typed["region"].unique().drop_nulls()
     answers = _Answers(at_home=frozenset(metadata.home(str(region)).code for region in regions))
@@ -72,29 +71,21 @@ def decide(typed: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     decided = pl.concat([pl.DataFrame(schema=_DECIDED), *answers.decided])
     unsure = [pl.Series("row", [], pl.UInt32), *written.unsure, *answers.unsure]
     if written.extended.height:
-        with_extension, doubtful = _extended(decided, written.extended, typed.height)
-        decided = pl.concat([decided, with_extension], how="diagonal")
+        decided, doubtful = _extended(decided, written.extended, typed.height)
         unsure.append(doubtful)
     return decided, typed[pl.concat(unsure)]  # `row` is the position in `typed`
 
 
 def _extended(decided: pl.DataFrame, extended: pl.DataFrame, count: int) -> tuple[pl.DataFrame, pl.Series]:
-    """The numbers before an extension again, with it; and rows of those that are invalid: libphonenumber says why."""
+    """The decided with their extensions, without invalid ones: of these libphonenumber says why."""
     at = places(decided["row"], count).gather(extended["row"])
     there = at < decided.height  # the others are unsure
-    cut = decided[at.filter(there)].with_columns(extended["extension"].filter(there))
+    at = at.filter(there)
+    cut = decided[at].with_columns(extended["extension"].filter(there))
     valid, invalid = split(cut, cut["e164"].is_not_null())
-    return valid, invalid["row"]
-
-
-def places(rows: pl.Series, count: int) -> pl.Series:
-    """Where each row from 0 to `count` stands among `rows`, the last time; a third of the time of sorting.
-
-    A row that is not among them stands past the end, so that taking it raises instead of showing another's answer.
-    """
-    found = np.full(count, rows.len(), np.uint32)
-    found[rows.to_numpy()] = np.arange(rows.len(), dtype=np.uint32)
-    return pl.Series(found)
+    others = np.ones(decided.height, np.bool_)
+    others[at] = False
+    return pl.concat([decided.filter(pl.Series(others)), valid], how="diagonal"), invalid["row"]
 
 
 def _international(dialled: pl.DataFrame, answers: _Answers) -> tuple[pl.DataFrame, list[_Local]]:
@@ -130,7 +121,7 @@ def _abroad(numbers: pl.DataFrame, rules: Numbering) -> tuple[pl.DataFrame, pl.D
 
 def _by_code(called: pl.DataFrame, answers: _Answers, *, plus: bool) -> Iterator[tuple[Numbering, pl.DataFrame]]:
     """`_extract_country_code`: the numbers (`row, digits`) after each calling code, with the rules that hold there."""
-    short, long = split(called, called["digits"].str.len_bytes() <= _MIN_NATIONAL)
+    short, long = split(called, called["digits"].str.len_bytes() <= metadata.MIN_NATIONAL)
     answers.refuse(short, TOO_SHORT)
     starts = long["digits"].str.slice(0, 3).cast(pl.UInt16)
     coded = long.with_columns(code=metadata.codes_by_start().gather(starts))
@@ -201,7 +192,7 @@ def _by_rules(
 
 def _judge(rules: Numbering, numbers: pl.DataFrame, answers: _Answers) -> None:
     """From the digits after the calling code to E.164 or a reason."""
-    short, long = split(numbers, numbers["digits"].str.len_bytes() < _MIN_NATIONAL)
+    short, long = split(numbers, numbers["digits"].str.len_bytes() < metadata.MIN_NATIONAL)
     answers.refuse(short, TOO_SHORT)
     national = _national(long, rules)
     longer, possible = split(national, national["digits"].str.len_bytes() > metadata.MAX_NATIONAL)

@@ -20,8 +20,6 @@ from ingestd.ingest.phones.reference import INVALID, TOO_LONG, TOO_SHORT, Verdic
 _TYPED = re.compile(r"\+?[0-9 ().\-/]{3,50}")
 _SEPARATORS = str.maketrans("", "", "+ ().-/")
 _NOTHING = Verdict(e164=None, reason=None, extension=None)
-_MIN_VIABLE = 3  # digits, `_VALID_PHONE_NUMBER`; two alone are viable, too, but rare
-_MIN_NATIONAL = 2  # digits, `_MIN_LENGTH_FOR_NSN`
 
 
 def decide(numbers: Iterable[str | None], regions: Iterable[str | None]) -> pl.DataFrame:
@@ -55,7 +53,7 @@ def glance(number: str, region: str | None) -> Verdict | None:
     if _TYPED.fullmatch(number) is None:
         return None
     digits = number.translate(_SEPARATORS)
-    if len(digits) < _MIN_VIABLE:
+    if len(digits) < metadata.MIN_VIABLE:
         return None
     if number[0] == "+":
         return _called(digits)
@@ -78,7 +76,7 @@ def _called(digits: str) -> Verdict | None:
 
 def _judged(digits: str, rules: Numbering) -> Verdict | None:
     """From the digits after the calling code, or as dialled within the region."""
-    if len(digits) < _MIN_NATIONAL:
+    if len(digits) < metadata.MIN_NATIONAL:
         return _refused(TOO_SHORT)
     national = _national(digits, rules)
     if national is None:
@@ -120,7 +118,7 @@ def _national(digits: str, rules: Numbering) -> str | None:
     """Without a trunk that is literal, such as 0, and no part of the number; None where that is not so clear."""
     if rules.trunk is None or not _start(rules.trunk).match(digits):
         return digits
-    if not rules.trunk.isdigit() or rules.rule is not None or len(digits) < _MIN_NATIONAL:
+    if not rules.trunk.isdigit() or rules.rule is not None or len(digits) < metadata.MIN_NATIONAL:
         return None
     rest = digits.removeprefix(rules.trunk)
     if _python(rules.general).match(digits) or len(rest) not in rules.lengths or len(rest) in rules.local_lengths:

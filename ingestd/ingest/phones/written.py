@@ -13,11 +13,12 @@ from dataclasses import dataclass
 import polars as pl
 from phonenumbers import SUPPORTED_REGIONS
 
+from ingestd.ingest.phones import metadata
+
 _MAX_TYPED = 250
 """characters, `_MAX_INPUT_STRING_LENGTH`; counted in bytes here, so long non-ASCII is left to libphonenumber"""
 
 _REGIONS = pl.Enum(sorted(SUPPORTED_REGIONS))
-_MIN_VIABLE = 3  # digits, `_VALID_PHONE_NUMBER`; two digits alone are viable, too, but rare
 _MIN_SPELLED = 3  # letters, `_VALID_ALPHA_PHONE_PATTERN`: fewer are typing errors, and dropped
 
 _JUNK = r"\x{a0}\x{ad}\x{2000}-\x{206f}\x{feff}"  # no digits, no letters; direction marks come with copied numbers
@@ -95,7 +96,7 @@ def sort(typed: pl.DataFrame) -> Written:
         "row", "region", plain=short & number.str.contains(_PLAIN), digits=number.str.replace_many(_DROPPED)
     )
     plus = read["digits"].str.starts_with("+")
-    plain = read["plain"] & (read["digits"].str.len_bytes() >= _MIN_VIABLE + plus.cast(pl.UInt32))
+    plain = read["plain"] & (read["digits"].str.len_bytes() >= metadata.MIN_VIABLE + plus.cast(pl.UInt32))
     if plain.sum() == read.height:
         return Written(dialled=read.drop("plain"), extended=_NOT_EXTENDED, none=typed.select("row").clear(), unsure=[])
     dialled, odd = read.drop("plain").filter(plain), _odd(typed.filter(~plain & (typed["number"] != "")))
