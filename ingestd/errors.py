@@ -46,6 +46,10 @@ class Unavailable(IngestdError):
     """Ours: a disk, a database or a network is away. The work stays queued and is tried again."""
 
 
+class Damaged(Unavailable):
+    """Ours: what is kept is not what was written."""
+
+
 class Refused(IngestdError):
     """Theirs: what somebody asked for cannot be done. The answer says why, and the store is as it was.
 

@@ -27,7 +27,7 @@ from pathlib import Path
 import structlog
 
 from ingestd.digest import Digest
-from ingestd.errors import IngestdError, Unavailable
+from ingestd.errors import Damaged, IngestdError
 from ingestd.storage import Folder, Found, Storage
 from ingestd.storage.durable import alone_removed, locked, move
 
@@ -322,12 +322,13 @@ class Spool:
     def read(self, key: str, sha256: str = "") -> bytes:
         """The bytes of a key; raises FileNotFoundError, OSError and Unavailable.
 
-        With a hash, what comes over a network is held against it; raises Unavailable when it is something else.
+        With a hash, they are held against it; raises Damaged when they are others, also when they are read once more.
         """
-        content = self._storage.read(place(key))
-        if sha256 and self._storage.shared and hashlib.sha256(content).hexdigest() != sha256:
-            raise Unavailable(f"{self._storage} has other bytes for {key} than were received")
-        return content
+        for _ in range(2):
+            content = self._storage.read(place(key))
+            if not sha256 or hashlib.sha256(content).hexdigest() == sha256:
+                return content
+        raise Damaged(f"{self._storage} has other bytes for {key} than were received")
 
     def rewrite(self, key: str, content: bytes) -> None:
         """Other bytes for a key that is there; for anonymising alone. Raises as `read` does."""

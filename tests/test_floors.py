@@ -43,6 +43,7 @@ FLOORS = (
         "manifest",
         "backup",
         "restore",
+        "verifying",
         "checks",
         "samples",
         "senders",

@@ -1,6 +1,6 @@
 """The pool log: the fate of every record of a delivery, in file order (READING.md, "What the pool log holds").
 
-It is written once, compressed and columnar (Arrow IPC streams), under `<delivery>/<epoch>`, and made durable before the
+It is written once, compressed and columnar (Arrow IPC), sealed, under `<delivery>/<epoch>`, and made durable before the
 loading transaction commits; the downloads are rendered from it. Cells that a spreadsheet would run as a formula are
 quoted in the operator's CSV files; the rejected records are returned as the bytes that came.
 """
@@ -18,8 +18,8 @@ from typing import Any
 
 import polars as pl
 
-from ingestd.errors import Unavailable
-from ingestd.ingest import problems
+from ingestd.errors import Damaged
+from ingestd.ingest import problems, sealing
 from ingestd.ingest.parallel import select
 from ingestd.ingest.reading import Sheet, TextFacts
 from ingestd.model import LOG_HEADER, Counts, Delivery, Outcome, Severity
@@ -40,6 +40,8 @@ ROWS, PROBLEMS = "rows.arrows", "problems.arrows"
 which is where the names come from; both are read, whatever their length."""
 _FILE, _END_OF_STREAM = b"ARROW1", b"\xff\xff\xff\xff\0\0\0\0"
 """How a file begins, and how a stream ends."""
+FORMAT = 2
+"""Stands in the header since the other files of a log are sealed. Those without it are read all the same."""
 BATCH = 50_000
 """Rows of a file's batch: batches are packed and unpacked side by side, a stream was not."""
 
@@ -85,43 +87,53 @@ class PoolLog:
     @cached_property
     def summary(self) -> dict[str, Any]:
         """The header: delivery, text facts, mapping, versions, counts. Only anonymising changes it."""
-        facts: dict[str, Any] = json.loads(self.storage.read(f"{self.key}/{LOG_HEADER}"))
+        try:
+            facts: dict[str, Any] = json.loads(self.storage.read(f"{self.key}/{LOG_HEADER}"))
+        except ValueError as problem:
+            raise self._damaged(LOG_HEADER, problem) from problem
         return facts
 
     def rows(self) -> pl.DataFrame:
         """`row, line_start, line_end, outcome, lead_id, owner, owner_kind, ownership_code, phone_as_read, phone`.
 
-        Raises Unavailable when there are not as many as were written: a stream may end early without an error.
+        Raises Damaged, also when there are not as many as were written: a stream may end early without an error.
         """
         rows = self._table(ROWS)
         expected = self.summary["rows"]
         if rows.height != expected:
-            raise Unavailable(f"the pool log {self.key} is damaged: {rows.height} of {expected} rows are left")
+            raise Damaged(f"the pool log {self.key} is damaged: {rows.height} of {expected} rows are left")
         return rows
 
     def problems(self) -> pl.DataFrame:
-        """The table of problems with `line_start`; raises Unavailable when it is damaged."""
+        """The table of problems with `line_start`; raises Damaged."""
         expected = sum(group["count"] for group in self.summary["errors"])
         if not expected:
             return problems.empty().with_columns(pl.lit(None, dtype=pl.UInt32).alias("line_start"))
         found = self._table(PROBLEMS)
         if found.height != expected:
-            raise Unavailable(f"the pool log {self.key} is damaged: {found.height} of {expected} problems are left")
+            raise Damaged(f"the pool log {self.key} is damaged: {found.height} of {expected} problems are left")
         return found
 
     def _table(self, name: str) -> pl.DataFrame:
-        source = self.storage.source(f"{self.key}/{name}")
+        content = self._opened(name)
         try:
-            begin, end = _edges(source)
-            if begin == _FILE:
-                return pl.read_ipc(source)
-            if end != _END_OF_STREAM:
+            if content.startswith(_FILE):
+                return pl.read_ipc(content)
+            if not content.endswith(_END_OF_STREAM):
                 raise pl.exceptions.ComputeError("the stream has no end")
-            return pl.read_ipc_stream(source)
+            return pl.read_ipc_stream(content)
         except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as problem:
-            if isinstance(problem, OSError) and problem.errno is not None:  # the system's own, such as a missing file
-                raise
-            raise Unavailable(f"the pool log {self.key} is damaged: {name}: {problem}") from problem
+            raise self._damaged(name, problem) from problem
+
+    def _opened(self, name: str) -> bytes:
+        content = self.storage.read(f"{self.key}/{name}")
+        try:
+            return sealing.opened(content, expected=self.summary.get("log_format", 1) >= FORMAT)
+        except sealing.Broken as problem:
+            raise self._damaged(name, problem) from problem
+
+    def _damaged(self, name: str, problem: object) -> Damaged:
+        return Damaged(f"the pool log {self.key} is damaged: {name}: {problem}")
 
     def full(self, *, as_json: bool = False) -> Iterator[bytes]:
         """Every record in file order, in pieces of CSV or of JSON lines."""
@@ -140,8 +152,18 @@ class PoolLog:
 
     def rejected(self) -> Iterator[bytes]:
         """The original header and the original bytes of every rejected record: ready to mend and send again."""
-        path = f"{self.key}/{REJECTED}"
-        yield self.storage.read(path) if self.storage.has(path) else b""
+        if self.storage.has(f"{self.key}/{REJECTED}"):
+            yield self._opened(REJECTED)
+        elif self.summary.get("counts", {}).get("rejected"):
+            raise self._damaged(REJECTED, "it is missing")
+        else:
+            yield b""
+
+    def check(self) -> None:
+        """Reads all of it; raises Damaged when it is not what was written."""
+        self.rows()
+        self.problems()
+        list(self.rejected())
 
 
 def write(
@@ -155,8 +177,9 @@ def write(
         if not found.is_empty():
             _write(_placed(found, rows), folder.target(PROBLEMS))
         if not refused.is_empty():
-            folder.write(REJECTED, _original_bytes(origin, refused))
-        folder.write(LOG_HEADER, _header({**header, "rows": rows.height, "errors": _grouped(found)}))
+            folder.write(REJECTED, sealing.sealed(_original_bytes(origin, refused)))
+        told = {"log_format": FORMAT, **header, "rows": rows.height, "errors": _grouped(found)}
+        folder.write(LOG_HEADER, _header(told))
     return PoolLog(storage=storage, key=key)
 
 
@@ -188,17 +211,7 @@ def _write(frame: pl.DataFrame, target: Path | io.BytesIO) -> None:
         frame.write_ipc_stream(target, compression="zstd")
     else:
         frame.write_ipc(target, compression="zstd", record_batch_size=BATCH)
-
-
-def _edges(source: Path | io.BytesIO) -> tuple[bytes, bytes]:
-    """The first bytes and the last ones, by which an Arrow file and a whole stream are known."""
-    if isinstance(source, io.BytesIO):
-        whole = source.getbuffer()
-        return bytes(whole[: len(_FILE)]), bytes(whole[-len(_END_OF_STREAM) :])
-    with source.open("rb") as file:
-        begin = file.read(len(_FILE))
-        file.seek(max(0, file.seek(0, io.SEEK_END) - len(_END_OF_STREAM)))
-        return begin, file.read()
+    sealing.seal(target)
 
 
 def write_refusal(storage: Storage, key: str, *, header: Mapping[str, Any]) -> PoolLog:
@@ -207,7 +220,7 @@ def write_refusal(storage: Storage, key: str, *, header: Mapping[str, Any]) -> P
     rows = pl.DataFrame(schema={"row": pl.UInt32, **empty})
     with storage.new(key) as folder:
         _write(rows, folder.target(ROWS))
-        folder.write(LOG_HEADER, _header({**header, "rows": 0, "errors": []}))
+        folder.write(LOG_HEADER, _header({"log_format": FORMAT, **header, "rows": 0, "errors": []}))
     return PoolLog(storage=storage, key=key)
 
 

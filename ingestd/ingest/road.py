@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import structlog
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError
 
-from ingestd.errors import Misconfigured, Rejected, Unavailable, Unconfirmed
+from ingestd.errors import Damaged, Misconfigured, Rejected, Unavailable, Unconfirmed
 from ingestd.ingest import fates, load, poollog, problems, screening
 from ingestd.ingest.judging import Judge, Judged, Onlooker, Plan
 from ingestd.ingest.screening import Screened
@@ -27,6 +28,9 @@ from ingestd.store import erasures, fences, loading, pools
 from ingestd.store.ledger import Fenced, Ledger, reasons
 
 log = structlog.get_logger()
+
+OURS = {"original_missing", "original_damaged"}
+"""The refusals that are not the partner's: we have lost the file, or what we kept is not what came."""
 
 NOTE_AFTER_SECONDS = 0.5
 """A delivery that takes longer says in the ledger where it is; for a small one that would be most of the work."""
@@ -80,7 +84,8 @@ class Trip(Judge):
         """The table of contents of ingestd."""
         plan = self.plan()
         try:
-            judged = self.judge(plan, self._bytes)
+            with self._held_against_their_hash() as received:
+                judged = self.judge(plan, received)
         except Unconfirmed as question:
             self.ask(plan, question)
             return
@@ -97,8 +102,7 @@ class Trip(Judge):
 
     def refuse(self, why: Rejected) -> None:
         """Ends the delivery without loading anything, with a log that says why."""
-        # That we lost the file is the one refusal that is not the partner's.
-        state = State.FAILED if why.code == "original_missing" else State.REFUSED
+        state = State.FAILED if why.code in OURS else State.REFUSED
         header = {**poollog.delivery_header(self.delivery), "state": state, "refused": _told(why)}
         poollog.write_refusal(self.road.logs, self._log_key(), header=header)
         self.road.ledger.refuse(self.delivery, why, log_key=self._log_key(), state=state)
@@ -140,11 +144,36 @@ class Trip(Judge):
             pool_id = pools.create(connection, self.delivery, plan.campaign.id, PoolState.AWAITING_CONFIRMATION)
             self._finish(connection, State.AWAITING_CONFIRMATION, pool_id, Counts(), **reasons(why))
 
-    def _bytes(self) -> bytes:
+    @contextmanager
+    def _held_against_their_hash(self) -> Iterator[Callable[[], bytes]]:
+        """Gives the received bytes, and hashes them beside what is done with them.
+
+        Whatever was found wrong in other bytes than came is not the partner's, and is not told as theirs.
+        """
+        with ThreadPoolExecutor(1, "hash") as other:
+            hashes: list[Future[str]] = []
+
+            def received() -> bytes:
+                content = self._bytes()
+                hashes.append(other.submit(lambda: hashlib.sha256(content).hexdigest()))
+                return content
+
+            try:
+                yield received
+            finally:
+                if any(each.result() != self._sha256() for each in hashes):
+                    self._bytes(self._sha256())
+                    raise Unavailable("the received file was changed on its way from the storage, which is tried again")
+
+    def _bytes(self, sha256: str = "") -> bytes:
         try:
-            return self.road.spool.read(self.delivery.spool_key, self._sha256())
+            return self.road.spool.read(self.delivery.spool_key, sha256)
         except FileNotFoundError as problem:
             raise Rejected("original_missing", "the received file is not in the spool any more") from problem
+        except Damaged as problem:
+            told = f"the received file was damaged in the spool: it has not the sha256 {sha256} any more"
+            wanted = "send it again, or have the operator restore it from a backup"
+            raise Rejected("original_damaged", told, suggestion=wanted) from problem
         except OSError as problem:
             raise Unavailable(f"the received file cannot be read: {problem}") from problem
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from ingestd.errors import IngestdError, Rejected
-from ingestd.ingest import poollog, reading
+from ingestd.ingest import poollog, reading, sealing
 from ingestd.ingest.poollog import PoolLog
 from ingestd.ingest.reading import Sheet, TextFacts
 from ingestd.ingest.reading.container import unpack
@@ -213,7 +213,7 @@ def _erase_rejected(log: PoolLog, sheet: Sheet, places: pl.DataFrame) -> None:
         record = sheet.original[offset : offset + length]
         blanked = blanked.replace(record, _blank(record, sheet.facts)) if record.strip() else blanked
     if blanked != rejected:
-        log.storage.rewrite(f"{log.key}/{poollog.REJECTED}", blanked)
+        log.storage.rewrite(f"{log.key}/{poollog.REJECTED}", sealing.sealed(blanked))
 
 
 def _erase_log(log: PoolLog, erased: Erased, moment: str) -> None:

@@ -72,9 +72,6 @@ class Storage(Protocol):
     def pieces(self, key: str) -> Iterator[bytes]:
         """The bytes of a file in pieces. What is wrong is raised by the first one, or in the middle."""
 
-    def source(self, key: str) -> Path | BytesIO:
-        """A file as readers of whole tables want it."""
-
     def has(self, key: str) -> bool:
         """True when the file is there."""
 

@@ -93,10 +93,6 @@ class Folder:
             while piece := file.read(PIECE):
                 yield piece
 
-    def source(self, key: str) -> Path:
-        """Its path: polars maps it."""
-        return self.path(key)
-
     def has(self, key: str) -> bool:
         """True when the file is there."""
         there = self.path(key).is_file()

@@ -167,10 +167,6 @@ class Objects:
     async def _range(self, key: str, start: int, end: int) -> bytes:
         return bytes(await obstore.get_range_async(self.client, key, start=start, end=end))
 
-    def source(self, key: str) -> BytesIO:
-        """A file as readers of whole tables want it."""
-        return BytesIO(self.read(key))
-
     def has(self, key: str) -> bool:
         """True when the file is there."""
         try:

@@ -21,6 +21,7 @@ from ingestd.errors import Rejected, Unavailable
 from ingestd.ingest import phones, poollog, reading, screening
 from ingestd.leads import do_not_call
 from ingestd.model import Completeness, Counts, Delivery, PoolState, State
+from ingestd.storage import Folder
 from ingestd.store import loading, pools, tables
 from ingestd.store.audit import COMMAND_LINE, Deed
 from ingestd.store.engine import open_engine, writing
@@ -293,6 +294,37 @@ class TestExactlyOnce:
         station.road.travel(number)
         lost = station.known(number)
         assert (lost.state, lost.reason_code) == (State.FAILED, "original_missing")
+
+    @pytest.mark.parametrize("name", ["leads.csv", "leads.csv.gz"])
+    def test_a_file_that_is_not_what_came_is_our_failure_and_nothing_of_it_is_loaded(
+        self, station: Station, name: str
+    ) -> None:
+        """Whatever else is wrong in it, like a gzip file that cannot be unpacked, would be told as the partner's."""
+        number = station.land(gzip.compress(GOOD) if name.endswith(".gz") else GOOD, name=name)
+        path = station.home / "spool/deliveries" / station.known(number).spool_key
+        whole = path.read_bytes()
+        path.write_bytes(whole[:20] + bytes([whole[20] ^ 1]) + whole[21:])
+        station.road.travel(number)
+        spoilt = station.known(number)
+        assert (spoilt.state, spoilt.reason_code) == (State.FAILED, "original_damaged")
+        assert spoilt.sha256 in spoilt.reason
+        assert (station.count("leads"), station.count("pools")) == (0, 0)
+        path.write_bytes(whole)
+        station.road.ledger.retry(number)
+        station.road.travel(number)
+        assert station.known(number).state is State.COMPLETED
+        station.check_balance(station.known(number))
+
+    def test_a_file_that_came_wrong_from_the_disk_once_is_read_again(
+        self, station: Station, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        number, read = station.land(GOOD), Folder.read
+        answers = [GOOD.replace(b"Anna", b"Anne")]
+        monkeypatch.setattr(Folder, "read", lambda self, key: answers.pop() if answers else read(self, key))
+        with pytest.raises(Unavailable, match="changed on its way"):
+            station.road.travel(number)
+        station.road.travel(number)
+        assert station.known(number).state is State.COMPLETED
 
     def test_a_log_that_cannot_be_written_just_now_is_tried_again(self, station: Station) -> None:
         number, refused = station.land(GOOD), station.land(b"", name="empty.csv")

@@ -16,6 +16,7 @@ import pytest
 from sqlalchemy import Engine, select
 
 from ingestd.errors import Rejected
+from ingestd.ingest import sealing
 from ingestd.ingest.poollog import PoolLog
 from ingestd.leads import anonymise, editing, erasure, lead
 from ingestd.leads.anonymise import Anonymised, Places
@@ -107,7 +108,7 @@ def unpacked(data: bytes) -> list[bytes]:
     if data[:2] == b"PK":
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             return [archive.read(name) for name in archive.namelist()]
-    return [data]
+    return [sealing.opened(data, expected=False)]
 
 
 def found(station: Station, words: tuple[str, ...]) -> dict[str, set[str]]:

@@ -62,7 +62,7 @@ def test_nothing_is_kept_nor_missing_where_no_share_is_mounted(share: Folder, fi
 
 @pytest.mark.parametrize("key", ["../x", "a/../../x", "/x", "a//b", "", ".", "a/.hidden"])
 def test_no_key_leads_out_of_the_folder(share: Folder, file: Path, key: str) -> None:
-    for use in (share.has, share.read, share.discard, share.below, share.path, share.source,
+    for use in (share.has, share.read, share.discard, share.below, share.path,
                 lambda key: list(share.pieces(key)), lambda key: share.keep(file, key, sha256=HASH)):  # fmt: skip
         with pytest.raises(ValueError, match="not a key"):
             use(key)
