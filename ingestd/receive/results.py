@@ -10,8 +10,9 @@ import errno
 import hashlib
 import os
 import secrets
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
+from itertools import chain, count, islice
 from pathlib import Path
 
 import structlog
@@ -36,7 +37,14 @@ PARTS = (RECEIPT, "log.csv", "rejected.csv")
 REASON = "reason.txt"
 """What is put beside a file that was refused at the door."""
 
+_STEMS = 9
+"""under which a delivery is looked for that is withdrawn"""
+
 _told: set[Path] = set()
+
+
+class _NoLinksError(Exception):
+    """The file system has no hard links (exFAT, some network shares), so nobody can own a name there."""
 
 
 def publish(
@@ -45,23 +53,27 @@ def publish(
     """Write `<name>.<part>` for every part, for example `leads.csv.receipt.json`; returns the paths.
 
     A name belongs to the first delivery that published under it; another delivery of the same file name gets
-    `<name>.<delivery id>.<part>`. Publishing the same delivery again writes the same files again. Nothing is fsynced:
-    the content can be made again from the store. Raises OSError, also when the folder is a symbolic link.
+    `<name>.<delivery id>.<part>`, and one more number where a file came that is called so. Publishing the same
+    delivery again writes the same files again. Nothing is fsynced: the content can be made again from the store.
+    Raises OSError, also when the folder is a symbolic link.
     """
     if reason := names.problem(name):
         raise ValueError(f"{name!r} {reason}")
     ordered = sorted(parts, key=lambda part: (part == RECEIPT, part))
     folder.parent.mkdir(parents=True, exist_ok=True)
     with held(folder.parent, folder.name, make=True) as place:
-        stem = name if _usable(place, name, delivery_id, parts) else f"{name}.{delivery_id}"
+        stem = _stem(place, name, delivery_id, parts)
         return tuple(folder / _put(place, _full(stem, part), parts[part]) for part in ordered)
 
 
 def withdraw(folder: Path, name: str, delivery_id: int) -> None:
     """Remove what an earlier end of a delivery has put there, as far as it is there. Raises OSError."""
     with contextlib.suppress(FileNotFoundError), held(folder.parent, folder.name) as place:
-        stems = [f"{name}.{delivery_id}", *([name] if _mine(place, name, delivery_id) else [])]
-        for path in (_full(stem, part) for stem in stems for part in (ORIGINAL, *PARTS)):
+        numbered = f"{name}.{delivery_id}"
+        mine = [each for each in islice(_stems(name, delivery_id), _STEMS) if _mine(place, each, delivery_id)]
+        if not taken(place, _owner(numbered)):  # as without hard links
+            mine.append(numbered)
+        for path in (_full(stem, part) for stem in mine for part in (ORIGINAL, *PARTS)):
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(path, dir_fd=place)
 
@@ -70,8 +82,21 @@ def _full(stem: str, part: str) -> str:
     return f"{stem}.{part}" if part else stem
 
 
+def _stem(place: int, name: str, delivery_id: int, parts: Collection[str]) -> str:
+    try:
+        return next(each for each in _stems(name, delivery_id) if _usable(place, each, delivery_id, parts))
+    except _NoLinksError:
+        return f"{name}.{delivery_id}"
+
+
+def _stems(name: str, delivery_id: int) -> Iterator[str]:
+    """What the parts of a delivery may be called, the best first: its number may be the end of another file's name."""
+    numbered = f"{name}.{delivery_id}"
+    return chain((name, numbered), (f"{numbered}.{more}" for more in count(2)))
+
+
 def _usable(place: int, name: str, delivery_id: int, parts: Collection[str]) -> bool:
-    """True when the plain name is this delivery's. A file that was refused at the door may lie there as well."""
+    """True when a name is this delivery's. A file that was refused at the door may lie there as well."""
     if ORIGINAL in parts and name.endswith((*PARTS, REASON)):
         return False  # it would take the place of another file's part
     if _mine(place, name, delivery_id):
@@ -80,7 +105,7 @@ def _usable(place: int, name: str, delivery_id: int, parts: Collection[str]) -> 
 
 
 def _mine(place: int, name: str, delivery_id: int) -> bool:
-    """Whether this delivery has published under the plain name, and nothing else was put there since."""
+    """Whether this delivery has published under a name, and nothing else was put there since."""
     owned = taken(place, _owner(name)) and _is_owner(place, _owner(name), delivery_id)
     return owned and not taken(place, _full(name, REASON))
 
@@ -111,7 +136,7 @@ def _tell(path: Path, problem: OSError) -> None:
 
 
 def _owns(folder: int, name: str, delivery_id: int) -> bool:
-    """True when this delivery has the plain name. A small hidden file remembers whose it is."""
+    """True when this delivery has the name. A small hidden file remembers whose it is."""
     owner = _owner(name)
     mine = _partial()
     with new_file(folder, mine) as writer:
@@ -120,10 +145,10 @@ def _owns(folder: int, name: str, delivery_id: int) -> bool:
         os.link(mine, owner, src_dir_fd=folder, dst_dir_fd=folder, follow_symlinks=False)
     except FileExistsError:
         return _is_owner(folder, owner, delivery_id)
-    except OSError as problem:  # file systems without hard links (exFAT, some network shares)
+    except OSError as problem:
         if problem.errno not in (errno.EPERM, errno.EOPNOTSUPP):
             raise
-        return False
+        raise _NoLinksError from problem
     finally:
         os.unlink(mine, dir_fd=folder)
     return True

@@ -47,6 +47,23 @@ def test_another_delivery_of_the_name_gets_its_own_names(tmp_path: Path) -> None
     assert (tmp_path / "x.csv.9.receipt.json").read_bytes() == b"9 again"
 
 
+def test_a_file_that_is_called_like_the_results_of_another_delivery_keeps_its_own(tmp_path: Path) -> None:
+    """A partner may send `x.csv.9`: neither is overwritten, and each is published and withdrawn by itself."""
+    order = (("x.csv", 7), ("x.csv.9", 8), ("x.csv", 9))
+    for name, delivery in (*order, *order):
+        publish(tmp_path, name, delivery, {"": b"of %d" % delivery, "receipt.json": b"%d" % delivery})
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.name.endswith("receipt.json")} == {
+        "x.csv.receipt.json": b"7",
+        "x.csv.9.receipt.json": b"8",
+        "x.csv.9.2.receipt.json": b"9",
+    }
+    withdraw(tmp_path, "x.csv", 9)
+    assert shown(tmp_path) == ["x.csv", "x.csv.9", "x.csv.9.receipt.json", "x.csv.receipt.json"]
+    assert (tmp_path / "x.csv.9").read_bytes() == b"of 8"
+    withdraw(tmp_path, "x.csv.9", 8)
+    assert shown(tmp_path) == ["x.csv", "x.csv.receipt.json"]
+
+
 def test_without_hard_links_every_delivery_gets_its_own_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Some network shares have none; then nobody owns the plain name."""
 
@@ -54,8 +71,11 @@ def test_without_hard_links_every_delivery_gets_its_own_names(tmp_path: Path, mo
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", refuse)
-    publish(tmp_path, "x.csv", 7, {"receipt.json": b""})
-    assert shown(tmp_path) == ["x.csv.7.receipt.json"]
+    for _ in range(2):
+        publish(tmp_path, "x.csv", 7, {"receipt.json": b""})
+        assert shown(tmp_path) == ["x.csv.7.receipt.json"]
+    withdraw(tmp_path, "x.csv", 7)
+    assert shown(tmp_path) == []
 
 
 def test_long_names_fit(tmp_path: Path) -> None:
@@ -117,7 +137,7 @@ def test_a_linked_folder_is_neither_written_nor_pruned(tmp_path: Path, elsewhere
 
 
 def test_links_to_files_are_not_followed(tmp_path: Path, elsewhere: Path) -> None:
-    """A part that has the name of a link takes its place; an owner that is a link is nobody."""
+    """What has the name of a part and is not ours stays; an owner that is a link is nobody."""
     results = tmp_path / "results"
     publish(results, "x.csv", 1, {"receipt.json": b"1"})
     (owner,) = results.glob(".*.owner")
@@ -126,7 +146,8 @@ def test_links_to_files_are_not_followed(tmp_path: Path, elsewhere: Path) -> Non
     owner.symlink_to(elsewhere / "precious")
     (results / "x.csv.1.receipt.json").symlink_to(elsewhere / "precious")
     publish(results, "x.csv", 1, {"receipt.json": b"again"})
-    assert (results / "x.csv.1.receipt.json").read_bytes() == b"again"
+    assert (results / "x.csv.1.receipt.json").is_symlink()
+    assert (results / "x.csv.1.2.receipt.json").read_bytes() == b"again"
     prune(results, DAY, later())
     assert (elsewhere / "precious").read_bytes() == b"1"
     assert owner.is_symlink()
