@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Connection, Engine, bindparam, delete, exists, func, insert, literal_column, select, update
+from sqlalchemy import Connection, Engine, bindparam, delete, exists, func, insert, literal_column, or_, select, update
 
 from ingestd.dispatch.dispatcher import (
+    LONGEST_PAUSE,
     NEXT_OF_SOURCE,
     RECONCILE_SECONDS,
     UNENDED,
@@ -48,12 +49,10 @@ _JOIN = insert(jobs).from_select(
         deliveries.c.id == bindparam("delivery"), ~exists().where(jobs.c.source == deliveries.c.source)
     ),
 )
-_FIRST = (
-    select(jobs.c.source, jobs.c.delivery_id)
-    .where(jobs.c.state == "ready", jobs.c.not_before <= _MOMENT)
-    .order_by(jobs.c.turn)
-    .limit(1)
-)
+_DUE = or_(jobs.c.not_before <= _MOMENT, jobs.c.not_before > bindparam("too_far", type_=Instant()))
+"""Nobody puts a job off for longer than LONGEST_PAUSE: what lies further ahead was noted before the clock was put
+back."""
+_FIRST = select(jobs.c.source, jobs.c.delivery_id).where(jobs.c.state == "ready", _DUE).order_by(jobs.c.turn).limit(1)
 _TAKE = update(jobs).where(_SOURCE).values(state="running", worker=bindparam("taken_by"))
 _GO_ON = update(jobs).where(*_MINE).values(delivery_id=bindparam("following"))
 _TO_THE_END = (
@@ -127,7 +126,7 @@ class LocalDispatcher:
     def _turn(self, handled: Handled | None, *, more: bool) -> Job | None:
         if handled is None:
             with reading(self.engine) as connection:  # looking does not make other writers wait
-                if not more or connection.execute(_FIRST, {"moment": self.clock()}).first() is None:
+                if not more or self._first(connection) is None:
                     return None
         # Forgettable: a job that nobody has is given out again, and one whose delivery has ended is found done again.
         with writing(self.engine, forgettable=True) as connection:
@@ -138,11 +137,16 @@ class LocalDispatcher:
             return self._take(connection) if more else None
 
     def _take(self, connection: Connection) -> Job | None:
-        first = connection.execute(_FIRST, {"moment": self.clock()}).first()
+        first = self._first(connection)
         if first is None:
             return None
         connection.execute(_TAKE, {"its_source": first.source, "taken_by": self.worker})
         return Job(source=first.source, delivery_id=first.delivery_id)
+
+    def _first(self, connection: Connection) -> Any:
+        """The source that stands first in the line, with its delivery; None when none is due."""
+        moment = self.clock()
+        return connection.execute(_FIRST, {"moment": moment, "too_far": moment + LONGEST_PAUSE}).first()
 
     def _leave(self, connection: Connection, job: Job, *, more: bool) -> Job | None:
         """Ends a job; its source goes to the end of the line, or goes on at once when nobody else is in it.
@@ -153,11 +157,10 @@ class LocalDispatcher:
         if following is None:
             connection.execute(_REMOVE, self._mine(job))
             return None
-        moment = {"moment": self.clock()}
-        if more and connection.execute(_FIRST, moment).first() is None:
+        if more and self._first(connection) is None:
             gone_on = connection.execute(_GO_ON, {**self._mine(job), "following": following}).rowcount
             return Job(source=job.source, delivery_id=following) if gone_on else None
-        connection.execute(_TO_THE_END, {**self._mine(job), **moment, "following": following})
+        connection.execute(_TO_THE_END, {**self._mine(job), "moment": self.clock(), "following": following})
         return None
 
     def _postponed(self, connection: Connection, handled: Handled) -> bool:
