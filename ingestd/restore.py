@@ -38,6 +38,9 @@ def put_back(estate: Estate, source: Path, progress: Progress, *, replace: bool 
     name of a PostgreSQL database.
     """
     told = manifest.read(source)
+    if source.resolve().is_relative_to(estate.places.home.resolve()):
+        advice = "move the backup out of it first, and keep backups elsewhere"
+        raise Rejected("backup_in_home", f"{source} lies in the home that is to be restored", suggestion=advice)
     _check_fits(estate, source, told)
     sums = manifest.sums(source, told)
     _check_whole(source, sums, progress)
@@ -126,22 +129,42 @@ def _content(estate: Estate) -> Iterator[Path]:
 
 @contextmanager
 def _room(estate: Estate, moment: datetime) -> Iterator[None]:
-    """Puts aside what is in the way; brings a database back when the block fails."""
+    """Puts aside what is in the way; when the block fails, what it has made goes, and everything is as it was."""
     name = f"replaced-{moment:%Y%m%dT%H%M%S}"
-    in_the_way = [each for each in estate.places.home.iterdir() if each != estate.places.run]
     with contextlib.ExitStack() as stack:
-        if estate.engine.dialect.name == "sqlite":
-            database = snapshots.database_file(estate.engine)
-            beside = (database.with_name(database.name + suffix) for suffix in ("", "-wal", "-shm"))
-            in_the_way += [each for each in beside if each.exists() and each not in in_the_way]
-        elif not snapshots.is_empty(estate.engine):
+        if estate.engine.dialect.name != "sqlite" and not snapshots.is_empty(estate.engine):
             stack.enter_context(snapshots.aside(estate.engine, name))
-        if in_the_way:
-            aside = estate.places.home / name
-            aside.mkdir(mode=0o700)
-            for each in in_the_way:
-                shutil.move(each, aside / each.name)
+        if in_the_way := [*_in_the_way(estate)]:
+            stack.enter_context(_aside(estate, in_the_way, name))
         yield
+
+
+def _in_the_way(estate: Estate) -> Iterator[Path]:
+    """What is in the home, but for what holds while a daemon runs, and an SQLite store that is elsewhere."""
+    home = estate.places.home
+    yield from (each for each in home.iterdir() if each != estate.places.run)
+    if estate.engine.dialect.name == "sqlite":
+        database = snapshots.database_file(estate.engine)
+        beside = (database.with_name(database.name + suffix) for suffix in ("", "-wal", "-shm"))
+        yield from (each for each in beside if each.parent != home and each.exists())
+
+
+@contextmanager
+def _aside(estate: Estate, in_the_way: list[Path], name: str) -> Iterator[None]:
+    aside = estate.places.home / name
+    aside.mkdir(mode=0o700)
+    for each in in_the_way:
+        shutil.move(each, aside / each.name)
+    try:
+        yield
+    except BaseException:
+        estate.engine.dispose()
+        for made in [each for each in _in_the_way(estate) if each != aside]:
+            shutil.rmtree(made) if made.is_dir() else made.unlink()
+        for each in in_the_way:
+            shutil.move(aside / each.name, each)
+        aside.rmdir()
+        raise
 
 
 def _fill(estate: Estate, source: Path, sums: dict[str, str], progress: Progress) -> None:

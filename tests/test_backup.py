@@ -390,6 +390,31 @@ def test_a_database_is_as_it_was_when_its_restoring_fails(on_postgres: Site) -> 
     assert content(site.house("busy", other)) == busy
 
 
+def test_a_home_is_as_it_was_when_its_restoring_fails(kept: Site) -> None:
+    """Without its store-id the next command would have made it a new, empty store."""
+    busy = kept.house("busy", "")
+    landed(busy, "mine.csv", samples.clean(5))
+    mine, its = files(busy.places.home), content(busy)
+    busy.engine.dispose()
+    kept.patch.setattr(snapshots, "check_same", mock.Mock(side_effect=Unavailable("differs")))
+    with pytest.raises(Unavailable, match="differs"):
+        restore.put_back(kept.estate("busy", ""), kept.folder / "kept", SILENT, replace=True)
+    assert files(busy.places.home) == mine
+    assert content(kept.house("busy", "")) == its
+
+
+def test_a_backup_in_the_home_that_it_would_replace_is_refused(kept: Site) -> None:
+    """It would be put aside with the home before it is read."""
+    inside = kept.folder / "home" / "backups" / "monday"
+    inside.parent.mkdir()
+    (kept.folder / "kept").rename(inside)
+    before = files(kept.folder / "home")
+    with pytest.raises(Rejected, match="lies in the home") as why:
+        restore.put_back(kept.estate("home", ""), inside, SILENT, replace=True)
+    assert why.value.code == "backup_in_home"
+    assert files(kept.folder / "home") == before
+
+
 def test_a_running_daemon_keeps_its_home(kept: Site) -> None:
     lock = Lock(Places(home=kept.folder / "busy"))
     assert lock.taken()
