@@ -87,6 +87,7 @@ def receive(house: House, pipes: Pipes, metrics: Metrics) -> None:
     """Opens the doors, says so, and keeps them open until it is told to stop."""
     _raise_descriptor_limit()
     metrics.open_doors()
+    house.spool.remove_left()  # by a receiver that was killed, in whose place this one is
     stopped = threading.Event()
     on_stop(stopped.set)
     wiring = Wiring(pipes=pipes, feeds=Feeds.read(house.engine))

@@ -219,9 +219,13 @@ class Incoming:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor < 0:
             return
-        self._path.unlink(missing_ok=True)  # nothing is there when it was renamed
-        os.close(descriptor)
-        self.on_close()
+        try:
+            self._path.unlink(missing_ok=True)  # nothing is there when it was renamed
+        except OSError as problem:  # what was committed stays so, and a sweep takes what was not
+            log.warning("temporary_file_left", path=self.name, error=str(problem))
+        finally:
+            os.close(descriptor)
+            self.on_close()
 
     abort = close
 
@@ -348,11 +352,15 @@ class Spool:
 
     def sweep(self, known: Callable[[str], bool]) -> Swept:
         """Remove temporary files that crashes left, and put files of the home aside that no delivery names."""
-        temporary = sum(alone_removed(path) for path in self._temporary.iterdir())
+        temporary = self.remove_left()
         if self._storage.shared:
             return Swept(temporary=temporary)
         moved = [self.put_aside(each.key, known) for each in list(self._kept()) if not known(each.key)]
         return Swept(temporary=temporary, orphans=sum(map(bool, moved)))
+
+    def remove_left(self) -> int:
+        """Remove temporary files of processes that died; returns how many. What is being received stays."""
+        return sum(alone_removed(path) for path in self._temporary.iterdir())
 
     def orphans(self, known: Callable[[str], bool], *, age: timedelta = ORPHAN_AGE) -> Iterator[Found]:
         """Files that no delivery names, by their keys; younger ones may be landing just now. Raises Unavailable."""

@@ -78,6 +78,49 @@ def watched(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return steps
 
 
+def test_closing_lets_go_also_of_what_cannot_be_removed(
+    spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else it would count among a source's open files until the process ends, and a receipt be told as a failure."""
+    incoming, closed = spool.open(limit=100), []
+    incoming.on_close = lambda: closed.append(1)
+    descriptor = incoming._descriptor
+    with monkeypatch.context() as patch, capture_logs() as told:
+        patch.setattr(Path, "unlink", broken_disk)
+        incoming.close()
+    assert closed == [1]
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)
+    assert [line["event"] for line in told] == ["temporary_file_left"]
+    assert spool.remove_left() == 1
+
+
+def test_a_file_whose_folder_cannot_be_made_durable_is_not_kept(
+    spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its sender is told so, and sends again: it must not stay beside that as a file that nobody names."""
+    incoming = spool.open(limit=100)
+    incoming.write(b"rows")
+    with monkeypatch.context() as patch:
+        patch.setattr("ingestd.storage.durable.sync", broken_disk)
+        with pytest.raises(OSError, match="broken disk"):
+            incoming.commit()
+    incoming.close()
+    assert everything(tmp_path) == []
+
+
+def test_what_a_dead_process_was_receiving_is_removed(spool: Spool, tmp_path: Path) -> None:
+    received = spool.open(limit=100)
+    (tmp_path / "spool" / "tmp" / "of-the-dead").write_bytes(b"half")
+    assert spool.remove_left() == 1
+    assert [path.name for path in everything(tmp_path)] == [Path(received.name).name]
+    received.close()
+
+
+def broken_disk(*_: object, **__: object) -> None:
+    raise OSError(errno.EIO, "broken disk")
+
+
 def test_closing_without_commit_leaves_nothing(spool: Spool, tmp_path: Path) -> None:
     """Complete or absent: closing is giving up, and may be done twice."""
     incoming = spool.open(limit=100)

@@ -64,7 +64,13 @@ class Folder:
         target = self.path(key)
         with self._mounted():
             self._look()
-            move(source, target)
+            try:
+                move(source, target)
+            except OSError:
+                if not source.exists():  # it was renamed, and then the folder could not be made durable
+                    with contextlib.suppress(OSError):
+                        target.unlink(missing_ok=True)
+                raise
 
     def rewrite(self, key: str, content: bytes) -> None:
         """A hidden file beside it takes its place."""
