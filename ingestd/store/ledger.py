@@ -28,7 +28,10 @@ Submit = Callable[[Connection, int], None]
 
 _COUNTED = ("records", *Outcome)
 _TAKEN = ("epoch", "attempts", "state", "started_at")
-_LOADED_OR_WILL_BE = [state for state in State if state not in (State.REFUSED, State.FAILED, State.CANCELLED)]
+_LOADED_OR_WILL_BE = [
+    state for state in State if state not in (State.REFUSED, State.FAILED, State.CANCELLED, State.DUPLICATE)
+]
+"""A duplicate is not loaded: what it repeats is, unless that was taken back since."""
 
 
 # Built once: of what a small delivery costs in the store, building its statements anew was a third.
@@ -456,8 +459,8 @@ def loaded_as(connection: Connection, place: Arrival | Delivery, sha256: str) ->
     """
     table = deliveries.c
     same = (*_same_name(place), table.sha256 == sha256)
-    alive = (table.state.in_(_LOADED_OR_WILL_BE), table.state != State.DUPLICATE)
-    return connection.scalar(select(table.id).where(*same, *alive).order_by(table.id).limit(1))
+    alive = table.state.in_(_LOADED_OR_WILL_BE)
+    return connection.scalar(select(table.id).where(*same, alive).order_by(table.id).limit(1))
 
 
 def _insert(connection: Connection, arrival: Arrival, landed: Landed, **facts: Any) -> int:

@@ -125,6 +125,19 @@ def test_what_was_undone_is_neither_undone_nor_retried_but_may_come_again(statio
     station.check_balance(again)
 
 
+def test_what_was_sent_twice_may_be_undone_and_come_again_or_be_run_again(station: Station) -> None:
+    """The duplicate was never loaded."""
+    delivery = station.deliver(FOR_ALL)
+    assert station.known(station.land(FOR_ALL)).state is State.DUPLICATE
+    undo(station, delivery)
+    again = station.deliver(FOR_ALL)
+    assert (again.state, again.counts.inserted) == (State.COMPLETED, 2)
+    assert station.known(station.land(FOR_ALL)).duplicate_of == again.id
+    done = rerun(station, again)
+    station.road.travel(done.delivery_id)
+    assert (station.known(done.delivery_id).state, len(station.leads())) == (State.COMPLETED, 2)
+
+
 def test_leads_that_somebody_worked_with_hold_their_pool(station: Station) -> None:
     delivery, leads = station.deliver(FOR_ALL), Leads(engine=station.engine)
     first, second = (lead["id"] for lead in station.leads())
