@@ -154,7 +154,10 @@ class Daemon:
     def start(self) -> Self:
         """Starts it and waits for open doors."""
         self.launch()
-        until(self._open, f"open doors; {self.journal.read_text()[-2000:]}")
+        try:
+            until(self._open, "open doors")
+        except AssertionError as late:
+            raise AssertionError(f"{late}; {self.journal.read_text()[-4000:]}") from late
         return self
 
     def _open(self) -> bool:

@@ -34,7 +34,15 @@ FOR_OPERATORS = {
         "name_unusable",
         "no_original",
     ),
-    *("store_missing", "backup_exists", "backup_broken", "backup_foreign", "home_not_empty", "store_not_empty"),
+    *(
+        "store_missing",
+        "backup_exists",
+        "backup_broken",
+        "backup_foreign",
+        "backup_in_home",
+        "home_not_empty",
+        "store_not_empty",
+    ),
     *("user_unknown", "owner_unknown", "status_unknown", "status_not_allowed", "version_conflict", "lead_unknown"),
     *("lead_locked", "field_unknown", "lease_unusable", "dialling_refused", "segment_unknown"),
 }
