@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from ingestd.leads import owner_changes
-from tests.pages.browsing import Site, check_access, look_at, picture
+from tests.pages.browsing import Served, Site, check_access, look_at, picture
 
 FIELDS = {"phone": "+4520304050", "first_name": "Signe", "last_name": "Krogh", "city": "Aarhus C"}
 
@@ -33,6 +33,12 @@ def shown(page: Page) -> list[int]:
     """The numbers of the leads that are listed."""
     boxes = page.locator("table.leads tbody input[name=lead]")
     return [int(box.get_attribute("value") or "0") for box in boxes.all()]
+
+
+def test_a_phone_is_looked_for_as_people_say_it(served: Served) -> None:
+    answer = served.client("admin").ask("GET", "/leads/narrow?phone=20+30+40+50&campaign=DK-ENERGY")
+    assert answer.status == 303
+    assert quote("phone is +4520304050") in answer.headers["location"].replace("+", "%20").replace("%2520", "%20")
 
 
 def test_step_3_view_leads_in_lead_admin(site: Site, leads: list[int]) -> None:

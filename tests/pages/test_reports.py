@@ -53,6 +53,7 @@ def test_a_report_is_chosen_read_and_downloaded(site: Site) -> None:
 
 def test_a_chart_has_the_numbers_of_the_report(served: Served) -> None:
     call(served, "berlin-1", "success")
+    call(served, "berlin-1", "manual_redial_vip")
     admin = served.client("admin")
     days = f"from={NOON:%Y-%m-%d}&to={now():%Y-%m-%d}&every=week&timezone=UTC"
     body = admin.ask("GET", f"/reports?by=user&figures=now&{days}").body.decode()
@@ -69,6 +70,8 @@ def test_a_chart_has_the_numbers_of_the_report(served: Served) -> None:
     assert values[0][-1] >= values[2][-1] >= 1
     assert body.count('role="img"') == 2, "whoever has no scripts has pictures of them"
     assert 'id="by-period"' in body
+    assert '<th scope="row">Success</th>' in body
+    assert '<th scope="row">Manual Redial (VIP)</th>' in body
     assert "uPlot.iife.min.js" in body
     assert "uPlot" not in admin.ask("GET", "/pools").body.decode()
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from ingestd.access.callers import Caller
 from ingestd.access.permissions import Permission
 from ingestd.errors import Invalid, Rejected
-from ingestd.leads import columns, filters, listing, ordering, statuses, views
+from ingestd.leads import columns, filters, listing, looked_for, ordering, statuses, views
 from ingestd.leads.agents import Agent
 from ingestd.leads.columns import Column
 from ingestd.leads.filter_fields import Field
@@ -132,6 +132,8 @@ def narrow(request: Request, desk: AtDesk) -> Response:
     given = dict(where.query)
     with reading(desk.engine) as connection:
         asked = read(desk, connection, where.get("filter"), where.get("columns"), where.get("sort"))
+        if phone := where.get("phone").strip():
+            given["phone"] = looked_for.as_kept(connection, phone, where.get("campaign"))
     tree, add = lead_filter.narrowed(asked.tree, given, asked.fields), ""
     if name := where.get("field"):
         if name not in asked.fields:

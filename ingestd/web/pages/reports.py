@@ -14,7 +14,7 @@ from fastapi import Query, Request, Response
 
 from ingestd.access.permissions import Permission
 from ingestd.errors import Invalid
-from ingestd.leads import reports
+from ingestd.leads import reports, statuses
 from ingestd.leads.reports import By, Every, Row, Wish
 from ingestd.organisation import changes
 from ingestd.store.engine import reading
@@ -59,6 +59,7 @@ def show_report(  # noqa: PLR0913, PLR0917 - each is a part of the request
     with reading(desk.engine) as connection:
         who = agent_of(connection, caller)
         zones = zones_of(each.facts.get("timezone", "UTC") for each in changes.every(connection, "campaign"))
+        book = statuses.read(connection)
     wish, problem = None, None
     try:
         wish = wished((by, every), (start, end), timezone or zones[0], desk.clock())
@@ -80,6 +81,7 @@ def show_report(  # noqa: PLR0913, PLR0917 - each is a part of the request
         wanted=wanted and wish is not None,
         everything=Permission.EXTENDED_INSIGHTS in caller.permissions,
         zones=[(each, each) for each in zones],
+        statuses={code: status.name for code, status in book.by_code.items()},
         bys=[(each, each) for each in get_args(By)],
         periods=[(each, each) for each in get_args(Every)],
         query=urlencode(_query(wish)) if wish else "",
