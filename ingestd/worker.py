@@ -155,6 +155,8 @@ class Placer:
     """by the clock"""
     busy_at: float = field(default=float("-inf"))
     """by the clock, when files are waiting"""
+    resting: dict[int, float] = field(default_factory=dict)
+    """campaign that failed → by the clock, until when it is left alone"""
 
     def sweep(self, *, busy: bool = False) -> None:
         """Does what is due, for TURN_SECONDS at most; `busy`: files are waiting, so only every BUSY_SECONDS."""
@@ -163,12 +165,18 @@ class Placer:
             return
         self.busy_at = begun + BUSY_SECONDS
         try:
-            placed = placing.work(self.engine, lambda: self.clock() - begun < TURN_SECONDS)
+            self.resting = {number: until for number, until in self.resting.items() if begun < until}
+            placed = placing.work(self.engine, lambda: self.clock() - begun < TURN_SECONDS, without=self.resting)
         except Unavailable as problem:
             log.warning("segments_not_placed", error=str(problem))
             self.due_at = begun + MINUTE_SECONDS
             return
         self.due_at = begun + PLACING_SECONDS if placed.finished else begun
+        for number, failure in placed.failed.items():
+            told = f"{type(failure).__name__}: {failure}"
+            # Below the first line are the values of a statement, which may be a person's.
+            log.error("segments_failed", campaign=number, error=told.partition("\n")[0])
+            self.resting[number] = begun + MINUTE_SECONDS
         if placed.moved:
             log.info("segments_placed", leads=placed.looked_at, moved=placed.moved)
 

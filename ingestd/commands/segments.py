@@ -184,6 +184,8 @@ def recompute(project: Project, by: As, why: Why = "", config: Config = CONFIG, 
     with _doing(config, home, by, why) as (connection, deed, _):
         deeds.recompute(connection, deed, project)
     done = placing.work(opened(config, home).engine)
+    for failure in done.failed.values():
+        raise failure
     typer.echo(f"{done.looked_at:,} leads were looked at, {done.moved:,} came into another segment")
     if not done.finished:
         typer.echo("others are at it, and go on", err=True)

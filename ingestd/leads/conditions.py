@@ -9,8 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
-from itertools import product
+from datetime import date, datetime, timedelta
 from typing import Any, TypeVar
 
 from sqlalchemy import (
@@ -21,9 +20,11 @@ from sqlalchemy import (
     Connection,
     Text,
     and_,
+    case,
     cast,
     false,
     func,
+    literal,
     not_,
     or_,
     select,
@@ -33,20 +34,21 @@ from sqlalchemy.sql.selectable import SelectBase
 from sqlalchemy.sql.visitors import iterate, replacement_traverse
 
 from ingestd.errors import Invalid
-from ingestd.leads import access, agents, pool_facts, statuses
+from ingestd.leads import access, agents, instants, pool_facts, statuses
 from ingestd.leads.filter_fields import Field, Kind
 from ingestd.leads.filters import Comparison, Every, Filter, Not
+from ingestd.leads.letters import ascii_lower, forms
 from ingestd.leads.statuses import StatusBook
 from ingestd.store import tables
 from ingestd.store.tables import leads as table
 
-MOST_FORMS = 6
-"""letters beyond ASCII of a value that are looked for in both cases; further ones only in small"""
 ESCAPE = "\\"
 EXTRA = "extra."
 RANGES = frozenset({"from", "to", "between"})
 Named = TypeVar("Named")
 WITHIN = frozenset({"contains", "starts_with"})
+WHOLE = "^(0|-?[1-9][0-9]{0,17})$"
+"""Whole numbers as they stand in a lead's `extra`, short enough for PostgreSQL's BIGINT."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,8 +151,19 @@ def compared(field: Field, names: Terms) -> ColumnElement[Any]:
     if field.kind == Kind.TEXT:
         return _lowered(column, names)
     if field.kind == Kind.NUMBER and field.name.startswith(EXTRA):
-        return cast(column, BigInteger)
+        return _whole(column, names)
     return column
+
+
+def _whole(text: ColumnElement[Any], names: Terms) -> ColumnElement[Any]:
+    """A number of a lead's `extra`; NULL for a text that is none, kept from when the template had texts there.
+
+    PostgreSQL ends a statement that casts such a text, and SQLite takes it for 0 or its first digits.
+    """
+    number = cast(text, BigInteger)
+    if names.dialect == "postgresql":
+        return case((text.regexp_match(WHOLE), number))
+    return case((cast(number, Text) == text, number))
 
 
 def _lowered(column: ColumnElement[Any], names: Terms) -> ColumnElement[Any]:
@@ -175,8 +188,10 @@ def _phone(one: Comparison, names: Terms) -> ColumnElement[bool]:
 
 
 def _number(one: Comparison, names: Terms) -> ColumnElement[bool]:
-    column = compared(one.field, names)
-    return _ranged(one, column) if one.op in RANGES else _equal(one, column, column, _several(one))
+    number = compared(one.field, names)
+    if one.op in RANGES:
+        return _ranged(one, number, _large)
+    return _equal(one, _column(one.field, names), number, [_large(value) for value in _several(one)])
 
 
 def _day(one: Comparison, names: Terms) -> ColumnElement[bool]:
@@ -206,10 +221,11 @@ def _at(one: Comparison, column: ColumnElement[Any], names: Terms) -> ColumnElem
     if one.op not in RANGES:
         return _equal(one, column, column, ())
     first, last = _ends(one)
-    found = [] if first is None else [column >= as_kept(_begin(first))]
-    if last is not None:
-        found.append(column <= as_kept(last) if isinstance(last, datetime) else column < as_kept(_end(last)))
-    return and_(*found)
+    found = [] if first is None else [column >= as_kept(instants.begin(first))]
+    end = None if last is None else instants.end(last)
+    if end is not None:
+        found.append(column <= as_kept(end) if isinstance(last, datetime) else column < as_kept(end))
+    return and_(*found) if found else column.is_not(None)
 
 
 def _flag(one: Comparison, names: Terms) -> ColumnElement[bool]:
@@ -290,7 +306,7 @@ def _equal(
     wanted = list(values)
     same = compared == wanted[0] if len(wanted) == 1 else compared.in_(wanted)
     # What is empty is not the value either.
-    return or_(column.is_(None), not_(same)) if one.op == "is_not" else same
+    return or_(compared.is_(None), not_(same)) if one.op == "is_not" else same
 
 
 def _ranged(
@@ -324,37 +340,14 @@ def _as_it_is(value: Any) -> Any:
     return value
 
 
+def _large(value: int) -> ColumnElement[int]:
+    """A number that may be larger than those of the column, which PostgreSQL would refuse as one of them."""
+    return literal(value, BigInteger)
+
+
 def _iso(value: datetime) -> str:
     """As moments stand in a lead's `extra`."""
-    return value.astimezone(UTC).isoformat()
-
-
-def _begin(value: date) -> datetime:
-    return value if isinstance(value, datetime) else datetime.combine(value, time(), UTC)
-
-
-def _end(value: date) -> datetime:
-    return datetime.combine(value, time(), UTC) + timedelta(days=1)
-
-
-def ascii_lower(text: str) -> str:
-    """The text with its ASCII letters in small, as both databases lower it."""
-    return "".join(char.lower() if char.isascii() else char for char in text)
-
-
-def forms(text: str) -> list[str]:
-    """What `lower` may make of a text of the same letters: each letter beyond ASCII in small or in capitals.
-
-    >>> forms("Ærø")
-    ['ærø', 'ærØ', 'Ærø', 'ÆrØ']
-    """
-    left, letters = MOST_FORMS, []
-    for char in text:
-        both = (char.lower(), char.upper())
-        doubled = not char.isascii() and both[0] != both[1] and all(len(form) == 1 for form in both)
-        letters.append(both if doubled and left else (char.lower() if len(char.lower()) == 1 else char,))
-        left -= doubled and left > 0
-    return ["".join(found) for found in product(*letters)]
+    return value.isoformat()
 
 
 def _like(column: ColumnElement[Any], op: str, text: str) -> ColumnElement[bool]:

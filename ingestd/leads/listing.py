@@ -21,7 +21,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, func, literal_column, select
 
 from ingestd.errors import Invalid
-from ingestd.leads import conditions, filters, ordering
+from ingestd.leads import conditions, filters, instants, ordering
 from ingestd.leads import scope as scopes
 from ingestd.leads.agents import Agent
 from ingestd.leads.columns import NUMBER, Place
@@ -331,7 +331,7 @@ def _value(written: Any, kind: type) -> Any:
         moment = datetime.fromisoformat(written)
         if moment.tzinfo is None:
             raise ValueError("a moment without time zone")
-        return moment
+        return instants.in_utc(moment)
     too_large = isinstance(written, int) and not -(2**63) <= written < 2**63
     if type(written) is not kind or too_large or (isinstance(written, str) and "\0" in written):
         raise ValueError("no value of this kind")

@@ -17,8 +17,9 @@ from sqlalchemy import ColumnElement, Integer, Text, cast, func, literal, select
 from ingestd.errors import Invalid
 from ingestd.leads import conditions
 from ingestd.leads.columns import Column
-from ingestd.leads.conditions import Terms, ascii_lower
+from ingestd.leads.conditions import Terms
 from ingestd.leads.filter_fields import Field, Kind
+from ingestd.leads.letters import ascii_lower
 from ingestd.leads.pool_facts import UPLOADER, PoolFacts
 from ingestd.store import tables
 from ingestd.store.tables import leads as table

@@ -7,12 +7,13 @@ has time then works these off in batches, which each end with what is left, so t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, and_, case, delete, func, insert, null, or_, select, update
 
+from ingestd.errors import Unavailable
 from ingestd.leads import conditions, segment_plan, selection
 from ingestd.leads.segment_plan import NEVER, TURN, Plan
 from ingestd.store.engine import reading, try_turn, writing
@@ -38,6 +39,8 @@ class Placed:
     """leads that came into another segment, or out of one"""
     finished: bool = True
     """False when there is more to do"""
+    failed: Mapping[int, Exception] = field(default_factory=dict)
+    """campaign → why its leads are where they were"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,26 +91,31 @@ def place(connection: Connection, campaign_id: int, numbers: Sequence[int]) -> N
         _store(connection, campaign_id, plan, _look(connection, campaign_id, these, len(numbers)))
 
 
-def work(engine: Engine, go_on: Callable[[], bool] = lambda: True, *, batch: int = BATCH) -> Placed:
-    """Puts into their segments whatever leads are not; `go_on` is asked before each batch.
+def work(
+    engine: Engine, go_on: Callable[[], bool] = lambda: True, *, batch: int = BATCH, without: Container[int] = ()
+) -> Placed:
+    """Puts into their segments whatever leads are not, but those of some campaigns; `go_on` is asked before each batch.
 
-    Of several processes one does it at a time; the others leave it to that one.
+    Of several processes one does it at a time; the others leave it to that one. A campaign that fails stops no other.
+    Raises Unavailable.
     """
     looked_at = moved = 0
     plans: dict[int, Plan] = {}
+    failed: dict[int, Exception] = {}
     _notice_changes(engine)
-    while due := _due(engine):
+    while due := [number for number in _due(engine) if number not in without and number not in failed]:
         advanced = False
         for number in due:
             if not go_on():
-                return Placed(looked_at=looked_at, moved=moved, finished=False)
-            with writing(engine, forgettable=True) as connection:  # undone by a power cut, it is found to be due again
-                counts = _turn(connection, number, plans, batch)
-            if counts is not None:
+                return Placed(looked_at=looked_at, moved=moved, finished=False, failed=failed)
+            counts = _tried(engine, number, plans, batch)
+            if isinstance(counts, Exception):
+                failed[number], advanced = counts, True
+            elif counts is not None:
                 looked_at, moved, advanced = looked_at + counts[0], moved + counts[1], True
         if not advanced:  # others are at it, or load into these campaigns
-            return Placed(looked_at=looked_at, moved=moved, finished=False)
-    return Placed(looked_at=looked_at, moved=moved)
+            return Placed(looked_at=looked_at, moved=moved, finished=False, failed=failed)
+    return Placed(looked_at=looked_at, moved=moved, failed=failed)
 
 
 def progress(connection: Connection, project_id: int) -> Progress:
@@ -153,6 +161,17 @@ def _due(engine: Engine) -> Sequence[int]:
             gone = _CAME.campaign_id.not_in(select(_WALK.campaign_id))
             connection.execute(delete(segment_arrivals).where(gone))
     return due
+
+
+def _tried(engine: Engine, campaign_id: int, plans: dict[int, Plan], batch: int) -> tuple[int, int] | Exception | None:
+    """One turn in a campaign; or what went wrong with it, which is the fault of its segments or of a lead in it."""
+    try:
+        with writing(engine, forgettable=True) as connection:  # undone by a power cut, it is found to be due again
+            return _turn(connection, campaign_id, plans, batch)
+    except Unavailable:
+        raise
+    except Exception as problem:  # noqa: BLE001 - people write segments: no filter of theirs stops whoever loads files
+        return problem
 
 
 def _turn(connection: Connection, campaign_id: int, plans: dict[int, Plan], batch: int) -> tuple[int, int] | None:

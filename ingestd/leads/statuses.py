@@ -11,7 +11,8 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from ingestd.errors import Rejected
+from ingestd.errors import Invalid, Rejected
+from ingestd.leads import instants
 from ingestd.leads import lead as leads
 from ingestd.leads.history import Stamp
 from ingestd.leads.lead import Lead
@@ -138,10 +139,13 @@ def change_status(connection: Connection, lead_id: int, change: Change) -> Lead:
 def change_all(connection: Connection, these: Sequence[Lead], change: Change) -> dict[int, Rejected]:
     """The same for leads that were taken, whatever their version: those that stay as they were, and why.
 
-    Raises Rejected when there is no such status.
+    Raises Rejected when there is no such status, Invalid for a time to call that no clock shows.
     """
     book = read(connection)
     book.get(change.to)
+    if change.scheduled_at is not None and not instants.everywhere(change.scheduled_at):
+        told = f"nobody calls at {change.scheduled_at.isoformat()}: it has no date in some time zones"
+        raise Invalid("value_unusable", told, field="scheduled_at")
     refused = leads.locks(connection, these, by=change.by, at=change.at)
     changed: list[tuple[Lead, dict[str, Any]]] = []
     for here in these:

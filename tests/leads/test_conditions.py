@@ -14,8 +14,9 @@ from sqlalchemy import select
 
 from ingestd.errors import Invalid
 from ingestd.leads import conditions, filters
-from ingestd.leads.conditions import ascii_lower, forms
+from ingestd.leads.filter_fields import Field, Kind
 from ingestd.leads.filters import Comparison, Every, Filter, Not
+from ingestd.leads.letters import ascii_lower
 from ingestd.store.engine import reading
 from ingestd.store.tables import leads as table
 from tests.leads.conftest import MINUTE, NOON, Desk
@@ -252,8 +253,44 @@ def test_a_filter_tells_the_campaigns_it_confines_itself_to(desk: Desk) -> None:
     assert confined({"not": in_energy}) is None
 
 
-@given(st.text(st.characters(codec="latin-1"), max_size=8))
-def test_the_forms_of_a_text_have_the_one_that_lower_makes(text: str) -> None:
-    assert len(forms(text)) <= 2**conditions.MOST_FORMS
-    if sum(not char.isascii() for char in text) <= conditions.MOST_FORMS and "İ" not in text:
-        assert ascii_lower(text) in forms(text) or any(len(char.lower()) > 1 for char in text)
+@pytest.mark.parametrize(
+    ("op", "value", "found"),
+    [
+        ("to", "9999-12-31", True),
+        ("between", ["0001-01-01", "9999-12-31"], True),
+        ("from", "0001-01-01T00:00:00+01:00", True),
+        ("to", "0001-01-01T00:00:00+01:00", False),
+        ("to", "9999-12-31T23:59:59-05:00", True),
+        ("from", "9999-12-31T23:59:59-05:00", False),
+    ],
+)
+@pytest.mark.parametrize("field", ["called_at", "uploaded_at", "extra.metered_at"])
+def test_the_ends_of_the_calendar_are_moments_too(desk: Desk, field: str, op: str, value: Any, found: bool) -> None:
+    number, _ = desk.leads({"called_at": NOON, "extra": extra(metered_at=NOON.isoformat())}, {})
+    asked = Field(name=field, title="", kind=Kind.MOMENT)
+    with reading(desk.engine) as connection:
+        names = conditions.terms(connection, NOON)
+        where = conditions.condition(filters.parsed(one(field, op, value), {field: asked}), names)
+        numbers = set(connection.scalars(select(table.c.id).where(where)))
+    assert (number in numbers, number + 1 in numbers) == (found, found and field == "uploaded_at")
+
+
+def test_numbers_may_be_larger_than_any_lead_has(desk: Desk) -> None:
+    (number,) = desk.leads({"priority": 3, "extra": extra(consumption_kwh=10**17)})
+    for field in ("attempts", "row", "priority", "id", "pool", "extra.consumption_kwh"):
+        for op, value in (("is", 2**62), ("in", [2**62, 2**61])):
+            assert matching(desk, one(field, op, value)) == set()
+        assert matching(desk, one(field, "is_not", 2**62)) == {number}
+    assert matching(desk, one("attempts", "to", 2**62)) == {number}
+    assert matching(desk, one("extra.consumption_kwh", "from", 10**17)) == {number}
+
+
+def test_what_a_template_kept_as_text_before_is_no_number(desk: Desk) -> None:
+    told = ["about 4000", "4000", 4000, "007", "", "9" * 30, -5, "4000.5", None]
+    numbers = desk.leads(*({"extra": extra(consumption_kwh=each)} for each in told))
+    use = "extra.consumption_kwh"
+    assert matching(desk, one(use, "from", -(2**62))) == {numbers[1], numbers[2], numbers[6]}
+    assert matching(desk, one(use, "is", 4000)) == {numbers[1], numbers[2]}
+    assert matching(desk, one(use, "to", 7)) == {numbers[6]}
+    assert matching(desk, one(use, "is_not", 4000)) == set(numbers) - {numbers[1], numbers[2]}
+    assert matching(desk, one(use, "empty")) == {numbers[8]}

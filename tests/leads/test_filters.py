@@ -107,6 +107,7 @@ NESTED: dict[str, Any] = {"not": {"not": {"not": {"not": {"not": {"not": {"not":
         ({"field": "city", "op": "near", "value": "x"}, "filter.op", "asked by is, is_not"),
         ({"field": "city", "op": "is", "value": " "}, "filter.value", "compared with text"),
         ({"field": "city", "op": "is", "value": "a\0b"}, "filter.value", "no text has"),
+        ({"field": "city", "op": "is", "value": "a\ud800b"}, "filter.value", "no text has"),
         ({"field": "city", "op": "is", "value": "x" * 501}, "filter.value", "longer than 500"),
         ({"field": "city", "op": "empty", "value": 1}, "filter.value", "not needed"),
         ({"field": "city", "op": "is", "colour": 1}, "filter", "'colour'"),

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from ingestd.errors import Invalid
 from ingestd.leads import access, columns, filters, listing, ordering, scope, walking
 from ingestd.leads.agents import Agent
-from ingestd.leads.conditions import ascii_lower
 from ingestd.leads.filter_fields import Kind
+from ingestd.leads.letters import ascii_lower
 from ingestd.leads.listing import Count, Page, Wish
 from ingestd.store.engine import reading
 from tests.leads.conftest import NOON, Desk

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import product
 from pathlib import Path
 
 import pytest
 
-from ingestd.errors import Misconfigured, Rejected
+from ingestd.errors import Invalid, Misconfigured, Rejected
 from ingestd.leads import history, statuses
 from ingestd.leads.lead import Lead
 from ingestd.settings import Configuration, read
@@ -136,6 +136,14 @@ def test_a_change_releases_the_lock_and_sets_the_time(desk: Desk) -> None:
     after = desk.change(number, "manual_redial_common", AGENT, scheduled_at=later)
     assert (after.locked_by_id, after.locked_until, after.scheduled_at, after.status_at) == (None, None, later, NOON)
     assert desk.change(number, "success", AGENT).scheduled_at is None
+
+
+@pytest.mark.parametrize("moment", ["9999-12-31T23:59:59-05:00", "0001-01-01T00:00:00+01:00", "9999-12-31T12:00:00Z"])
+def test_nobody_calls_when_some_time_zone_has_no_date(desk: Desk, moment: str) -> None:
+    (number,) = desk.leads({})
+    with pytest.raises(Invalid, match="nobody calls at"):
+        desk.change(number, "automatic_redial", AGENT, scheduled_at=datetime.fromisoformat(moment))
+    assert desk.lead(number).status == "unprocessed"
 
 
 def test_a_lead_that_somebody_else_holds_is_left_alone(desk: Desk) -> None:
