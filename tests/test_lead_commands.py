@@ -63,6 +63,40 @@ def test_a_user_is_given_a_lead_and_says_how_the_call_ended(shell: Shell) -> Non
     assert "kept for caller" in shell.run("lead", "statuses").stdout
 
 
+def test_users_do_on_the_command_line_what_they_may_do_in_the_api(shell: Shell) -> None:
+    shell.run("lead", "owner", "team:copenhagen", "1", "--as", "admin")
+    denied = [
+        ("owner", "team:germany", "1", "--as", "copenhagen-1"),
+        ("deactivate", "1", "--as", "copenhagen-1"),
+        ("activate", "1", "--as", "copenhagen-1"),
+        ("unlock", "1", "--force", "--as", "copenhagen-1"),
+        ("anonymise", "1", "--yes", "--as", "copenhagen-1"),
+        ("anonymise", "1", "--yes", "--as", "lead-denmark"),
+        ("create", "phone=26141517", "--campaign", "DE-ENERGY", "--owner", "team:berlin", "--as", "aarhus-1"),
+    ]
+    for asked in denied:
+        assert "needs the permission" in shell.run("lead", *asked, code=1).stderr, asked
+    for asked in (("edit", "1", "city=Lund"), ("status", "1", "success"), ("lock", "1")):
+        assert "there is no lead 1" in shell.run("lead", *asked, "--as", "berlin-1", code=4).stderr, asked
+    assert shell.json("lead", "owner", "team:berlin", "1", "--as", "lead-germany")["refused"] == {"unknown": [1]}
+    for wanted in (("--campaign", "DK-ENERGY"), ("--where", "campaign is DK-ENERGY")):
+        told = shell.json("lead", "owner", "team:berlin", *wanted, "--as", "lead-germany")
+        assert told == {"moved": [], "refused": {}}
+    assert shell.json("lead", "lock", "1", "--as", "copenhagen-1")["locked_by"] == "user:copenhagen-1"
+    assert shell.json("lead", "owner", "team:denmark", "1", "--as", "lead-denmark", "--unlock")["moved"] == [1]
+    assert shell.json("lead", "deactivate", "1", "--as", "lead-denmark")["deactivated_at"] is not None
+
+
+def test_nobody_who_has_left_does_anything(shell: Shell) -> None:
+    shell.run("user", "deactivate", "copenhagen-1", "--yes")
+    for asked in (
+        ("create", "phone=26141517", "--campaign", "DK-ENERGY"), ("edit", "1", "city=Lund"), ("status", "1", "success"),
+        ("lock", "1"), ("unlock", "1"), ("result", "1", "success"),
+    ):  # fmt: skip
+        assert "copenhagen-1 is deactivated" in shell.run("lead", *asked, "--as", "copenhagen-1", code=1).stderr, asked
+    assert shell.json("lead", "show", "1")["version"] == 1
+
+
 def test_refusals_say_why_and_end_with_four(shell: Shell) -> None:
     shell.run("lead", "lock", "1", "--as", "aarhus-1", "--minutes", "5")
     assert "lead 1 is locked by user:aarhus-1" in shell.run("lead", "lock", "1", "--as", "admin", code=4).stderr

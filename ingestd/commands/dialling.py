@@ -11,7 +11,7 @@ from ingestd import printing
 from ingestd.commands import lead_printing
 from ingestd.commands.lead_owners import lead
 from ingestd.commands.leads import Number, values_of
-from ingestd.commands.options import CONFIG, HOME, As, AsJson, Config, Home, opened
+from ingestd.commands.options import CONFIG, HOME, As, AsJson, Config, Home, opened, worker
 
 __all__ = ["lead"]
 
@@ -59,13 +59,14 @@ def result(
     as_json: AsJson = False,
 ) -> None:
     """Says how the call of a lead ended that the user holds: status, fields and attempt in one, and it is free."""
-    from ingestd.leads import agents, shifts
+    from ingestd.access.permissions import Permission
+    from ingestd.leads import shifts
     from ingestd.store.engine import reading
     from ingestd.store.ledger import now
 
     house = opened(config, home)
     with reading(house.engine) as connection:
-        who = agents.agent(connection, user)
+        who = worker(connection, user, Permission.DIAL)
     scheduled = at.replace(tzinfo=UTC) if at else None
     ended = shifts.Result(
         status=status, at=now(), fields=values_of(fields or []), scheduled_at=scheduled, comment=comment

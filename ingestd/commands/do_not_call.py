@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ingestd import printing
-from ingestd.commands.options import CONFIG, HOME, As, AsJson, Config, Home, Limit, deed, opened
+from ingestd.commands.options import CONFIG, HOME, As, AsJson, Config, Home, Limit, deed, opened, permitted
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -192,13 +192,10 @@ def _deed(house: House, login: str | None, why: str) -> Deed:
 
 def _of(connection: Connection, login: str, why: str) -> Deed:
     """What a user does who may administer leads."""
-    from ingestd.access import callers, people
     from ingestd.access.permissions import Permission
     from ingestd.store.ledger import now
 
-    caller = callers.of_person(people.known(connection, login))
-    caller.require([Permission.LEAD_ADMIN])
-    return caller.deed(now(), why)
+    return permitted(connection, login, Permission.LEAD_ADMIN).deed(now(), why)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ import typer
 from ingestd import printing
 from ingestd.commands import lead_search
 from ingestd.commands.leads import Campaign, Owner, Pool, Status, Why, filter_of, lead
-from ingestd.commands.options import CONFIG, HOME, As, AsJson, Config, Home, opened
+from ingestd.commands.options import CONFIG, HOME, As, AsJson, Config, Home, opened, worker
 
 __all__ = ["lead"]
 
@@ -37,14 +37,16 @@ def owner(
     as_json: AsJson = False,
 ) -> None:
     """Change Owner: moves leads, by number or by filter, and says which did not move and why."""
-    from ingestd.leads import agents, owner_change, owner_changes
+    from ingestd.access.permissions import Permission
+    from ingestd.leads import access, owner_change, owner_changes, rights, statuses
     from ingestd.store import rules
     from ingestd.store.engine import reading
     from ingestd.store.ledger import now
 
     house = opened(config, home)
     with reading(house.engine) as connection:
-        by, target = agents.agent(connection, user), owner_changes.target(rules.owners(connection), to)
+        by = worker(connection, user, Permission.LEAD_ADMIN)
+        target = owner_changes.target(rules.owners(connection), to)
         wanted = filter_of(connection, campaign, pool, with_status, of)
         plain, any_filter = any((campaign, pool, with_status, of)), where or as_filter
         if [bool(numbers), plain, bool(any_filter)].count(True) != 1:
@@ -52,7 +54,8 @@ def owner(
                 "name leads, or a filter: --campaign, --pool, --status and --owner; or --where and --filter"
             )
         if any_filter:
-            numbers = lead_search.meant_by(house, connection, where, as_filter)
+            numbers = lead_search.meant_by(house, connection, where, as_filter, by)
+        within = rights.changed_by(by, access.campaigns(connection).values(), statuses.read(connection))
     move = owner_change.Move(
         to=target, by=by.id, at=now(), why=why, retain=retain, unlock=unlock, deactivated=deactivated
     )
@@ -62,6 +65,7 @@ def owner(
             house.engine,
             move,
             wanted if plain else numbers or [],
+            within=within,
             progress=lambda so_far: progress.update(task, completed=so_far.looked_at),
         )
     if as_json:

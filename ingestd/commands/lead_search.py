@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from ingestd.house import House
+    from ingestd.leads.agents import Agent
     from ingestd.leads.columns import Column
     from ingestd.leads.listing import Wish
 
@@ -94,16 +95,16 @@ def export(
     typer.echo(f"{output}: {output.stat().st_size:,} bytes")
 
 
-def meant_by(house: House, connection: Connection, where: str | None, as_filter: str | None) -> list[int]:
-    """The numbers of the leads of a sentence and a filter that both hold, found now."""
-    from ingestd.leads import meant, owner_changes
+def meant_by(house: House, connection: Connection, where: str | None, as_filter: str | None, who: Agent) -> list[int]:
+    """The numbers of the leads of a sentence and a filter that both hold, found now among those that a user sees."""
+    from ingestd.leads import meant, owner_changes, rights
     from ingestd.leads.filters import comparisons
     from ingestd.store.ledger import now
 
     wish, _ = _wish(house, connection, [where], [_parsed(as_filter)], None, None, 1, None)
     if next(comparisons(wish.tree), None) is None:
         raise typer.BadParameter("the filter compares nothing, and would mean every lead")
-    return meant.numbers(connection, wish.tree, None, now(), most=owner_changes.MOST_NAMED)
+    return meant.numbers(connection, wish.tree, rights.changing(who), now(), most=owner_changes.MOST_NAMED)
 
 
 def _parsed(text: str | None) -> Any:

@@ -15,7 +15,7 @@ import typer
 
 from ingestd import printing
 from ingestd.commands import lead_printing, lead_search
-from ingestd.commands.options import CONFIG, HOME, As, AsJson, Config, Home, Limit, opened
+from ingestd.commands.options import CONFIG, HOME, As, AsJson, Config, Home, Limit, opened, take, worker
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection
@@ -110,13 +110,15 @@ def create(
     as_json: AsJson = False,
 ) -> None:
     """Makes a lead by hand, checked as those of a file: `ingestd lead create phone=26141516 --campaign …`."""
-    from ingestd.leads import agents, creating
+    from ingestd.access.permissions import Permission
+    from ingestd.leads import creating
     from ingestd.store.ledger import now
 
-    house = opened(config, home)
+    house, values = opened(config, home), values_of(fields)
     with _reading(house) as connection:
-        by = agents.agent(connection, user)
-    typed = creating.Typed(campaign=campaign, values=values_of(fields), by=by, at=now(), owner=owner)
+        by = worker(connection, user, Permission.LEAD_ADMIN, Permission.DIAL)
+        typed = creating.Typed(campaign=campaign, values=values, by=by, at=now(), owner=owner)
+        creating.check_may(connection, typed)
     made = creating.create(house.engine, house.schemas, typed)
     if as_json:
         printing.print_json(dataclasses.asdict(made))
@@ -146,7 +148,7 @@ def edit(
         wish = editing.Edit(values=values, by=by, at=at, why=why, version=version)
         return editing.edit(connection, house.schemas, number, wish)
 
-    _change(house, user, change, as_json=as_json)
+    _change(house, number, user, change, as_json=as_json)
 
 
 @lead.command()
@@ -176,7 +178,7 @@ def status(
         )
         return statuses.change_status(connection, number, wish)
 
-    _change(opened(config, home), user, change, as_json=as_json)
+    _change(opened(config, home), number, user, change, as_json=as_json)
 
 
 @lead.command()
@@ -194,6 +196,7 @@ def lock(
     lease = timedelta(minutes=minutes)
     _change(
         opened(config, home),
+        number,
         user,
         lambda connection, by, at: editing.lock(connection, number, by=by, at=at, lease=lease),
         as_json=as_json,
@@ -214,9 +217,11 @@ def unlock(
 
     _change(
         opened(config, home),
+        number,
         user,
         lambda connection, by, at: editing.unlock(connection, number, by=by, at=at, force=force),
         as_json=as_json,
+        leading=force,
     )
 
 
@@ -229,9 +234,11 @@ def deactivate(
 
     _change(
         opened(config, home),
+        number,
         user,
         lambda connection, by, at: editing.deactivate(connection, number, by=by, at=at, why=why),
         as_json=as_json,
+        leading=True,
     )
 
 
@@ -244,9 +251,11 @@ def activate(
 
     _change(
         opened(config, home),
+        number,
         user,
         lambda connection, by, at: editing.activate(connection, number, by=by, at=at, why=why),
         as_json=as_json,
+        leading=True,
     )
 
 
@@ -302,20 +311,23 @@ def anonymise(
     as_json: AsJson = False,
 ) -> None:
     """Blanks a person for good: the lead, its history, and its record in logs, results and received files."""
-    from ingestd.leads import agents
+    from ingestd.access.permissions import Permission
     from ingestd.leads import anonymise as forget
+    from ingestd.store.engine import writing
     from ingestd.store.ledger import now
     from ingestd.worker import publisher_of
 
     if not yes:
         raise typer.BadParameter("a person's data cannot be brought back; say --yes to do it")
     house = opened(config, home)
-    with _reading(house) as connection:
-        by = agents.agent(connection, user).id
+    with writing(house.engine) as connection:
+        by = worker(connection, user, Permission.EXTENDED_DATA)
+        worker(connection, user, Permission.LEAD_ADMIN)
+        take(connection, by, number)
     places = forget.Places(
         engine=house.engine, ledger=house.ledger, spool=house.spool, logs=house.logs, schemas=house.schemas
     )
-    done = forget.anonymise(places, number, by=by, at=now())
+    done = forget.anonymise(places, number, by=by.id, at=now())
     publisher = publisher_of(house)
     for delivery in done.deliveries:
         publisher.publish_again(delivery)
@@ -341,14 +353,27 @@ def _reading(house: House) -> Iterator[Connection]:
         yield connection
 
 
-def _change(house: House, user: str, change: Callable[[Connection, int, datetime], Lead], *, as_json: bool) -> None:
-    """One change in one transaction; shows the lead as it is then."""
-    from ingestd.leads import agents
+def _change(
+    house: House,
+    number: int,
+    user: str,
+    change: Callable[[Connection, int, datetime], Lead],
+    *,
+    as_json: bool,
+    leading: bool = False,
+) -> None:
+    """One change in one transaction, of a lead that the user may change; shows the lead as it is then.
+
+    `leading`: it needs the permission `lead_admin`.
+    """
+    from ingestd.access.permissions import Permission
     from ingestd.store.engine import writing
     from ingestd.store.ledger import now
 
     with writing(house.engine) as connection:
-        after = change(connection, agents.agent(connection, user).id, now())
+        by = worker(connection, user, Permission.LEAD_ADMIN, *(() if leading else (Permission.DIAL,)))
+        take(connection, by, number)
+        after = change(connection, by.id, now())
         told = lead_printing.told(connection, after)
     lead_printing.show(told, as_json=as_json)
 

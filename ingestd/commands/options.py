@@ -11,7 +11,9 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
     from ingestd.access.callers import Caller
+    from ingestd.access.permissions import Permission
     from ingestd.house import House
+    from ingestd.leads.agents import Agent
     from ingestd.store.audit import Deed
 
 Config = Annotated[Path, typer.Option("--config", help="Folder of the configuration.", envvar="INGESTD_CONFIG")]
@@ -44,14 +46,44 @@ def deed(why: str = "") -> Deed:
     return Deed(actor=COMMAND_LINE, at=now(), why=why)
 
 
+def permitted(connection: Connection, login: str, *needed: Permission) -> Caller:
+    """A user who has not left, and has one of the permissions; raises Missing and Denied."""
+    from ingestd.access import callers, people
+    from ingestd.errors import Denied
+
+    person = people.known(connection, login)
+    if not person.active:
+        raise Denied("user_deactivated", f"{login} is deactivated")
+    found = callers.of_person(person)
+    found.require(needed)
+    return found
+
+
 def caller(connection: Connection, login: str) -> Caller:
     """A user who may work with deliveries and pools; raises Missing and Denied."""
-    from ingestd.access import callers, people
     from ingestd.access.permissions import Permission
 
-    found = callers.of_person(people.known(connection, login))
-    found.require([Permission.LEAD_POOLS])
+    return permitted(connection, login, Permission.LEAD_POOLS)
+
+
+def worker(connection: Connection, login: str, *needed: Permission) -> Agent:
+    """A user who works with leads, as the API would let them; raises Rejected and Denied."""
+    from ingestd.leads import agents
+
+    found = agents.agent(connection, login)
+    permitted(connection, login, *needed)
     return found
+
+
+def take(connection: Connection, who: Agent, number: int) -> None:
+    """Makes sure that a user may change a lead, as the API does; raises Rejected and Denied."""
+    from ingestd.errors import Missing, Rejected
+    from ingestd.leads import rights
+
+    try:
+        rights.take(connection, who, number)
+    except Missing as unknown:  # ends as of a number that nobody has
+        raise Rejected(unknown.code, unknown.message) from unknown
 
 
 def allowed(house: House, login: str) -> str:

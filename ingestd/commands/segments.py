@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ingestd import printing
-from ingestd.commands.options import CONFIG, HOME, As, AsJson, Config, Home, Why, given, opened
+from ingestd.commands.options import CONFIG, HOME, As, AsJson, Config, Home, Why, given, opened, permitted
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -316,13 +316,11 @@ def _read(text: str) -> Any:
 @contextmanager
 def _doing(config: Path, home: Path, login: str, why: str) -> Iterator[tuple[Connection, Deed, Path]]:
     """A transaction of a user who may work with leads; with the folder of the schemas."""
-    from ingestd.access import callers, people
     from ingestd.access.permissions import Permission
     from ingestd.store.engine import writing
     from ingestd.store.ledger import now
 
     house = opened(config, home)
     with writing(house.engine) as connection:
-        caller = callers.of_person(people.known(connection, login))
-        caller.require([Permission.LEAD_ADMIN])
+        caller = permitted(connection, login, Permission.LEAD_ADMIN)
         yield connection, caller.deed(now(), why), house.schemas

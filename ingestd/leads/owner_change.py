@@ -99,7 +99,7 @@ class Batch:
     """where to go on; None: that was the last"""
 
 
-def change_owner(
+def change_owner(  # noqa: PLR0913 - how much is done at once, and how far it is told, is the caller's
     engine: Engine,
     move: Move,
     leads: Filter | Sequence[int],
@@ -108,15 +108,16 @@ def change_owner(
     progress: Callable[[Moved], None] = lambda _moved: None,
     go_on: Callable[[], bool] = lambda: True,
     batch: int = BATCH,
+    within: ColumnElement[bool] | None = None,
 ) -> Moved:
     """Moves leads to another owner; the result so far is told to `progress` after each batch, and returned in the end.
 
-    `go_on` is asked before each batch. Raises Rejected for an unknown status in the filter, Unavailable when the
-    database is away; both leave the batches before as they are.
+    Whatever is not `within` is like unknown. `go_on` is asked before each batch. Raises Rejected for an unknown status
+    in the filter, Unavailable when the database is away; both leave the batches before as they are.
     """
     with reading(engine) as connection:
         book = statuses.read(connection)
-        walk = walk_of(connection, book, leads, batch=batch)
+        walk = walk_of(connection, book, leads, batch=batch, within=within)
     moved: array[int] = array("q")
     refused: dict[str, array[int]] = {}
     cursor = after
