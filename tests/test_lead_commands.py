@@ -97,6 +97,14 @@ def test_nobody_who_has_left_does_anything(shell: Shell) -> None:
     assert shell.json("lead", "show", "1")["version"] == 1
 
 
+def test_the_leads_of_who_has_left_are_moved_by_name(shell: Shell) -> None:
+    shell.run("lead", "owner", "user:copenhagen-1", "1", "--as", "admin")
+    shell.run("user", "deactivate", "copenhagen-1", "--yes")
+    assert [each["id"] for each in shell.json("lead", "list", "--owner", "user:copenhagen-1")] == [1]
+    told = shell.json("lead", "owner", "team:copenhagen", "--owner", "user:copenhagen-1", "--as", "admin")
+    assert told["moved"] == [1]
+
+
 def test_refusals_say_why_and_end_with_four(shell: Shell) -> None:
     shell.run("lead", "lock", "1", "--as", "aarhus-1", "--minutes", "5")
     assert "lead 1 is locked by user:aarhus-1" in shell.run("lead", "lock", "1", "--as", "admin", code=4).stderr

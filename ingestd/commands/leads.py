@@ -383,10 +383,9 @@ def filter_of(
 ) -> Filter:
     """The leads that plain options name."""
     from ingestd.leads import selection
-    from ingestd.store import rules
 
-    number = rules.campaign(connection, campaign).id if campaign else None
-    owned = rules.named_owner(rules.owners(connection), owner).id if owner else None
+    number = selection.campaign_named(connection, campaign) if campaign else None
+    owned = selection.owner_named(connection, owner) if owner else None
     return selection.Filter(campaign_id=number, pool_id=pool, status=status, owner_id=owned)
 
 

@@ -14,8 +14,7 @@ from ingestd.errors import Invalid, Rejected
 from ingestd.leads import statuses
 from ingestd.leads.lead import WITH_STATUS, Lead, of_row
 from ingestd.leads.statuses import StatusBook
-from ingestd.store import rules
-from ingestd.store.tables import Id, campaigns
+from ingestd.store.tables import Id, campaigns, teams, users
 from ingestd.store.tables import leads as table
 
 
@@ -71,9 +70,9 @@ def parsed(connection: Connection, given: Mapping[str, Any]) -> Filter:
             raise _unusable(f"{name!r} is no field of a filter, or its value is of another kind")
     campaign, owner = given.get("campaign"), given.get("owner")
     wanted = Filter(
-        campaign_id=None if campaign is None else _campaign(connection, campaign),
+        campaign_id=None if campaign is None else campaign_named(connection, campaign),
         pool_id=given.get("pool"),
-        owner_id=None if owner is None else rules.named_owner(rules.owners(connection), owner).id,
+        owner_id=None if owner is None else owner_named(connection, owner),
         status=given.get("status"),
         deactivated=given.get("deactivated"),
     )
@@ -81,11 +80,25 @@ def parsed(connection: Connection, given: Mapping[str, Any]) -> Filter:
     return wanted
 
 
-def _campaign(connection: Connection, code: str) -> int:
-    """Also one that is not active: its leads may be moved."""
+def campaign_named(connection: Connection, code: str) -> int:
+    """The number of a campaign, also of one that is not active: its leads may be listed and moved. Raises Rejected."""
     found: int | None = connection.scalar(select(campaigns.c.id).where(campaigns.c.code == code))
     if found is None:
         raise Rejected("campaign_unknown", f"the campaign {code!r} does not exist")
+    return found
+
+
+def owner_named(connection: Connection, name: str) -> int:
+    """The number of `team:<key>` or `user:<login>`, also of who has left: somebody takes over. Raises Rejected."""
+    kind, _, key = name.partition(":")
+    queries = {
+        "team": select(teams.c.id).where(teams.c.key == key),
+        "user": select(users.c.id).where(users.c.login == key),
+    }
+    found: int | None = connection.scalar(queries[kind]) if kind in queries else None
+    if found is None:
+        hint = "write team:<key> or user:<login>; ingestd org show lists them"
+        raise Rejected("owner_unknown", f"there is no team or user {name!r}", suggestion=hint)
     return found
 
 

@@ -17,7 +17,6 @@ from ingestd.leads import access, agents, do_not_call, lead, rights, selection, 
 from ingestd.leads.agents import Agent
 from ingestd.leads.lead import Lead
 from ingestd.leads.selection import Filter
-from ingestd.store import rules
 from ingestd.store.engine import reading
 from ingestd.store.tables import leads as table
 from ingestd.web.api import paging, tags
@@ -130,9 +129,9 @@ def list_leads(  # noqa: PLR0913, PLR0917 - each is a part of the request
     with reading(desk.engine) as connection:
         seen = access.visible_to(agent_of(connection, caller))
         wanted = Filter(
-            campaign_id=None if campaign is None else rules.campaign(connection, campaign).id,
+            campaign_id=None if campaign is None else selection.campaign_named(connection, campaign),
             pool_id=pool,
-            owner_id=None if owner is None else rules.named_owner(rules.owners(connection), owner).id,
+            owner_id=None if owner is None else selection.owner_named(connection, owner),
             status=status,
             phone=phone,
             deactivated=deactivated,

@@ -46,6 +46,20 @@ def test_pages_and_filters_leave_nothing_out(api: Api) -> None:
     assert numbers(admin, "?status=closed") == []
 
 
+def test_leads_of_whom_and_what_has_left_are_listed_by_name(api: Api) -> None:
+    desk = Desk(engine=api.desk.engine)
+    (left,) = desk.leads({}, owner="user:aarhus-1")
+    (ended,) = desk.leads({}, campaign="DK-FIBRE", owner="team:aarhus")
+    desk.set("users", "login", "aarhus-1", active=False)
+    desk.set("campaigns", "code", "DK-FIBRE", active=False)
+    admin = api.user("admin")
+    assert numbers(admin, "?owner=user:aarhus-1") == [left]
+    assert numbers(admin, "?campaign=DK-FIBRE") == [ended]
+    assert admin.refused("GET", "leads?owner=user:nobody") == (422, "owner_unknown")
+    assert admin.refused("GET", "leads?owner=aarhus-1") == (422, "owner_unknown")
+    assert admin.refused("GET", "leads?campaign=NONE") == (422, "campaign_unknown")
+
+
 def test_explain_gives_each_rule_and_others_only_to_lead_admins(api: Api) -> None:
     (number,) = Desk(engine=api.desk.engine).leads({})
     agent = api.user("copenhagen-1")

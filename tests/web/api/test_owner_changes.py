@@ -70,6 +70,20 @@ def test_a_few_are_moved_at_once_and_both_sides_are_told(api: Api) -> None:
     assert move(leader, [locked, gone], unlock=True, deactivated=True)["moved"] == 2
 
 
+def test_the_leads_of_who_has_left_are_moved_by_name(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk, admin = desk_of(api), api.user("admin")
+    desk.leads({}, {}, owner="user:aarhus-1")
+    monkeypatch.setattr("ingestd.web.api.owner_changes.AT_ONCE", 1)
+    waiting = move(admin, {"owner": "user:aarhus-1"}, "user:copenhagen-1")
+    desk.set("users", "login", "aarhus-1", active=False)
+    assert Mover(engine=desk.engine, clock=lambda: 0.0).sweep()
+    told = admin.get(f"owner-changes/{waiting['id']}")
+    assert (told["state"], told["moved"], told["problem"]) == ("done", 2, "")
+    desk.set("users", "login", "copenhagen-1", active=False)
+    monkeypatch.undo()
+    assert move(admin, {"owner": "user:copenhagen-1"})["moved"] == 2
+
+
 def test_results_come_in_pages_and_by_outcome(api: Api) -> None:
     numbers = desk_of(api).leads(*({} for _ in range(5)))
     leader = api.user(LEADER)
