@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, insert, select, update
+from sqlalchemy import Connection, Engine, insert, literal, select, update
 
 from ingestd import schemas
 from ingestd.ingest.poollog import PoolLog
@@ -26,12 +26,18 @@ from ingestd.model import Delivery, DialectHints
 from ingestd.schemas import SYSTEM_FIELDS, Schema
 from ingestd.spool import Spool
 from ingestd.storage import Storage
-from ingestd.store import lead_tables, orders, pushes, tables
+from ingestd.store import access_tables, lead_tables, orders, pushes, segment_tables, tables, view_tables
 from ingestd.store.engine import reading, settle, writing
 from ingestd.store.ledger import Ledger
 
 SHORTEST = 6
 """Characters from which a text is looked for: shorter ones are in every file."""
+
+TELL_FILTERS = (
+    *("view_saved", "view_edited", "view_removed", "segment_added", "segment_changed", "segment_removed"),
+    *("lead_export_begun", "leads_exported"),
+)
+"""Deeds whose lines in the audit have a filter."""
 
 UNSETTLED = "the database's log, until its next readers are done"
 
@@ -174,6 +180,7 @@ def _left(places: Places, deliveries: list[Delivery], phones: list[str], needles
         others = (tables.leads.c.campaign_id.in_(known), tables.leads.c.phone.in_(phones))
         for number in connection.scalars(select(tables.leads.c.id).where(*others)):
             yield f"lead {number} has the same number"
+        yield from _filters_left(connection, needles)
     for delivery in deliveries:
         if erasure.contains(_original(places, delivery), needles):
             yield f"the file of delivery {delivery.id}"
@@ -181,3 +188,18 @@ def _left(places: Places, deliveries: list[Delivery], phones: list[str], needles
         parts = (b"".join(log.full()), b"".join(log.errors()), b"".join(log.rejected()))
         if any(erasure.speaks_of(part, needles) for part in parts):
             yield f"the log of delivery {delivery.id}"
+
+
+def _filters_left(connection: Connection, needles: list[str]) -> Iterator[str]:
+    """Filters that somebody keeps, and those of the audit, whose earlier lines may have values of personal fields."""
+    view, segment, line = view_tables.saved_views.c, segment_tables.segments.c, access_tables.audit.c
+    places = {
+        "the filter of view": select(view.id, view.filter, literal("")),
+        "the filter of segment": select(segment.id, segment.filter, literal("")),
+        "the audit's line": select(line.id, line.before, line.after).where(line.action.in_(TELL_FILTERS)),
+    }
+    wanted = [needle.lower() for needle in needles]
+    for place, query in places.items():
+        for number, *texts in connection.execute(query.order_by("id")):
+            if erasure.speaks_of(" ".join(text or "" for text in texts).lower().encode(), wanted):
+                yield f"{place} {number}"

@@ -110,7 +110,7 @@ def _snapshot(engine: Engine) -> Iterator[Connection]:
 
 def _note(engine: Engine, deed: Deed, export: Export, action: str, told: Mapping[str, Any]) -> None:
     facts = {
-        "filter": filters.written(export.wish.tree),
+        "filter": filters.written(export.wish.tree, personal=False),
         "columns": [column.name for column in export.columns],
         "format": export.format,
         **told,

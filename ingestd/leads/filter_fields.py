@@ -106,6 +106,9 @@ _OF_THE_LEAD = (
     ("locked", "Locked", Kind.FLAG),
 )
 
+IMPERSONAL = frozenset(name for name, *_ in _OF_THE_LEAD)
+"""Fields that are ingestd's own, so that none of them tells who somebody is."""
+
 
 def known(schemas: Iterable[Schema]) -> dict[str, Field]:
     """Every field by name: those of each lead, those of `schemas/lead.toml`, and those of the templates given.

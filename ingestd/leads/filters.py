@@ -7,7 +7,7 @@ store is in `conditions`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
@@ -96,6 +96,15 @@ def written(tree: Filter, *, personal: bool = True) -> dict[str, Any]:
         return {"not": written(tree.part, personal=personal)}
     parts = [written(part, personal=personal) for part in tree.parts]
     return {"all" if isinstance(tree, Every) else "any": parts}
+
+
+def outline(written: Mapping[str, Any], kept: Container[str]) -> dict[str, Any]:
+    """A filter that is JSON already, with the values of these fields alone: which others are personal is not asked."""
+    if "field" in written:
+        return {key: value for key, value in written.items() if key != "value" or written["field"] in kept}
+    if "not" in written:
+        return {"not": outline(written["not"], kept)}
+    return {key: [outline(part, kept) for part in parts] for key, parts in written.items()}
 
 
 def told(tree: Filter) -> str:

@@ -17,7 +17,7 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, case, false, fun
 from ingestd.errors import Invalid, Rejected
 from ingestd.leads import agents, conditions, filters
 from ingestd.leads.conditions import Terms
-from ingestd.leads.filter_fields import Field, Kind
+from ingestd.leads.filter_fields import IMPERSONAL, Field, Kind
 from ingestd.leads.filters import Comparison, Filter
 from ingestd.store import organisation, tables
 from ingestd.store.segment_tables import segment_groups, segments
@@ -103,14 +103,21 @@ def made(connection: Connection, active: Select[Any], names: Terms | None = None
 def tree_of(text: str, fields: str) -> Filter:
     """A segment's filter as it is kept."""
     kinds: Mapping[str, Any] = json.loads(fields)
-    known = {name: Field(name=name, title=title, kind=Kind(kind)) for name, (title, kind) in kinds.items()}
+    known = {name: _field(name, *facts) for name, facts in kinds.items()}
     return filters.parsed(json.loads(text), known)
+
+
+def _field(name: str, title: str, kind: str, personal: bool | None = None) -> Field:
+    """A field as it is kept; of those that were kept without saying so, who knows which are personal?"""
+    return Field(
+        name=name, title=title, kind=Kind(kind), personal=name not in IMPERSONAL if personal is None else personal
+    )
 
 
 def fields_text(tree: Filter) -> str:
     """The fields of a filter, to be kept beside it."""
-    named = {one.field.name: [one.field.title, one.field.kind] for one in filters.comparisons(tree)}
-    return json.dumps(named, ensure_ascii=False)
+    asked = [one.field for one in filters.comparisons(tree)]
+    return json.dumps({each.name: [each.title, each.kind, each.personal] for each in asked}, ensure_ascii=False)
 
 
 def problem(tree: Filter, names: Terms) -> str:

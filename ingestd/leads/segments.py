@@ -218,7 +218,7 @@ def add(
     place = {"group_id": group_id, "position": _after(connection, last)}
     number = _insert(connection, segments, deed, {**place, "name": named, "active": active, **_kept(tree)})
     _look_again(connection, its.project)
-    facts = {"group": group_id, "name": named, "active": active, "filter": filters.written(tree)}
+    facts = {"group": group_id, "name": named, "active": active, "filter": filters.written(tree, personal=False)}
     audit.note(connection, deed, "segment_added", f"segment:{number}", after=facts)
     return segment(connection, number)
 
@@ -239,7 +239,7 @@ def edit(
     project = group(connection, before.group_id).project
     after: dict[str, Any] = {"name": _name(values.get("name", before.name))}
     after["active"] = values.get("active", before.active)
-    kept = {}
+    kept, told = {}, _audited(connection, number)
     if "filter" in values:
         tree = checked(connection, folder, project, values["filter"])
         kept, after["filter"] = _kept(tree), filters.written(tree)
@@ -250,6 +250,7 @@ def edit(
     _check_free(connection, segments, others, after["name"])
     _write(connection, segments, deed, number, {"name": after["name"], "active": after["active"], **kept})
     _look_again(connection, project)
+    facts, after = facts | told, after | _audited(connection, number)
     audit.note(connection, deed, "segment_changed", f"segment:{number}", before=facts, after=after)
     return segment(connection, number)
 
@@ -260,9 +261,9 @@ def remove(connection: Connection, deed: Deed, number: int, *, seen: str | None 
     before = segment(connection, number)
     _check_seen(before.version, seen)
     project = group(connection, before.group_id).project
+    facts = {"group": before.group_id, "name": before.name, **_audited(connection, number)}
     connection.execute(delete(segments).where(segments.c.id == number))
     _look_again(connection, project)
-    facts = {"group": before.group_id, "name": before.name, "filter": before.filter}
     audit.note(connection, deed, "segment_removed", f"segment:{number}", before=facts)
 
 
@@ -345,6 +346,12 @@ def _segment(row: RowMapping, names: Terms) -> Segment:
         "problem": segment_plan.problem(tree, names),
     }
     return Segment(**{name: row[name] for name in Segment.__dataclass_fields__ if name not in made}, **made)
+
+
+def _audited(connection: Connection, number: int) -> dict[str, Any]:
+    """The filter of a segment for the audit, which outlives a person's data."""
+    row = connection.execute(select(segments.c.filter, segments.c.fields).where(segments.c.id == number)).one()
+    return {"filter": filters.written(segment_plan.tree_of(row.filter, row.fields), personal=False)}
 
 
 def _kept(tree: Filter) -> dict[str, str]:

@@ -18,7 +18,9 @@ from sqlalchemy import Connection, Select, and_, delete, exists, insert, or_, se
 
 from ingestd.access.permissions import Permission
 from ingestd.errors import Conflict, Denied, Invalid, Missing, Stale
+from ingestd.leads import filters
 from ingestd.leads.agents import Agent
+from ingestd.leads.filter_fields import IMPERSONAL
 from ingestd.store import audit
 from ingestd.store.audit import Deed
 from ingestd.store.tables import teams, users
@@ -226,5 +228,9 @@ def _team(connection: Connection, shared: str) -> int | None:
 
 
 def _told(content: Content) -> dict[str, Any]:
+    """For the audit, which outlives a person's data."""
     names = ("kind", "name", "filter", "columns", "sort", "shared")
-    return {name: getattr(content, name) for name in names}
+    facts = {name: getattr(content, name) for name in names}
+    if content.kind == Kind.LEADS:
+        facts["filter"] = filters.outline(content.filter, IMPERSONAL)
+    return facts

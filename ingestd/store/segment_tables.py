@@ -45,8 +45,8 @@ segments = Table(
     UniqueConstraint("group_id", "name"),
     sqlite_autoincrement=True,
 )
-"""`filter` is the filter as JSON; `fields` are title and kind of each field that it names, also as JSON, so that it
-means the same wherever it is read, and whatever becomes of the templates."""
+"""`filter` is the filter as JSON; `fields` are title and kind of each field that it names, and whether it is personal,
+also as JSON, so that it means the same wherever it is read, and whatever becomes of the templates."""
 
 segment_progress = Table(
     "segment_progress",

@@ -7,6 +7,7 @@ import hashlib
 import io
 import zipfile
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -18,12 +19,14 @@ from sqlalchemy import Engine, select
 from ingestd.errors import Rejected
 from ingestd.ingest import sealing
 from ingestd.ingest.poollog import PoolLog
-from ingestd.leads import anonymise, editing, erasure, lead
+from ingestd.leads import agents, anonymise, editing, erasure, lead, segments, views
 from ingestd.leads.anonymise import Anonymised, Places
 from ingestd.leads.erasure import Unerasable
 from ingestd.leads.lead import Lead
+from ingestd.leads.views import Content
 from ingestd.model import Delivery, State
-from ingestd.store import lead_tables, loading, snapshots, tables
+from ingestd.store import audit, lead_tables, loading, snapshots, tables
+from ingestd.store.audit import COMMAND_LINE, Deed
 from ingestd.store.engine import reading, writing
 from tests.databases import ROOT
 from tests.ingest.conftest import Station
@@ -280,6 +283,29 @@ def test_another_lead_of_the_person_is_named(station: Station) -> None:
     mine, *_ = (each for each in station.leads() if each["pool_id"] != other.pool_id)
     numbers = [each["id"] for each in station.leads(other) if each["phone"] == mine["phone"]]
     assert forget(station, mine["id"]).left == tuple(f"lead {number} has the same number" for number in numbers)
+
+
+def test_filters_that_name_the_person_are_told(station: Station) -> None:
+    station.deliver(FILES["utf8.csv"], name="utf8.csv")
+    deed, email = Deed(actor=COMMAND_LINE, at=NOON), {"field": "email", "op": "is", "value": "Anna.Soholm@example.com"}
+    content = Content(name="Anna", filter=email, columns=("id",), sort="-id")
+    with writing(station.engine) as connection:
+        who = agents.agent(connection, "admin")
+        view = views.save(connection, deed, who, content)
+        views.save(
+            connection, deed, who, replace(content, name="others", filter={**email, "value": "erik@example.com"})
+        )
+        its = segments.add_group(connection, deed, "ENERGY", "by hand")
+        phone = {"field": "phone", "op": "is", "value": "+4526141516"}
+        segment = segments.add(connection, deed, ROOT / "schemas", its.id, "one", phone)
+        audit.note(connection, deed, "view_saved", "view:9", after={"filter": phone})  # as it was told before
+        line = audit.latest(connection, limit=1)[0].id
+    number = next(each["id"] for each in station.leads() if each["phone"] == "+4526141516")
+    assert forget(station, number).left == (
+        f"the filter of view {view.id}",
+        f"the filter of segment {segment.id}",
+        f"the audit's line {line}",
+    )
 
 
 def test_a_lead_that_somebody_holds_waits(station: Station) -> None:

@@ -129,6 +129,13 @@ def test_an_export_that_nobody_waits_for_is_in_the_audit_too(desk: Desk, monkeyp
     assert (told["leads"], told["whole"]) == (1, False)
 
 
+def test_the_audit_has_no_values_of_personal_fields(desk: Desk) -> None:
+    city = {"field": "city", "op": "is", "value": "Lund"}
+    exported(desk, wanted({"all": [{"field": "phone", "op": "is", "value": "+4526141516"}, city]}))
+    for _, told in entries(desk):
+        assert told["filter"] == {"all": [{"field": "phone", "op": "is"}, city]}
+
+
 def test_writers_go_on_and_the_export_does_not_see_them(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(exporting, "CHUNK", 2)
     made = desk.leads({}, {}, {}, {})

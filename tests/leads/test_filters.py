@@ -139,5 +139,12 @@ def test_phones_are_taken_as_people_write_them() -> None:
     assert tree.value == "+4526123456"
 
 
+def test_an_outline_has_the_values_of_the_named_fields_only() -> None:
+    mail, status = ({"field": "email", "op": "is", "value": "a@b.c"}, {"field": "status", "op": "is", "value": "open"})
+    tree = {"any": [{"not": mail}, status, {"all": []}]}
+    shown = {"any": [{"not": {"field": "email", "op": "is"}}, status, {"all": []}]}
+    assert filters.outline(tree, filter_fields.IMPERSONAL) == shown
+
+
 def test_every_kind_has_operators() -> None:
     assert set(OPERATORS) == set(Kind)

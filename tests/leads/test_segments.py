@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import sys
@@ -26,7 +27,7 @@ from ingestd.leads import (
 from ingestd.leads.placing import Placed, Progress
 from ingestd.leads.segments import Group, Segment
 from ingestd.organisation import changes
-from ingestd.store import rules, tables
+from ingestd.store import audit, rules, tables
 from ingestd.store.audit import COMMAND_LINE, Deed
 from ingestd.store.engine import reading, take_turn, writing
 from ingestd.store.segment_tables import segment_arrivals, segment_groups, segment_progress
@@ -260,6 +261,29 @@ def test_groups_and_segments_are_copied_edited_and_taken_away(desk: Desk) -> Non
             segments.segment(connection, first.id)
     assert segment(desk, group(desk), "new", {}).id > between.id  # a number is never given twice
     settled(desk)
+
+
+def test_the_audit_of_a_segment_names_nobody(desk: Desk) -> None:
+    its = group(desk)
+    made = segment(desk, its, "Anna", {"all": [{"field": "first_name", "op": "is", "value": "Anna"}, LUND]})
+    older = segment(desk, its, "Bo", {"field": "first_name", "op": "is", "value": "Bo"})
+    kept_before = json.dumps({"first_name": ["First name", "text"]})
+    with writing(desk.engine) as connection:
+        connection.execute(update(segments_table).where(segments_table.c.id == older.id).values(fields=kept_before))
+        dahl = {"field": "last_name", "op": "is", "value": "Dahl"}
+        segments.edit(connection, DEED, SCHEMAS, made.id, {"filter": dahl})
+        segments.remove(connection, DEED, made.id)
+        segments.remove(connection, DEED, older.id)
+        lines = audit.latest(connection, limit=20)
+    told = [f"{line.before} {line.after}" for line in lines]
+    assert not any(name in each for each in told for name in ("'Anna'}", "Dahl", "'Bo'}"))
+    removed, changed = (
+        next(line.before for line in lines if line.action == action and line.subject == f"segment:{made.id}")
+        for action in ("segment_removed", "segment_changed")
+    )
+    assert removed is not None
+    assert removed["filter"] == {"field": "last_name", "op": "is"}
+    assert changed == {"filter": {"all": [{"field": "first_name", "op": "is"}, LUND]}}
 
 
 def test_a_segment_whose_names_are_gone_matches_nothing_and_says_so(desk: Desk) -> None:

@@ -128,6 +128,17 @@ def test_a_view_is_saved_changed_and_taken_away_by_its_owner(api: Api) -> None:
     assert actions == ["view_removed", "view_edited", "view_saved"]
 
 
+def test_the_audit_of_a_view_names_nobody(api: Api) -> None:
+    admin = api.user("admin")
+    view = admin.do("POST", "views", {**VIEW, "filter": {"field": "email", "op": "is", "value": "anna@example.com"}})
+    admin.do("PATCH", f"views/{view['id']}", {"filter": {"field": "status", "op": "is", "value": "open"}})
+    admin.do("PATCH", f"views/{view['id']}", {"filter": {"field": "phone", "op": "is", "value": "+4526141516"}})
+    admin.do("DELETE", f"views/{view['id']}")
+    told = admin.get(f"audit?subject=view:{view['id']}")["items"]
+    assert not any(word in str(told) for word in ("anna@example.com", "4526141516"))
+    assert told[1]["before"]["filter"] == {"field": "status", "op": "is", "value": "open"}
+
+
 def test_views_are_seen_starred_and_copied_by_those_they_are_shared_with(api: Api) -> None:
     leader, agent, german = (api.user(login) for login in ("lead-denmark", "copenhagen-1", "berlin-1"))
     mine, danish, all_of_us = (
