@@ -47,7 +47,7 @@ def listed(
     with reading(house.engine) as connection:
         wish, wanted = _wish(house, connection, where, filters, shown, sort, limit, who, patience=60.0)
         page = listing.page(connection, wish)
-        rows = columns.cells(connection, page.places, wanted, wish.at)
+        rows = columns.cells(connection, page.places, wanted, wish.at, listed=wish.who is None)
     if as_json:
         names = [column.name for column in wanted]
         printing.print_json([dict(zip(names, row, strict=True)) for row in rows])

@@ -267,7 +267,8 @@ def show_history(number: Number, config: Config = CONFIG, home: Home = HOME, as_
 
     with _reading(opened(config, home)) as connection:
         told = [
-            lead_printing.event_line(each) for each in telling.history_of(connection, leads.find(connection, number))
+            lead_printing.event_line(each)
+            for each in telling.history_of(connection, leads.find(connection, number), listed=True)
         ]
     if as_json:
         printing.print_json(told)

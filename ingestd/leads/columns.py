@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from ingestd import schemas
 from ingestd.errors import Invalid
 from ingestd.leads import filter_fields, selection
 from ingestd.leads.conditions import EXTRA
+from ingestd.leads.do_not_call import OTHER, listed_among
 from ingestd.leads.filter_fields import OPERATORS, Field, Kind
 from ingestd.leads.lead import held, unpacked
 from ingestd.leads.pool_facts import PoolFacts, of_pools
@@ -109,12 +110,17 @@ class _Beside:
     """`team:<key>` or `user:<login>`, and the name for people"""
     statuses: Mapping[int, tuple[str, str]]
     """code and name"""
+    withheld: Container[tuple[int, Any]]
+    """campaign and alternative number"""
 
 
-def cells(connection: Connection, places: Sequence[Place], wanted: Sequence[Column], at: Any) -> list[tuple[Any, ...]]:
+def cells(
+    connection: Connection, places: Sequence[Place], wanted: Sequence[Column], at: Any, *, listed: bool = False
+) -> list[tuple[Any, ...]]:
     """The values of the columns for each lead, in the order of `places`; `at` decides about locks.
 
-    A lead that is gone by now has no row. Both come from the state of the store that the connection sees.
+    Alternative numbers that nobody may call are left out, unless they are wanted although they are `listed`. A lead
+    that is gone by now has no row. Both come from the state of the store that the connection sees.
     """
     needed = ["campaign_id", "id", "version", *_needed(wanted)]  # the version: see selection.NOT_BY_POOL
     rows: dict[int, Any] = {}
@@ -124,7 +130,7 @@ def cells(connection: Connection, places: Sequence[Place], wanted: Sequence[Colu
         query = select(*(table.c[name] for name in dict.fromkeys(needed))).where(*mine)
         rows |= {row.id: row for row in connection.execute(query)}
     found = [rows[place.id] for place in places if place.id in rows]
-    beside = _beside(connection, found, at)
+    beside = _beside(connection, found, at, listed=listed)
     getters = [_getter(column.name, beside) for column in wanted]
     return [tuple(get(row) for get in getters) for row in found]
 
@@ -167,16 +173,22 @@ def _needed(wanted: Iterable[Column]) -> list[str]:
     return found
 
 
-def _beside(connection: Connection, rows: Sequence[Any], at: Any) -> _Beside:
+def _beside(connection: Connection, rows: Sequence[Any], at: Any, *, listed: bool) -> _Beside:
     fields = rows[0]._fields if rows else ()
     people = {getattr(row, name) for name in _OWNERS.values() if name in fields for row in rows} - {None}
     pools = {row.pool_id for row in rows} if "pool_id" in fields else set()
+    others = () if listed or OTHER not in fields else (_other(row) for row in rows)
     return _Beside(
         at=at,
         pools=of_pools(connection, pools) if pools else {},
         owners=_owners(connection, people) if people else {},
         statuses=_statuses(connection) if "status_id" in fields else {},
+        withheld=listed_among(connection, others),
     )
+
+
+def _other(row: Any) -> tuple[int, Any]:
+    return row.campaign_id, row.alternative_phone
 
 
 def _statuses(connection: Connection) -> dict[int, tuple[str, str]]:
@@ -201,8 +213,13 @@ def _getter(name: str, beside: _Beside) -> Callable[[Any], Any]:
     if name in ("status", "status_name"):
         place = int(name == "status_name")
         return lambda row: beside.statuses[row.status_id][place]
-    if name in ("deactivated", "locked"):
-        return lambda row: held(row, beside.at) if name == "locked" else row.deactivated_at is not None
+    of_lead: dict[str, Callable[[Any], Any]] = {
+        OTHER: lambda row: None if _other(row) in beside.withheld else row.alternative_phone,
+        "deactivated": lambda row: row.deactivated_at is not None,
+        "locked": lambda row: held(row, beside.at),
+    }
+    if name in of_lead:
+        return of_lead[name]
     if name.startswith(EXTRA):
         key = name.removeprefix(EXTRA)
         return lambda row: unpacked(row.extra).get(key) if row.extra else None

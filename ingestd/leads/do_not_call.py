@@ -8,13 +8,13 @@ be called at; but whoever is given the lead to call does not get a listed altern
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 import polars as pl
-from sqlalchemy import ColumnElement, Connection, Engine, and_, select
+from sqlalchemy import ColumnElement, Connection, Engine, Text, and_, select
 
 from ingestd.errors import Invalid, Missing
 from ingestd.ingest import donotcall, phones
@@ -160,21 +160,23 @@ def of_number(connection: Connection, phone: str) -> list[Listing]:
 
 def without_listed(connection: Connection, found: Sequence[Lead]) -> list[Lead]:
     """The leads as whoever may call them gets them: an alternative number on a list is left out, which is said."""
-    numbers = sorted({str(here.fields[OTHER]) for here in found if here.fields[OTHER] is not None})
-    if not numbers:
-        return list(found)
-    mine = sorted({0, *(here.campaign_id for here in found)})
-    query = select(lists.c.campaign_id, lists.c.phone).where(lists.c.campaign_id.in_(mine), lists.c.phone.in_(numbers))
-    listed = {(row[0], row[1]) for row in connection.execute(query)}
-    return [here if listed.isdisjoint(_places(here)) else _withheld(here) for here in found]
+    listed = listed_among(connection, ((here.campaign_id, here.fields[OTHER]) for here in found))
+    return [_withheld(here) if (here.campaign_id, here.fields[OTHER]) in listed else here for here in found]
 
 
 OTHER = "alternative_phone"
 
 
-def _places(here: Lead) -> list[tuple[int, Any]]:
-    """Where its alternative number may be listed: globally, or for its campaign."""
-    return [(number, here.fields[OTHER]) for number in (0, here.campaign_id)]
+def listed_among(connection: Connection, asked: Iterable[tuple[int, Any]]) -> set[tuple[int, Any]]:
+    """Of pairs of a campaign and a number, or None: those whose number is on the campaign's list or the global one."""
+    pairs = {(campaign_id, number) for campaign_id, number in asked if number is not None}
+    if not pairs:
+        return set()
+    mine = sorted({0, *(campaign_id for campaign_id, _ in pairs)})
+    numbers = selection.one_of(connection.dialect.name, lists.c.phone, sorted({number for _, number in pairs}), Text())
+    query = select(lists.c.campaign_id, lists.c.phone).where(lists.c.campaign_id.in_(mine), numbers)
+    found = {(row[0], row[1]) for row in connection.execute(query)}
+    return {pair for pair in pairs if pair in found or (0, pair[1]) in found}
 
 
 def _withheld(here: Lead) -> Lead:

@@ -96,7 +96,7 @@ def pieces(
 def chunks(connection: Connection, export: Export) -> Iterator[list[tuple[Any, ...]]]:
     """The cells of the leads in their order, CHUNK leads at a time."""
     for places in listing.every(connection, export.wish, size=CHUNK):
-        yield columns.cells(connection, places, export.columns, export.wish.at)
+        yield columns.cells(connection, places, export.columns, export.wish.at, listed=export.wish.who is None)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, and_, bindparam, column, func, select, true
 from sqlalchemy.dialects.postgresql import ARRAY
+from sqlalchemy.types import TypeEngine
 
 from ingestd.errors import Invalid, Rejected
 from ingestd.leads import statuses
@@ -118,17 +119,25 @@ of the index of pools; the version is not in it."""
 
 def among(connection: Connection, key: ColumnElement[Any], numbers: Iterable[int]) -> ColumnElement[bool]:
     """`key` is one of many numbers, which travel as one parameter: thousands of them would each be parsed."""
-    given = list(numbers)
-    if connection.dialect.name == "postgresql":
-        return key == func.any(bindparam(None, given, ARRAY(Id)))
-    return key.in_(select(listed(connection, given)))
+    return one_of(connection.dialect.name, key, numbers, Id)
+
+
+def one_of(dialect: str, key: ColumnElement[Any], values: Iterable[Any], kind: TypeEngine[Any]) -> ColumnElement[bool]:
+    """The same for numbers or texts of a kind, as a database speaks: no statement has more than 65,535 parameters."""
+    if dialect == "postgresql":
+        return key == func.any(bindparam(None, list(values), ARRAY(kind)))
+    return key.in_(select(_of_json(values, kind)))
 
 
 def listed(connection: Connection, numbers: Sequence[int]) -> ColumnElement[Any]:
     """Many numbers as the column of a table, for statements that select from it."""
     if connection.dialect.name == "postgresql":
         return func.unnest(bindparam(None, list(numbers), ARRAY(Id))).column_valued("value")
-    return func.json_each(json.dumps(list(numbers))).table_valued(column("value", Id)).c.value
+    return _of_json(numbers, Id)
+
+
+def _of_json(values: Iterable[Any], kind: TypeEngine[Any]) -> ColumnElement[Any]:
+    return func.json_each(json.dumps(list(values))).table_valued(column("value", kind)).c.value
 
 
 def taken(connection: Connection, numbers: Iterable[int]) -> list[Lead]:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import Connection
 
-from ingestd.leads import history, lead
+from ingestd.leads import do_not_call, history, lead
 from ingestd.leads.history import Event
 from ingestd.leads.lead import Lead
 
@@ -32,12 +32,28 @@ class Told:
     why: str
 
 
-def history_of(connection: Connection, here: Lead) -> list[Told]:
-    """Everything that happened to a lead, the oldest first."""
+def history_of(connection: Connection, here: Lead, *, listed: bool = False) -> list[Told]:
+    """Everything that happened to a lead, the oldest first; `listed`: also alternative numbers that nobody may call."""
     events = history.history(connection, here.campaign_id, here.id)
+    events = events if listed else _without_listed(connection, here.campaign_id, events)
     spoken = {int(text) for event in events if event.field in OWNED for text in (event.before, event.after) if text}
     names = lead.owner_names(connection, sorted(spoken | {event.by for event in events if event.by}))
     return [_told(event, names) for event in events]
+
+
+def _without_listed(connection: Connection, campaign_id: int, events: list[Event]) -> list[Event]:
+    """A number that is left out where the lead is told is not told by its history either."""
+    of_other = [event for event in events if event.field == do_not_call.OTHER]
+    spoken = [(campaign_id, text) for event in of_other for text in (event.before, event.after)]
+    listed = {text for _, text in do_not_call.listed_among(connection, spoken)}
+
+    def silent(text: str | None) -> str | None:
+        return None if text in listed else text
+
+    return [
+        replace(event, before=silent(event.before), after=silent(event.after)) if event in of_other else event
+        for event in events
+    ]
 
 
 def _told(event: Event, names: dict[int, str]) -> Told:

@@ -16,7 +16,7 @@ import pytest
 from sqlalchemy import insert, select
 
 from ingestd.errors import Invalid
-from ingestd.leads import columns, exporting, filters, listing, ordering, scope
+from ingestd.leads import columns, do_not_call, exporting, filters, listing, ordering, scope
 from ingestd.leads.exporting import Export, Format
 from ingestd.leads.listing import Wish
 from ingestd.store import audit
@@ -127,6 +127,16 @@ def test_an_export_that_nobody_waits_for_is_in_the_audit_too(desk: Desk, monkeyp
     made.close()  # type: ignore[attr-defined]
     (_, told), _ = entries(desk)
     assert (told["leads"], told["whole"]) == (1, False)
+
+
+def test_a_listed_alternative_number_is_exported_for_the_house_alone(desk: Desk) -> None:
+    listed, free = desk.leads({"alternative_phone": "+4526141599"}, {"alternative_phone": "+4526141598"})
+    with writing(desk.engine) as connection:
+        do_not_call.add(connection, ["+4526141599"], None, DEED)
+    shown = ["id", "alternative_phone"]
+    own, whole = (exported(desk, wanted(shown=shown, who=who)) for who in (desk.agent("copenhagen-1"), None))
+    assert own.decode("utf-8-sig").splitlines()[1:] == [f"{listed},", f"{free},+4526141598"]
+    assert whole.decode("utf-8-sig").splitlines()[1:] == [f"{listed},+4526141599", f"{free},+4526141598"]
 
 
 def test_the_audit_has_no_values_of_personal_fields(desk: Desk) -> None:

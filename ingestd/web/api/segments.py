@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from ingestd.access.callers import Caller
 from ingestd.access.permissions import Permission
 from ingestd.errors import Missing
-from ingestd.leads import access, filters, lead, segment_views, segments
+from ingestd.leads import access, do_not_call, filters, lead, segment_views, segments
 from ingestd.leads.segment_views import Preview
 from ingestd.leads.segments import Segment
 from ingestd.settings.frozen import Name
@@ -218,5 +218,5 @@ def _examples(connection: Connection, found: Preview) -> list[MatchOut]:
             status=each.status,
             fields=dict(each.fields),
         )
-        for each in found.examples
+        for each in do_not_call.without_listed(connection, found.examples)
     ]

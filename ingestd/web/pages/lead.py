@@ -76,7 +76,7 @@ class Seen:
     @property
     def values(self) -> Sequence[tuple[str, str, Any]]:
         """Name, title and value of every field of its campaign, in the order of the schema."""
-        whole = {**self.lead.fields, **self.lead.extra}
+        whole = {**self.out.fields, **self.out.extra}
         return [(field.name, field.title, whole.get(field.name)) for field in self.schema.fields]
 
     @property

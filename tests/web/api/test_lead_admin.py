@@ -101,6 +101,32 @@ def test_an_export_is_a_download_that_the_audit_knows(api: Api) -> None:
     assert api.user("berlin-1").refused("POST", "leads/export", {}) == (403, "permission_missing")
 
 
+def test_an_alternative_number_that_is_listed_is_told_nowhere(api: Api) -> None:
+    desk = Desk(engine=api.desk.engine)
+    (number,) = desk.leads({})
+    admin, agent = api.user("admin"), api.user("copenhagen-1")
+    other, kept = "+4526141599", "+4526141598"
+    for phone in (kept, other):
+        admin.do("PATCH", f"leads/{number}", {"fields": {"alternative_phone": phone}})
+    shown = {"columns": ["id", "alternative_phone"]}
+    before = agent.do("POST", "leads/search", shown)["items"]
+    assert before == [{"id": number, "values": [number, other]}]
+    admin.do("POST", "do-not-call", {"numbers": [other], "reason": "asked"})
+    for client in (agent, admin):
+        assert client.get(f"leads/{number}")["withheld"] == ["alternative_phone"]
+        assert client.do("POST", "leads/search", shown)["items"] == [{"id": number, "values": [number, None]}]
+        history = client.get(f"leads/{number}/history")["items"]
+        told = [(each["before"], each["after"]) for each in history if each["field"] == "alternative_phone"]
+        assert told == [(None, kept), (kept, None)]
+        for page in (f"/leads/{number}", "/leads?columns=id,alternative_phone"):
+            assert other.encode() not in client.ask("GET", page).body
+    assert other.encode() not in admin.ask("GET", f"/leads/{number}/edit").body
+    assert other.encode() not in admin.ask("POST", "leads/export", {**shown, "format": "csv"}).body
+    preview = {"project": "ENERGY", "filter": {"field": "id", "op": "is", "value": number}}
+    (example,) = admin.do("POST", "segments/preview", preview)["examples"]
+    assert (example["id"], example["fields"]["alternative_phone"]) == (number, None)
+
+
 VIEW = {"name": "Lund", "filter": LUND, "columns": ["id", "city"], "sort": "-id"}
 
 
