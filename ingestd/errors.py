@@ -46,6 +46,10 @@ class Unavailable(IngestdError):
     """Ours: a disk, a database or a network is away. The work stays queued and is tried again."""
 
 
+class Deadlocked(Unavailable):
+    """Ours: this transaction and another one waited for each other, and the database undid this one, to be repeated."""
+
+
 class Damaged(Unavailable):
     """Ours: what is kept is not what was written."""
 

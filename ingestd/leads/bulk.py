@@ -19,7 +19,7 @@ from ingestd.leads import editing, rights, selection, statuses
 from ingestd.leads.agents import Agent
 from ingestd.leads.lead import Lead
 from ingestd.leads.statuses import Change
-from ingestd.store.engine import reading, writing
+from ingestd.store.engine import reading, repeated, writing
 
 MOST = 10_000
 """Leads of one request."""
@@ -80,8 +80,7 @@ def do(engine: Engine, wish: Wish, numbers: Sequence[int]) -> Done:
     _check(engine, wish)
     every, refused = sorted(set(numbers)), dict[int, Rejected | Refused]()
     for start in range(0, len(every), BATCH):
-        with writing(engine) as connection:
-            refused |= _refused(connection, wish, every[start : start + BATCH])
+        refused |= repeated(_refused, engine, wish, every[start : start + BATCH])
     kept = [Kept(lead=number, code=refused[number].code, detail=refused[number].message) for number in sorted(refused)]
     return Done(done=tuple(number for number in every if number not in refused), refused=tuple(kept))
 
@@ -96,11 +95,12 @@ def _check(engine: Engine, wish: Wish) -> None:
             statuses.read(connection).get(wish.status)
 
 
-def _refused(connection: Connection, wish: Wish, numbers: Sequence[int]) -> dict[int, Rejected | Refused]:
-    """Does it to these leads: those that stay as they were, and why."""
-    foreign = rights.take_all(connection, wish.by, numbers)
-    these = selection.taken(connection, [number for number in numbers if number not in foreign])
-    return {**foreign, **_done(connection, wish, these)}
+def _refused(engine: Engine, wish: Wish, numbers: Sequence[int]) -> dict[int, Rejected | Refused]:
+    """Does it to these leads in a transaction: those that stay as they were, and why."""
+    with writing(engine) as connection:
+        foreign = rights.take_all(connection, wish.by, numbers)
+        these = selection.taken(connection, [number for number in numbers if number not in foreign])
+        return {**foreign, **_done(connection, wish, these)}
 
 
 def _done(connection: Connection, wish: Wish, these: Sequence[Lead]) -> dict[int, Rejected]:

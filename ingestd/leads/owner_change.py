@@ -34,7 +34,7 @@ from ingestd.leads.history import Stamp
 from ingestd.leads.selection import Filter
 from ingestd.leads.statuses import StatusBook
 from ingestd.model import Owner
-from ingestd.store.engine import reading, writing
+from ingestd.store.engine import reading, repeated, writing
 from ingestd.store.lead_tables import dial_stages
 from ingestd.store.tables import campaigns
 from ingestd.store.tables import leads as table
@@ -123,8 +123,7 @@ def change_owner(  # noqa: PLR0913 - how much is done at once, and how far it is
     cursor = after
     result = Moved(moved=moved, refused=refused, cursor=cursor)
     while go_on() and not result.finished:
-        with writing(engine) as connection:
-            done = change_batch(connection, move, walk, book, cursor)
+        done = repeated(_batch, engine, move, walk, book, cursor)
         # Counted when it is committed, so that nothing is told that did not happen.
         for reason, numbers in done.sides.items():
             (moved if reason == MOVED else refused.setdefault(reason, array("q"))).extend(numbers)
@@ -132,6 +131,11 @@ def change_owner(  # noqa: PLR0913 - how much is done at once, and how far it is
         result = Moved(moved=moved, refused=refused, cursor=cursor, finished=done.following is None)
         progress(result)
     return result
+
+
+def _batch(engine: Engine, move: Move, walk: Walk, book: StatusBook, after: Cursor) -> Batch:
+    with writing(engine) as connection:
+        return change_batch(connection, move, walk, book, after)
 
 
 def change_batch(connection: Connection, move: Move, walk: Walk, book: StatusBook, after: Cursor) -> Batch:

@@ -41,7 +41,7 @@ from ingestd.model import Owner, Owners
 from ingestd.settings import code_key
 from ingestd.store import audit, rules
 from ingestd.store.audit import Actor, Deed
-from ingestd.store.engine import reading, writing
+from ingestd.store.engine import reading, repeated, writing
 from ingestd.store.owner_change_tables import owner_change_parts as parts
 from ingestd.store.owner_change_tables import owner_change_results as results
 from ingestd.store.owner_change_tables import owner_changes as table
@@ -212,6 +212,10 @@ def advance(engine: Engine, at: datetime, *, number: int | None = None) -> Owner
 
     None: there is nothing to do, or another process is at it. Raises Unavailable.
     """
+    return repeated(_advance, engine, at, number)
+
+
+def _advance(engine: Engine, at: datetime, number: int | None) -> OwnerChange | None:
     with writing(engine) as connection:
         query = select(table).where(table.c.ended_at.is_(None)).order_by(table.c.id).limit(1)
         if number is not None:

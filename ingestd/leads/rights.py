@@ -52,15 +52,17 @@ def take(connection: Connection, who: Agent, lead_id: int) -> None:
 
 
 def take_all(connection: Connection, who: Agent, numbers: Collection[int]) -> dict[int, Missing | Denied]:
-    """The same for many: those that the user may not change, and why. In the order of their numbers, so that two who
-    take the same ones wait for each other, and not in a circle.
+    """The same for many: those that the user may not change, and why.
+
+    By campaign and number, as Change Owner and the do-not-call lists take leads of several campaigns: two who take the
+    same ones wait for each other, and not in a circle.
     """
     known = access.campaigns(connection)
     mine = changed_by(who, known.values(), statuses.read(connection))
     query = (
         select(table.c.id, access.visible_to(who).label("seen"), mine.label("mine"))
         .where(table.c.campaign_id.in_(list(known)), selection.among(connection, table.c.id, numbers))
-        .order_by(table.c.id)
+        .order_by(table.c.campaign_id, table.c.id)
         .with_for_update()
     )
     found = {row.id: row for row in connection.execute(query)}

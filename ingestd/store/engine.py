@@ -7,10 +7,10 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event
 from sqlalchemy.dialects.postgresql import insert as pg_insert
@@ -21,7 +21,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, Invali
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
-from ingestd.errors import Misconfigured, Unavailable
+from ingestd.errors import Deadlocked, Misconfigured, Unavailable
 
 BUSY_SECONDS = 60
 """How long a writer waits for another one on SQLite; the largest load holds the lock for a few seconds."""
@@ -30,8 +30,13 @@ SHORTEST_PAUSE, LONGEST_PAUSE = 0.0003, 0.005
 TRUSTED_SECONDS = 1.0
 """How long PostgreSQL is not asked again whether it is there: for the smallest transactions that was a third of the
 work. One that finds it gone all the same is Unavailable, as when it goes in the middle."""
+DEADLOCK = "40P01"
+"""PostgreSQL's word for it."""
 CHECKPOINT_PAGES = 4000
 """Pages in SQLite's log from which a commit copies them into the database."""
+
+Facts = ParamSpec("Facts")
+Done = TypeVar("Done")
 
 
 def open_engine(url: str) -> Engine:
@@ -221,6 +226,17 @@ def try_turn(connection: Connection, what: str, *, beside: bool = False) -> bool
     return bool(connection.exec_driver_sql(query, (f"ingestd {what}",)).scalar())
 
 
+def repeated(work: Callable[Facts, Done], *facts: Facts.args, **more: Facts.kwargs) -> Done:
+    """Does what is one transaction; once more when it and another one waited for each other, since that one is through.
+
+    Whoever takes many rows takes them in one order, and still meets loads and dialling, which take them in theirs.
+    """
+    try:
+        return work(*facts, **more)
+    except Deadlocked:
+        return work(*facts, **more)
+
+
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
     """A consistent view for reading; never waits for a writer."""
@@ -241,7 +257,8 @@ def _translated() -> Iterator[None]:
     except PoolTimeout as problem:  # more threads at once than connections, and those in use are slow
         raise Unavailable("the database is not available: all connections are in use") from problem
     except OperationalError as problem:
-        raise Unavailable(f"the database is not available: {problem.orig}") from problem
+        kind = Deadlocked if getattr(problem.orig, "sqlstate", None) == DEADLOCK else Unavailable
+        raise kind(f"the database is not available: {problem.orig}") from problem
     except DBAPIError as problem:
         if not problem.connection_invalidated:
             raise

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import re
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, event
+from sqlalchemy import Connection, event, text, update
 
 from ingestd.errors import Denied, Refused, Rejected
 from ingestd.leads import bulk, editing, rights, statuses
 from ingestd.leads.bulk import Action, Done, Wish
 from ingestd.leads.statuses import Change
-from ingestd.store.engine import writing
+from ingestd.store.engine import repeated, writing
+from ingestd.store.tables import leads
 from tests.leads.conftest import MINUTE, NOON, Desk
+from tests.running import until
 
 LEADER = "lead-denmark"
 
@@ -150,3 +153,40 @@ def test_what_cannot_be_done_to_any_lead_is_said_at_once(desk: Desk) -> None:
     with pytest.raises(Rejected, match="a lead is held for up to"):
         bulk.do(desk.engine, Wish(action=Action.LOCK, by=agent, at=NOON, lease=timedelta(days=1)), [number])
     assert desk.lead(number).version == 0
+
+
+def test_leads_of_several_campaigns_are_taken_in_the_order_of_change_owner(desk: Desk) -> None:
+    later = desk.leads({}, {}, campaign="DK-FIBRE")  # the lower numbers are in the campaign that comes last
+    first = desk.leads({}, {}, campaign="DK-ENERGY")
+    assert desk.campaign("DK-ENERGY") < desk.campaign("DK-FIBRE")
+    asked: list[str] = []
+
+    def hear(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        asked.append(statement)
+
+    event.listen(desk.engine, "before_cursor_execute", hear)
+    with writing(desk.engine) as connection:
+        assert rights.take_all(connection, desk.agent("admin"), later + first) == {}
+    event.remove(desk.engine, "before_cursor_execute", hear)
+    assert any("ORDER BY leads.campaign_id, leads.id" in statement for statement in asked)
+
+
+def test_two_that_wait_for_each_other_are_both_done(desk: Desk) -> None:
+    if desk.engine.dialect.name == "sqlite":  # whose writers take turns
+        return
+    first, last = desk.leads({}, {})
+    wish = Wish(action=Action.DEACTIVATE, by=desk.agent("admin"), at=NOON)
+    waiting = text("SELECT count(*) FROM pg_locks WHERE NOT granted")
+    with ThreadPoolExecutor(1) as pool:
+        doing: list[Future[Done]] = []
+
+        def load() -> None:  # takes them in no order
+            with writing(desk.engine) as connection:
+                connection.execute(update(leads).where(leads.c.id == last).values(city="Lund"))
+                doing.append(pool.submit(bulk.do, desk.engine, wish, [first, last]))
+                until(lambda: len(doing) > 1 or connection.scalar(waiting), "it waits for the second one")
+                connection.execute(update(leads).where(leads.c.id == first).values(city="Lund"))
+
+        repeated(load)  # the database decides who has to begin again
+        assert doing[0].result() == Done(done=(first, last), refused=())
+    assert [desk.lead(number).fields["city"] for number in (first, last)] == ["Lund", "Lund"]
