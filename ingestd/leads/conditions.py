@@ -32,14 +32,16 @@ from sqlalchemy import (
 )
 from sqlalchemy.sql.selectable import SelectBase
 from sqlalchemy.sql.visitors import iterate, replacement_traverse
+from sqlalchemy.types import TypeEngine
 
 from ingestd.errors import Invalid
-from ingestd.leads import access, agents, instants, pool_facts, statuses
+from ingestd.leads import access, agents, instants, pool_facts, selection, statuses
 from ingestd.leads.filter_fields import Field, Kind
 from ingestd.leads.filters import Comparison, Every, Filter, Not
 from ingestd.leads.letters import ascii_lower, forms
 from ingestd.leads.statuses import StatusBook
 from ingestd.store import tables
+from ingestd.store.tables import Id
 from ingestd.store.tables import leads as table
 
 ESCAPE = "\\"
@@ -47,6 +49,9 @@ EXTRA = "extra."
 RANGES = frozenset({"from", "to", "between"})
 Named = TypeVar("Named")
 WITHIN = frozenset({"contains", "starts_with"})
+APART = 16
+"""Values of a list up to which each is a parameter of its own: a filter may have 200 lists of 1,000 values, each value
+64 forms, and a statement of PostgreSQL 65,535 parameters."""
 WHOLE = "^(0|-?[1-9][0-9]{0,17})$"
 """Whole numbers as they stand in a lead's `extra`, short enough for PostgreSQL's BIGINT."""
 
@@ -177,21 +182,22 @@ def _text(one: Comparison, names: Terms) -> ColumnElement[bool]:
         return _ranged(one, lowered, ascii_lower)
     if one.op in WITHIN:
         return or_(*(_like(lowered, one.op, form) for form in forms(str(one.value))))
-    return _equal(one, column, lowered, [form for value in _several(one) for form in forms(value)])
+    values = [form for value in _several(one) for form in forms(value)]
+    return _equal(one, column, lowered, _among(lowered, values, Text(), names))
 
 
 def _phone(one: Comparison, names: Terms) -> ColumnElement[bool]:
     column = _column(one.field, names)
     if one.op in WITHIN:
         return _like(column, one.op, str(one.value))
-    return _equal(one, column, column, _several(one))
+    return _equal(one, column, column, _among(column, _several(one), Text(), names))
 
 
 def _number(one: Comparison, names: Terms) -> ColumnElement[bool]:
     number = compared(one.field, names)
     if one.op in RANGES:
         return _ranged(one, number, _large)
-    return _equal(one, _column(one.field, names), number, [_large(value) for value in _several(one)])
+    return _equal(one, _column(one.field, names), number, _among(number, _several(one), BigInteger(), names))
 
 
 def _day(one: Comparison, names: Terms) -> ColumnElement[bool]:
@@ -201,7 +207,7 @@ def _day(one: Comparison, names: Terms) -> ColumnElement[bool]:
         return column >= as_kept(names.at.date() - timedelta(days=_days(one)))
     if one.op in RANGES:
         return _ranged(one, column, as_kept)
-    return _equal(one, column, column, [as_kept(value) for value in _several(one)])
+    return _equal(one, column, column, column.in_([as_kept(value) for value in _several(one)]))
 
 
 def _moment(one: Comparison, names: Terms) -> ColumnElement[bool]:
@@ -219,7 +225,7 @@ def _at(one: Comparison, column: ColumnElement[Any], names: Terms) -> ColumnElem
     if one.op == "last_days":
         return column >= as_kept(names.at - timedelta(days=_days(one)))
     if one.op not in RANGES:
-        return _equal(one, column, column, ())
+        return _equal(one, column, column, false())
     first, last = _ends(one)
     found = [] if first is None else [column >= as_kept(instants.begin(first))]
     end = None if last is None else instants.end(last)
@@ -247,7 +253,7 @@ def _owner(one: Comparison, names: Terms) -> ColumnElement[bool]:
         teams = agents.teams_below(numbers[0])
         users = select(tables.users.c.id).where(tables.users.c.team_id.in_(teams))
         return or_(column.in_(teams), column.in_(users), column == numbers[0])
-    return _equal(one, column, column, numbers)
+    return _equal(one, column, column, _among(column, numbers, Id, names))
 
 
 def _reach(one: Comparison, names: Terms) -> ColumnElement[bool]:
@@ -261,9 +267,9 @@ def _reach(one: Comparison, names: Terms) -> ColumnElement[bool]:
 def _named(one: Comparison, names: Terms) -> ColumnElement[bool]:
     if one.field.name == "status":
         wanted = [number for value in _several(one) for number in _statuses(one.field, value, names)]
-        return _equal(one, table.c.status_id, table.c.status_id, wanted)
+        return _equal(one, table.c.status_id, table.c.status_id, table.c.status_id.in_(wanted))
     campaigns = [number for value in _several(one) for number in sorted(_named_campaigns(one.field, value, names))]
-    return _equal(one, table.c.campaign_id, table.c.campaign_id, campaigns)
+    return _equal(one, table.c.campaign_id, table.c.campaign_id, table.c.campaign_id.in_(campaigns))
 
 
 def _uploader(one: Comparison, names: Terms) -> ColumnElement[bool]:
@@ -295,16 +301,25 @@ _COLUMNS = {"pool": "pool_id", "segment": "segment_id"}
 """Columns of the table that are called otherwise than their fields."""
 
 
-def _equal(
-    one: Comparison, column: ColumnElement[Any], compared: ColumnElement[Any], values: Iterable[Any]
+def _among(
+    compared: ColumnElement[Any], values: Iterable[Any], kind: TypeEngine[Any], names: Terms
 ) -> ColumnElement[bool]:
-    """`compared` is one of the values, or none of them; `column` is what is empty or filled."""
+    """It is one of the values, of a kind that has room for all of them. Many travel as one parameter."""
+    wanted = list(dict.fromkeys(values))
+    if len(wanted) > APART:
+        return selection.one_of(names.dialect, compared, wanted, kind)
+    given = [literal(value, kind) for value in wanted]
+    return compared == given[0] if len(given) == 1 else compared.in_(given)
+
+
+def _equal(
+    one: Comparison, column: ColumnElement[Any], compared: ColumnElement[Any], same: ColumnElement[bool]
+) -> ColumnElement[bool]:
+    """`compared` is one of the values, which `same` says, or none of them; `column` is what is empty or filled."""
     if one.op == "empty":
         return column.is_(None)
     if one.op == "filled":
         return column.is_not(None)
-    wanted = list(values)
-    same = compared == wanted[0] if len(wanted) == 1 else compared.in_(wanted)
     # What is empty is not the value either.
     return or_(compared.is_(None), not_(same)) if one.op == "is_not" else same
 

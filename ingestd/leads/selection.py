@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, bindparam, column, func, select, true
+from sqlalchemy import ColumnElement, Connection, and_, any_, bindparam, column, func, select, true
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.types import TypeEngine
 
@@ -125,7 +125,7 @@ def among(connection: Connection, key: ColumnElement[Any], numbers: Iterable[int
 def one_of(dialect: str, key: ColumnElement[Any], values: Iterable[Any], kind: TypeEngine[Any]) -> ColumnElement[bool]:
     """The same for numbers or texts of a kind, as a database speaks: no statement has more than 65,535 parameters."""
     if dialect == "postgresql":
-        return key == func.any(bindparam(None, list(values), ARRAY(kind)))
+        return key == any_(bindparam(None, list(values), ARRAY(kind)))
     return key.in_(select(_of_json(values, kind)))
 
 

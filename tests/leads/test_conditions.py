@@ -285,6 +285,21 @@ def test_numbers_may_be_larger_than_any_lead_has(desk: Desk) -> None:
     assert matching(desk, one("extra.consumption_kwh", "from", 10**17)) == {number}
 
 
+def test_lists_may_be_as_long_as_a_filter_takes_them(desk: Desk) -> None:
+    mine, other = desk.leads({"city": "ÆØÅÄÖÜ7", "company": "æøåäöü9", "priority": 17}, {"city": "Lund"})
+    names = [f"æøåäöü{number}" for number in range(1000)]
+    for tree in (one("city", "in", names), one("priority", "in", [*range(900), 2**62])):
+        assert matching(desk, {"all": [tree, one("company", "in", names)]}) == {mine}
+        assert matching(desk, {"not": tree}) == {other}
+    phones = [f"+4526{number:06d}" for number in range(mine, mine + 900)]
+    assert matching(desk, one("phone", "in", phones)) == {mine, other}
+    assert matching(desk, one("id", "in", list(range(mine, mine + 900)))) == {mine, other}
+    uses = one("extra.consumption_kwh", "in", list(range(900)))
+    assert matching(desk, uses) == set()
+    owners = [f"team:{key}" for key in ("denmark", "aarhus", "copenhagen", "berlin", "germany")] * 5
+    assert matching(desk, one("owner", "in", owners)) == {mine, other}
+
+
 def test_what_a_template_kept_as_text_before_is_no_number(desk: Desk) -> None:
     told = ["about 4000", "4000", 4000, "007", "", "9" * 30, -5, "4000.5", None]
     numbers = desk.leads(*({"extra": extra(consumption_kwh=each)} for each in told))

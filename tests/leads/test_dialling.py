@@ -143,7 +143,11 @@ def in_segment(desk: Desk, number: int, times: int, at: datetime = NOON) -> list
 def test_a_segment_narrows_what_is_given(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dialling, "STAGED", 2)
     numbers = desk.leads(*({"city": city} for city in ["Lund"] * 7 + ["Kiel", "Kiel", "50% Kiel"]))
-    asked = [{"field": "city", "op": "in", "value": ["Kiel", "Ærø"]}, {"field": "city", "op": "contains", "value": "%"}]
+    asked: list[dict[str, Any]] = [
+        {"field": "city", "op": "in", "value": ["Kiel", "Ærø"]},
+        {"field": "city", "op": "contains", "value": "%"},
+        {"field": "postcode", "op": "in", "value": [str(code) for code in range(4000, 4040)]},
+    ]
     kiel = segment(desk, "Kiel", {"all": [{"any": asked}, {"field": "owner", "op": "below", "value": "team:company"}]})
     segment(desk, "everything", {})
     assert in_segment(desk, kiel, 2) == numbers[7:9]
