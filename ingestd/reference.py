@@ -166,10 +166,13 @@ def _bounds(value: Mapping[str, Any]) -> str:
         return ", one character"
     low, above, high = value.get("minimum"), value.get("exclusiveMinimum"), value.get("maximum")
     if low is not None and high is not None:
-        return f", {low:g} to {high:g}"
-    if low is not None:
-        return f", at least {low:g}"
-    return f", more than {above:g}" if above is not None else ""
+        return f", {_number(low)} to {_number(high)}"
+    told = {"at least": low, "more than": above, "at most": high}
+    return "".join(f", {word} {_number(bound)}" for word, bound in told.items() if bound is not None)
+
+
+def _number(value: float) -> str:
+    return str(int(value)) if value == int(value) else f"{value:g}"
 
 
 def _types() -> str:

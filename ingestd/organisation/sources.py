@@ -59,7 +59,7 @@ def versions(connection: Connection, name: str) -> list[Version]:
     columns = (table.version, table.definition, table.saved_at, table.saved_by)
     query = select(*columns).where(table.source_id == facts.number(connection, "source", name))
     rows = connection.execute(query.order_by(table.version.desc())).mappings()
-    return [Version(**{**row, "definition": Source.model_validate_json(row["definition"])}) for row in rows]
+    return [Version(**{**row, "definition": Source.kept(row["definition"])}) for row in rows]
 
 
 def new_password() -> str:

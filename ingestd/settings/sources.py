@@ -5,15 +5,36 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, model_validator
 
 from ingestd.model import UPLOAD, DialectHints
 from ingestd.settings.frozen import Frozen, Name, Share, unique
 
 DEFAULT_LIMIT = 35 * 1024 * 1024
 """bytes a file may have (LEADS.md, Limits)"""
+LARGEST_LIMIT = 1024**4
+"""bytes; above it a limit is a slip of the pen"""
+LONGEST_HOURS = 10 * 365 * 24
+"""ten years; above it, too, and a moment so far away cannot be reckoned"""
+
+_KEPT = {"kept": True}
+"""The context in which a definition of the store is read."""
+
+
+def _within(most: int) -> BeforeValidator:
+    """What the store has from before there was a bound counts as the bound: one source must not shut out all others."""
+
+    def within(value: Any, info: ValidationInfo) -> Any:
+        beyond = info.context is _KEPT and isinstance(value, int | float) and value > most
+        return most if beyond else value
+
+    return BeforeValidator(within)
+
+
+Hours = Annotated[float, Field(gt=0, le=LONGEST_HOURS, allow_inf_nan=False), _within(LONGEST_HOURS)]
+Bytes = Annotated[int, Field(ge=1, le=LARGEST_LIMIT), _within(LARGEST_LIMIT)]
 
 
 def _with_group(value: str, group: str, example: str) -> str:
@@ -71,9 +92,7 @@ class Proof(Frozen):
         description="load only files that are proven whole: by TLS, SFTP, an announced size, a companion or a "
         "control total; others wait for their companion",
     )
-    wait_hours: float = Field(
-        24.0, gt=0, description="hours a file waits for its companion, and a companion for its file"
-    )
+    wait_hours: Hours = Field(24.0, description="hours a file waits for its companion, and a companion for its file")
     trailer: Annotated[str, AfterValidator(_counts_rows)] | None = Field(
         None,
         description="regular expression with a group `rows` for the last line: the number of records before it; "
@@ -94,8 +113,8 @@ class DialectSettings(Frozen):
 class SourceLimits(Frozen):
     """`[source.limits]`: what a delivery may be before it is refused as a whole."""
 
-    max_file_bytes: int = Field(
-        DEFAULT_LIMIT, ge=1, description="bytes of one file; a larger one is refused while it arrives"
+    max_file_bytes: Bytes = Field(
+        DEFAULT_LIMIT, description="bytes of one file; a larger one is refused while it arrives"
     )
     max_rejected_rows: int | None = Field(
         None, ge=0, description="with more rejected records, nothing of the file is loaded; no limit when left out"
@@ -128,9 +147,8 @@ class Source(Frozen):
         description="columns that match no field: ignore them, or hold the file until somebody confirms it; a column "
         "that the mapping ignores is not asked about",
     )
-    expected_every_hours: float | None = Field(
+    expected_every_hours: Hours | None = Field(
         None,
-        gt=0,
         description="hours within which a file comes as a rule; pages warn when the feed is silent for longer",
     )
     login: tuple[Login, ...] = ()
@@ -138,6 +156,11 @@ class Source(Frozen):
     mapping: dict[str, str] = Field({}, description="header = field; an empty field ignores the column")
     limits: SourceLimits = SourceLimits()
     proof: Proof = Proof()
+
+    @classmethod
+    def kept(cls, definition: str) -> Source:
+        """The source whose definition the store has as JSON."""
+        return cls.model_validate_json(definition, context=_KEPT)
 
     def hints(self) -> DialectHints:
         """What the reader has to know of the source's files."""

@@ -138,7 +138,7 @@ def _access(connection: Connection) -> dict[int, list[str]]:
 
 def _sources(connection: Connection) -> dict[str, Facts]:
     rows = connection.execute(select(sources.c.name, sources.c.definition, sources.c.active))
-    return {row.name: source_facts(Source.model_validate_json(row.definition), active=row.active) for row in rows}
+    return {row.name: source_facts(Source.kept(row.definition), active=row.active) for row in rows}
 
 
 def source_facts(source: Source, *, active: bool) -> Facts:

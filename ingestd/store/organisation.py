@@ -118,13 +118,13 @@ def source(connection: Connection, name: str) -> Source | None:
 @lru_cache(maxsize=1024)
 def _source(definition: str) -> Source:
     """The same text is not parsed again; a source is frozen."""
-    return Source.model_validate_json(definition)
+    return Source.kept(definition)
 
 
 def all_sources(connection: Connection) -> list[Source]:
     """Every active source, by name."""
     found = connection.scalars(select(sources.c.definition).where(sources.c.active).order_by(sources.c.name))
-    return [Source.model_validate_json(definition) for definition in found]
+    return [Source.kept(definition) for definition in found]
 
 
 def tree(connection: Connection) -> list[dict[str, Any]]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import Engine, insert
+from sqlalchemy import Engine, insert, update
 
 from ingestd.organisation import changes, silence
-from ingestd.store import tables
+from ingestd.receiver import proof_rules
+from ingestd.settings.sources import LARGEST_LIMIT, LONGEST_HOURS
+from ingestd.store import organisation, tables
 from ingestd.store.audit import COMMAND_LINE, Deed
 from ingestd.store.engine import reading, writing
 from tests.store.test_deliveries import row
@@ -32,6 +35,23 @@ def test_only_who_is_expected_and_did_not_send_is_silent(organised: Engine) -> N
         both = silence.silent(connection, NOON + timedelta(hours=27))
     assert [each.source for each in both] == ["stadtwerk", "nordlead"]
     assert both[1].overdue(NOON + timedelta(hours=27)) == timedelta(hours=1)
+
+
+def test_hours_that_nobody_can_reckon_do_not_hide_the_others(organised: Engine) -> None:
+    """They were saved before there was a bound."""
+    expect(organised, "nordlead", 2.0)
+    with writing(organised) as connection:
+        known = changes.get(connection, "source", "stadtwerk").facts
+        kept = {**known, "name": "stadtwerk", "expected_every_hours": 1e11, "limits": {"max_file_bytes": 9 * 10**18}}
+        kept["proof"] = {**known["proof"], "wait_hours": 1e308}
+        del kept["active"]
+        its = tables.sources.c.name == "stadtwerk"
+        connection.execute(update(tables.sources).where(its).values(definition=json.dumps(kept)))
+    with reading(organised) as connection:
+        assert {each.source for each in silence.silent(connection, NOON)} == {"nordlead", "stadtwerk"}
+        feed = next(each for each in organisation.all_sources(connection) if each.name == "stadtwerk")
+    assert proof_rules([feed], "stadtwerk").wait == timedelta(hours=LONGEST_HOURS)
+    assert feed.limits.max_file_bytes == LARGEST_LIMIT
 
 
 def test_a_source_that_is_out_of_use_is_not_missed(organised: Engine) -> None:

@@ -41,6 +41,15 @@ def test_a_form_that_nobody_touched_changes_nothing(site: Site) -> None:
             assert {name: source.facts[name] for name in said} == said
 
 
+def test_hours_that_nobody_can_wait_for_stay_in_the_form(served: Served) -> None:
+    made_with_a_login(served, "patient")
+    admin = served.client("admin")
+    for typed in ("99999999999", "1e400", "nan"):
+        for field in ("expected_every_hours", "wait_hours", "max_megabytes"):
+            said = paper(admin, "/sources/patient").form("Save").send(admin, **{field: typed})
+            assert (said.status, typed in said.body.decode()) == (422, True), field
+
+
 def test_a_source_is_made_and_its_partner_comes_in(site: Site) -> None:
     with site.visit() as page:
         page.goto("/sources/-new")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
@@ -87,9 +88,12 @@ def decimal(text: str, field: str) -> float | None:
     if not text.strip():
         return None
     try:
-        return float(text.strip())
+        number = float(text.strip())
     except ValueError:
-        raise Invalid("value_unusable", f"{field.replace('_', ' ')}: {text!r} is no number", field=field) from None
+        number = math.nan
+    if not math.isfinite(number):
+        raise Invalid("value_unusable", f"{field.replace('_', ' ')}: {text!r} is no number", field=field)
+    return number
 
 
 def words(text: str) -> list[str]:

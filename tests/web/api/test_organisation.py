@@ -107,6 +107,9 @@ def test_sources(api: Api) -> None:
     assert admin.refused("PATCH", "sources/newfeed", {"definition": {"mapping": {"x": "y"}}}) == (
         422, "mapping_unusable",
     )  # fmt: skip
+    for hours in (99_999_999_999, 1e308, float("inf")):
+        for slip in ({"expected_every_hours": hours}, {"proof": {"wait_hours": hours}}):
+            assert admin.refused("PATCH", "sources/newfeed", {"definition": slip}) == (422, "value_unusable")
     assert admin.do("PATCH", "sources/newfeed", {"active": False})["active"] is False
     admin.do("DELETE", "sources/newfeed/logins/newfeed")
     assert admin.refused("DELETE", "sources/newfeed/logins/newfeed") == (404, "login_unknown")
