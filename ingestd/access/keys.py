@@ -23,6 +23,8 @@ from ingestd.store.tables import sources, users
 USE_PRECISION = timedelta(minutes=1)
 """How exactly the last use is known; a write for each request would cost more than the request."""
 LONGEST_NAME = 200
+PARTNERS = frozenset({Permission.LEAD_POOLS})
+"""What a key for a partner's programs may do: import, and see what became of it."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,7 @@ from pydantic import BaseModel, Field, StrictBool
 
 from ingestd.access import keys
 from ingestd.access.callers import Caller
-from ingestd.access.keys import LONGEST_NAME, Issued, Key
+from ingestd.access.keys import LONGEST_NAME, PARTNERS, Issued, Key
 from ingestd.access.permissions import Permission, check_may_give
 from ingestd.errors import Denied, Missing
 from ingestd.store.engine import reading, writing
@@ -115,12 +115,16 @@ def list_source_keys(desk: AtDesk, source: str) -> list[KeyOut]:
 
 @routes.post("/sources/{source}/keys", access=needs(Permission.MANAGE_SOURCES), status_code=201, problems=(404,))
 def add_source_key(desk: AtDesk, caller: ByCaller, source: str, body: SourceKeyNew) -> KeyIssued:
-    """Makes a key with which a partner's programs import for this source, and see what became of it."""
+    """Makes a key with which a partner's programs import for this source, and see what became of it.
+
+    That is `lead_pools`, which only those who have it can give.
+    """
     _check_person(caller)
-    deed, permissions = caller.deed(desk.clock()), {Permission.LEAD_POOLS}
+    check_may_give(caller.permissions, PARTNERS)
+    deed = caller.deed(desk.clock())
     with writing(desk.engine) as connection:
         expires = expiry(deed.at, body.days)
-        return _issued(keys.issue(connection, deed, body.name, permissions, source=source, expires_at=expires))
+        return _issued(keys.issue(connection, deed, body.name, PARTNERS, source=source, expires_at=expires))
 
 
 def _check_person(caller: Caller) -> None:

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from ingestd.access import keys
 from ingestd.access.callers import Caller
-from ingestd.access.permissions import Permission
+from ingestd.access.permissions import Permission, check_may_give
 from ingestd.accounts import hash_password
 from ingestd.errors import Conflict, Missing, Refused
 from ingestd.organisation import changes, sources
@@ -112,9 +112,10 @@ def add_key(
     try:
         ends, deed = whole(days, "days"), caller.deed(desk.clock())
         ends = None if ends is None else min(max(ends, 0), LONGEST_DAYS)
+        check_may_give(caller.permissions, keys.PARTNERS)
         with writing(desk.engine) as connection:
-            can = {Permission.LEAD_POOLS}
-            issued = keys.issue(connection, deed, label, can, source=name, expires_at=expiry(deed.at, ends))
+            ends_at = expiry(deed.at, ends)
+            issued = keys.issue(connection, deed, label, keys.PARTNERS, source=name, expires_at=ends_at)
     except Refused as problem:
         return source_page(request, desk, name, problem=problem)
     return source_page(request, desk, name, issued=issued)

@@ -74,6 +74,18 @@ def test_each_sees_their_own_keys(api: Api) -> None:
     assert {each["name"] for each in admin.get("keys")} == {"k", "l"}
 
 
+def test_who_lacks_what_a_partner_s_key_can_makes_none(api: Api) -> None:
+    admin, keeper = api.user("admin"), api.user("berlin-1")
+    admin.do("PUT", "users/berlin-1/permissions/manage_sources", {"granted": True})
+    beyond = (403, "permission_beyond_yours")
+    assert keeper.refused("POST", "sources/nordlead/keys", {"name": "k"}) == beyond
+    form = {"Content_Type": "application/x-www-form-urlencoded", "Accept": "text/html"}
+    assert keeper.ask("POST", "/sources/nordlead/keys", b"label=k", **form).status == 403
+    assert keeper.get("sources/nordlead/keys") == []
+    admin.do("PUT", "users/berlin-1/permissions/lead_pools", {"granted": True})
+    assert keeper.do("POST", "sources/nordlead/keys", {"name": "k"})["permissions"] == ["lead_pools"]
+
+
 def test_a_partner_s_key_is_for_its_source_only(api: Api) -> None:
     admin = api.user("admin")
     made = admin.do("POST", "sources/nordlead/keys", {"name": "Nordlead's server", "days": 30})
