@@ -81,12 +81,15 @@ class Throttle:
         seconds = self.banned(address, login)
         return f"too many wrong passwords; try again in {_told(seconds)}" if seconds else ""
 
-    def banned(self, address: str, login: str) -> float:
-        """Seconds for which no password is looked at, because there were too many wrong ones; 0 when one is."""
+    def banned(self, address: str, login: str | None = None) -> float:
+        """Seconds for which no password is looked at, because there were too many wrong ones; 0 when one is.
+
+        Without a login, as for `failed`, only those of the address count.
+        """
         place = network(address)
         with self._lock:
             seconds = self._banned(("address", place))
-            if not seconds and (place, login) not in self._trusted:
+            if not seconds and login is not None and (place, login) not in self._trusted:
                 seconds = self._banned(("login", login))
         return seconds
 
@@ -103,10 +106,15 @@ class Throttle:
                 return 0.0
             return max(0.0, known.last + known.delay - self._clock())
 
-    def failed(self, address: str, login: str) -> float:
-        """Note a wrong password; returns the seconds to wait before it is answered."""
+    def failed(self, address: str, login: str | None = None) -> float:
+        """Note a wrong password; returns the seconds to wait before it is answered.
+
+        Without a login for a secret that nobody can guess from however many addresses, such as that of an API key: to
+        ban it would only shut out whose it is.
+        """
+        counted = [("address", network(address)), *([] if login is None else [("login", login)])]
         with self._lock:
-            noted = [self._note(key) for key in (("address", network(address)), ("login", login))]
+            noted = [self._note(key) for key in counted]
             doubled: float = self._rules.delay_seconds * 2 ** min(max(each.count for each in noted) - 1, 30)
             delay = min(self._rules.longest_delay_seconds, doubled)
             for each in noted:

@@ -54,6 +54,15 @@ def test_a_login_is_banned_from_where_it_never_came_in() -> None:
     assert throttled.refusal("198.51.100.7", "acme") == ""
 
 
+def test_a_secret_that_nobody_can_guess_is_banned_by_address_alone() -> None:
+    throttled = Throttle(ThrottleRules(failures=3))
+    for _ in range(3):
+        throttled.failed("192.0.2.1")
+    assert throttled.banned("192.0.2.1") > 0
+    assert throttled.banned("192.0.2.2") == 0
+    assert throttled.bans() == 1
+
+
 def test_a_good_login_forgets_its_own_failures_only() -> None:
     throttled = Throttle(ThrottleRules(failures=3))
     throttled.failed("192.0.2.1", "acme")

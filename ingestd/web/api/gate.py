@@ -84,14 +84,13 @@ def _by_key(desk: Desk, peer: str, header: str) -> Caller:
     scheme, _, presented = header.partition(" ")
     if scheme.lower() != "bearer":
         raise NotSignedIn("scheme_unknown", "a key is sent as `Authorization: Bearer id.secret`")
-    number = f"key {presented.partition('.')[0][:16]}"
-    if seconds := desk.throttle.banned(peer, number):
+    if seconds := desk.throttle.banned(peer):
         raise TooMany("too_many_failures", "too many wrong keys; wait", seconds=seconds)
     with reading(desk.engine) as connection:
         key = keys.find(connection, presented.strip())
         caller = None if key is None else callers.by_key(connection, key)
     if key is None or caller is None:
-        desk.throttle.failed(peer, number)
+        desk.throttle.failed(peer)
         raise NotSignedIn("key_unknown", "there is no such key")
     if spent := key.spent(desk.clock()):
         raise NotSignedIn("key_spent", spent)

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Engine
 
+from ingestd.access.permissions import Permission
 from ingestd.store.ledger import now
 from ingestd.throttle import Throttle, ThrottleRules
 from tests.web.serving import PASSWORD, Api, Client, serving
@@ -125,6 +126,16 @@ def test_keys_cannot_be_guessed_for_long(embedded: Engine, tmp_path: Path) -> No
         guess = Client(port=api.port, headers={"Authorization": "Bearer 0123456789ab.guess"})
         assert [guess.refused("GET", "me")[0] for _ in range(4)] == [401, 401, 401, 429]
         assert api.anybody().refused("GET", "me", Authorization="Basic YTpi") == (401, "scheme_unknown")
+
+
+def test_who_knows_the_id_of_a_key_shuts_nobody_out(embedded: Engine, tmp_path: Path) -> None:
+    throttle = Throttle(ThrottleRules(failures=3))
+    with serving(embedded, tmp_path, throttle=throttle, proxies=["127.0.0.1"]) as api:
+        partner = api.key(Permission.LEAD_POOLS)
+        guessed = {"Authorization": partner.headers["Authorization"].partition(".")[0] + ".guess"}
+        guess = Client(port=api.port, headers={"X-Forwarded-For": "192.0.2.9", **guessed})
+        assert [guess.refused("GET", "me")[0] for _ in range(4)] == [401, 401, 401, 429]
+        assert partner.ask("GET", "me", X_Forwarded_For="192.0.2.77").status == 200
 
 
 def test_a_session_ends_after_its_hours(embedded: Engine, tmp_path: Path) -> None:
