@@ -399,8 +399,11 @@ def _note(connection: Connection, deed: Deed | None, action: str, delivery: Deli
 def same_content(connection: Connection, delivery: Delivery) -> int | None:
     """The first delivery before this one that its source sent with the same bytes under another name, if any.
 
-    Another campaign's folder is another place: one list may be meant for two campaigns.
+    Another campaign's folder is another place: one list may be meant for two campaigns. What has no file of its own,
+    as leads that were pushed or a rehearsal, is like no other.
     """
+    if not delivery.sha256:
+        return None
     place = {"source": delivery.source, "folder": delivery.folder.lower(), "before": delivery.id}
     return connection.scalar(_SAME_CONTENT, {"sha256": delivery.sha256, **place})
 

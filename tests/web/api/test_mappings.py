@@ -86,6 +86,12 @@ def test_the_first_records_are_shown_as_they_would_load(home: House, program: Cl
     assert [path for path in (home.places.home / "spool").rglob("*") if path.is_file()] == []
 
 
+def test_leads_that_were_pushed_are_no_earlier_file(program: Client) -> None:
+    program.do("POST", "sources/nordlead/leads", {"phone": "26000001"})
+    told = program.do("POST", "mappings/preview?source=nordlead", samples.clean(3))
+    assert (told["refused"], len(told["rows"])) == (None, 3)
+
+
 def test_a_mapping_is_saved_in_versions_and_the_next_file_is_read_with_it(
     api: Api, home: House, program: Client
 ) -> None:
