@@ -194,12 +194,14 @@ def recompute(project: Project, by: As, why: Why = "", config: Config = CONFIG, 
 @segments.command()
 def contested(number: GroupNumber, config: Config = CONFIG, home: Home = HOME, as_json: AsJson = False) -> None:
     """Tells how many leads each segment of a group matches, and how many of these others before it take."""
+    from sqlalchemy import true
+
     from ingestd.leads import segment_views
     from ingestd.leads import segments as queries
     from ingestd.store.engine import reading
 
     with reading(opened(config, home).engine) as connection:
-        found = segment_views.contested(connection, queries.group(connection, number))
+        found = segment_views.contested(connection, queries.group(connection, number), true())
     if as_json:
         printing.print_json([{**asdict(each), "left": each.left} for each in found])
         return

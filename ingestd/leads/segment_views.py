@@ -88,11 +88,14 @@ def preview(
 def contested(
     connection: Connection,
     group: Group,
+    seen: ColumnElement[bool],
     *,
     seconds: float = SECONDS,
     clock: Callable[[], float] = time.monotonic,
 ) -> list[Contest]:
-    """What each active segment of a group matches, and what others before it take of that.
+    """What each active segment of a group matches, and what others before it take of that, of leads that are `seen`.
+
+    A count of all leads would answer any question about one that is out of sight.
 
     A group that is switched off is looked at as if it were on.
     """
@@ -101,7 +104,7 @@ def contested(
     plan = segment_plan.made(connection, EVERY.where(on, segment_groups.c.project_id == project_id))
     mine = {each.id for each in group.segments}
     asked = [part for part in plan.parts if part.id in mine]
-    columns = tuple(part.where for part in asked)
+    columns = tuple(and_(part.where, seen) for part in asked)
     walk = _Walk(connection=connection, columns=columns, winner=plan.winner(), until=clock() + seconds)
     found: dict[int, Counter[int]] = {part.id: Counter() for part in asked}
     for campaign_id in segments.campaigns_in(connection, group.project) if asked else ():

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from sqlalchemy import true
 
 from ingestd.leads import segment_views, segments
 from ingestd.leads.segment_views import Contest, Preview
@@ -57,7 +58,7 @@ def test_what_segments_take_from_each_other(desk: Desk, monkeypatch: pytest.Monk
     lund, opened = segment(desk, its, "Lund", LUND), segment(desk, its, "Open", OPEN)
     segment(desk, its, "off", {}, active=False)
     with reading(desk.engine) as connection:
-        found = segment_views.contested(connection, segments.group(connection, its.id))
+        found = segment_views.contested(connection, segments.group(connection, its.id), true())
     assert found == [
         Contest(id=lund.id, matches=6, taken={best.id: 1}),
         Contest(id=opened.id, matches=7, taken={lund.id: 5}),
@@ -65,4 +66,4 @@ def test_what_segments_take_from_each_other(desk: Desk, monkeypatch: pytest.Monk
     assert [each.left for each in found] == [5, 2]
     with writing(desk.engine) as connection:
         empty = segments.add_group(connection, DEED, "FIBRE", "empty")
-        assert segment_views.contested(connection, empty) == []
+        assert segment_views.contested(connection, empty, true()) == []

@@ -11,13 +11,15 @@ from typing import Annotated, TypeVar
 from fastapi import Query, Request
 from fastapi.concurrency import run_in_threadpool
 from pydantic import BaseModel, Field
+from sqlalchemy import Connection
 
 from ingestd import schemas
 from ingestd.access.callers import Caller
 from ingestd.access.permissions import Permission
 from ingestd.errors import Invalid, Missing, Rejected
-from ingestd.leads import do_not_call
+from ingestd.leads import access, do_not_call
 from ingestd.leads.do_not_call import Imported, Listing
+from ingestd.leads.lead import Lead
 from ingestd.leads.selection import Filter, latest
 from ingestd.receive import names
 from ingestd.store.engine import reading, writing
@@ -27,6 +29,7 @@ from ingestd.web.api.arrivals import fill, opened
 from ingestd.web.api.bodies import Given
 from ingestd.web.api.desk import AtDesk, ByCaller, Desk
 from ingestd.web.api.imports import BODY
+from ingestd.web.api.leads import agent_of
 from ingestd.web.api.paging import Cursor, Limit
 from ingestd.web.api.routes import Routes, announced
 
@@ -79,7 +82,7 @@ class NumberOut(BaseModel):
     phone: str = Field(description="E.164")
     listed: bool
     lists: list[ListingOut]
-    leads: list[ListedLead] = Field(description=f"the newest first, at most {MOST_LEADS}")
+    leads: list[ListedLead] = Field(description=f"those that the caller sees, the newest first, at most {MOST_LEADS}")
 
 
 class NumbersNew(Given):
@@ -142,12 +145,15 @@ def list_do_not_call(
 
 
 @routes.get("/do-not-call/{phone}", access=ADMIN, problems=(404,))
-def check_number(desk: AtDesk, phone: str, region: Region = None) -> NumberOut:
-    """On which lists a number is, since when and why, and which leads have it. 422 `number_unusable`."""
+def check_number(desk: AtDesk, caller: ByCaller, phone: str, region: Region = None) -> NumberOut:
+    """On which lists a number is, since when and why, and which of the leads that the caller sees have it.
+
+    422 `number_unusable`.
+    """
     with reading(desk.engine) as connection:
         wanted = do_not_call.readable(connection, [phone], None, region)[0]
         found = do_not_call.of_number(connection, wanted)
-        leads = latest(connection, Filter(phone=wanted), limit=MOST_LEADS)
+        leads = _leads(connection, caller, wanted)
     told = [ListedLead(**{name: getattr(each, name) for name in ListedLead.model_fields}) for each in leads]
     return NumberOut(phone=wanted, listed=bool(found), lists=[_out(each) for each in found], leads=told)
 
@@ -218,6 +224,14 @@ def remove_do_not_call(
         if not do_not_call.remove(connection, wanted, campaign, caller.deed(desk.clock(), why)):
             raise Missing("number_unlisted", f"{wanted} is not on the list")
     return RemovedOut(phone=wanted, campaign=campaign)
+
+
+def _leads(connection: Connection, caller: Caller, phone: str) -> list[Lead]:
+    """Those that have a number; a key of the house sees none."""
+    if caller.person is None:
+        return []
+    seen = access.visible_to(agent_of(connection, caller))
+    return latest(connection, Filter(phone=phone, further=seen), limit=MOST_LEADS)
 
 
 def _known(asked: Callable[[], Text]) -> Text:

@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from ingestd.access.callers import Caller
 from ingestd.access.permissions import Permission
 from ingestd.errors import Missing
-from ingestd.leads import placing, segment_views, segments
+from ingestd.leads import access, placing, segment_views, segments
 from ingestd.leads.segments import Group
 from ingestd.settings.frozen import Name
 from ingestd.store.engine import reading, writing
@@ -20,6 +20,7 @@ from ingestd.web.api import tags
 from ingestd.web.api.bodies import Given
 from ingestd.web.api.deliveries import Number
 from ingestd.web.api.desk import AtDesk, ByCaller
+from ingestd.web.api.leads import agent_of
 from ingestd.web.api.routes import Routes
 from ingestd.web.api.segments import LOOKING, MANAGING, Numbered, SegmentOut, Title, Why, shown, told
 from ingestd.web.api.tags import IfMatch
@@ -191,10 +192,14 @@ def order_segments(
 
 
 @routes.get("/segment-groups/{number}/contested", access=MANAGING, problems=(404,))
-def get_contested(desk: AtDesk, number: Number) -> list[ContestOut]:
-    """How many leads each active segment of a group matches, and how many of these others before it take."""
+def get_contested(desk: AtDesk, caller: ByCaller, number: Number) -> list[ContestOut]:
+    """How many leads each active segment of a group matches, and how many of these others before it take.
+
+    Of the leads that the caller sees.
+    """
     with reading(desk.engine) as connection:
-        found = segment_views.contested(connection, segments.group(connection, number))
+        seen = access.visible_to(agent_of(connection, caller))
+        found = segment_views.contested(connection, segments.group(connection, number), seen)
     return [ContestOut(**vars(each), left=each.left) for each in found]
 
 

@@ -9,7 +9,7 @@ from fastapi import Form, Query, Request, Response
 from sqlalchemy import Connection
 
 from ingestd.errors import Conflict, Invalid, Missing
-from ingestd.leads import conditions, filter_text, filters, placing, segment_views, segments
+from ingestd.leads import access, conditions, filter_text, filters, placing, segment_views, segments
 from ingestd.leads.filters import Filter
 from ingestd.leads.segment_plan import NEVER
 from ingestd.leads.segments import Group
@@ -47,11 +47,12 @@ def list_groups(request: Request, desk: AtDesk, project: Word = "") -> Response:
 
 
 @pages.get("/segments/groups/{number}", access=MANAGING)
-def show_group(request: Request, desk: AtDesk, number: Number) -> Response:
-    """One group, with the leads that its segments match and take from each other."""
+def show_group(request: Request, desk: AtDesk, caller: ByCaller, number: Number) -> Response:
+    """One group, with the leads that its segments match and take from each other, of those that one sees."""
     with reading(desk.engine) as connection:
         group = segments.group(connection, number)
-        contests = {each.id: each for each in segment_views.contested(connection, group)}
+        seen = access.visible_to(agent_of(connection, caller))
+        contests = {each.id: each for each in segment_views.contested(connection, group, seen)}
         done = placing.progress(connection, segments.project_number(connection, group.project))
         every = {each.id: each.name for other in segments.groups(connection, group.project) for each in other.segments}
     facts: dict[str, Any] = {"group": group, "contests": contests, "done": done, "names": every}

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from ingestd import foreground, samples
+from ingestd.access.permissions import Permission
 from ingestd.house import House
 from ingestd.printing import progress
 from ingestd.webserver import desk_of
@@ -53,6 +54,15 @@ def test_a_number_is_listed_checked_and_taken_off_again(admin: Client) -> None:
         ("do_not_call.remove", "user:admin", "a mistake"),
         ("do_not_call.add", "user:admin", "asked on the phone"),
     ]
+
+
+def test_the_leads_of_a_number_are_told_to_those_who_see_them(home: House) -> None:
+    with serving_at(desk_of(home), home.places.run) as running:
+        phone = first_phone(running.user("admin"))
+        assert [each["status"] for each in running.user("lead-denmark").get(f"do-not-call/{phone}")["leads"]]
+        for other in (running.user("lead-germany"), running.key(Permission.LEAD_ADMIN)):
+            told = other.get(f"do-not-call/{phone}")
+            assert (told["listed"], told["leads"]) == (False, [])
 
 
 def test_a_campaigns_list_is_paged(admin: Client) -> None:

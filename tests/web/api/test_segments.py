@@ -46,6 +46,18 @@ def test_segments_are_made_edited_and_followed_by_their_leads(api: Api) -> None:
     assert told["after"]["filter"] == LUND
 
 
+def test_what_segments_contest_is_counted_of_the_leads_that_one_sees(api: Api) -> None:
+    admin, leader, desk = api.user("admin"), api.user("lead-denmark"), Desk(engine=api.desk.engine)
+    desk.leads({"city": "Lund"}, {"city": "Lund"})
+    desk.leads({"city": "Lund"}, owner="team:berlin")
+    group = made(admin)
+    first, second = (segment(admin, group, name, LUND) for name in ("one", "two"))
+    for user, leads in ((admin, 3), (leader, 2)):
+        (one, two) = user.get(f"segment-groups/{group}/contested")
+        assert (one["id"], one["matches"], one["taken"], one["left"]) == (first, leads, {}, leads)
+        assert (two["id"], two["matches"], two["taken"], two["left"]) == (second, leads, {str(first): leads}, 0)
+
+
 def test_a_filter_is_previewed_before_it_is_kept(api: Api) -> None:
     desk = Desk(engine=api.desk.engine)
     (lund, _) = desk.leads({"city": "Lund"}, {"city": "Kiel"})
