@@ -109,9 +109,12 @@ def delete(
 ) -> None:
     """Deletes the leads of a pool that nobody has called or holds, for good; its log stays."""
     from ingestd.leads import pools as deeds
+    from ingestd.leads import rights
 
     with _doing(config, home, by, why) as (connection, deed):
-        gone = deeds.delete_unprocessed(connection, deed, number)
+        gone = deeds.delete_unprocessed(
+            connection, deed, number, rights.out_of_reach(connection, caller(connection, by))
+        )
     if as_json:
         printing.print_json({"deleted": gone.deleted, "kept": dict(gone.kept)})
         return
@@ -144,11 +147,11 @@ def undo(
     number: Number, by: As, why: Why = "", config: Config = CONFIG, home: Home = HOME, as_json: AsJson = False
 ) -> None:
     """Takes all leads of a pool back while nobody has worked with them; its log stays, its file may be run again."""
-    from ingestd.leads import undoing
+    from ingestd.leads import rights, undoing
 
     ledger = opened(config, home).ledger
     with _doing(config, home, by, why) as (connection, deed):
-        undone = undoing.undo(connection, deed, number, ledger)
+        undone = undoing.undo(connection, deed, number, ledger, rights.out_of_reach(connection, caller(connection, by)))
     if as_json:
         printing.print_json({"deleted": undone.deleted, "delivery": undone.delivery_id})
         return

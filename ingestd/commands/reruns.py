@@ -36,10 +36,13 @@ class Asked:
 
 def run_again(house: House, number: int, asked: Asked, *, as_json: bool) -> None:
     """Reads a delivery's file once more, as a new delivery."""
-    from ingestd.leads import reruns
+    from ingestd.leads import reruns, rights
+    from ingestd.store.engine import reading
 
     deed, wish = _allowed(house, asked)
-    done = reruns.rerun(_places(house), deed, number, wish)
+    with reading(house.engine) as connection:
+        beyond = rights.out_of_reach(connection, caller(connection, asked.by))
+    done = reruns.rerun(_places(house), deed, number, wish, beyond)
     deleted = done.undone.deleted if done.undone else 0
     if as_json:
         printing.print_json({"delivery": done.delivery_id, "rerun_of": number, "deleted": deleted})

@@ -6,16 +6,16 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
-from sqlalchemy import Connection
+from sqlalchemy import ColumnElement, Connection
 
-from ingestd.errors import Conflict, Missing
+from ingestd.errors import Conflict, Denied, Missing
 from ingestd.leads import pools, undoing
 from ingestd.store.audit import Deed
 from ingestd.store.engine import writing
 from ingestd.store.ledger import Ledger
 
 Verb = Callable[[Connection, Deed, int], str]
-"""Does something with one pool and tells what came of it; raises Missing and Conflict."""
+"""Does something with one pool and tells what came of it; raises Missing, Conflict and Denied."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,27 +42,31 @@ def _shuffle(connection: Connection, deed: Deed, number: int) -> str:
     return f"{pools.shuffle(connection, deed, number):,} leads are in a random order now"
 
 
-def _empty(connection: Connection, deed: Deed, number: int) -> str:
-    gone = pools.delete_unprocessed(connection, deed, number)
+def _empty(beyond: ColumnElement[bool], connection: Connection, deed: Deed, number: int) -> str:
+    gone = pools.delete_unprocessed(connection, deed, number, beyond)
     kept = ", ".join(f"{count:,} {why}" for why, count in gone.kept.items())
     return f"{gone.deleted:,} unprocessed leads were deleted{f'; kept: {kept}' if kept else ''}"
 
 
-def _undo(ledger: Ledger, connection: Connection, deed: Deed, number: int) -> str:
-    gone = undoing.undo(connection, deed, number, ledger)
+def _undo(ledger: Ledger, beyond: ColumnElement[bool], connection: Connection, deed: Deed, number: int) -> str:
+    gone = undoing.undo(connection, deed, number, ledger, beyond)
     return f"it was undone: {gone.deleted:,} leads were taken back"
 
 
 VERBS = ("activate", "deactivate", "shuffle", "delete_unprocessed", "undo")
 
 
-def _verbs(ledger: Ledger) -> Mapping[str, Verb]:
-    return dict(zip(VERBS, (_activate, _deactivate, _shuffle, _empty, partial(_undo, ledger)), strict=True))
+def _verbs(ledger: Ledger, beyond: ColumnElement[bool]) -> Mapping[str, Verb]:
+    lasting = (partial(_empty, beyond), partial(_undo, ledger, beyond))
+    return dict(zip(VERBS, (_activate, _deactivate, _shuffle, *lasting), strict=True))
 
 
-def each(ledger: Ledger, deed: Deed, verb: str, numbers: Iterable[int]) -> list[Fate]:
-    """Does a thing of VERBS with each pool, every one in a transaction of its own; raises Unavailable."""
-    does = _verbs(ledger)[verb]
+def each(ledger: Ledger, deed: Deed, verb: str, numbers: Iterable[int], beyond: ColumnElement[bool]) -> list[Fate]:
+    """Does a thing of VERBS with each pool, every one in a transaction of its own; raises Unavailable.
+
+    `beyond` are the leads that are `rights.out_of_reach`.
+    """
+    does = _verbs(ledger, beyond)[verb]
     return [_done(ledger, deed, does, number) for number in dict.fromkeys(numbers)]
 
 
@@ -70,6 +74,6 @@ def _done(ledger: Ledger, deed: Deed, verb: Verb, number: int) -> Fate:
     try:
         with writing(ledger.engine) as connection:
             told = verb(connection, deed, number)
-    except (Missing, Conflict) as problem:
+    except (Missing, Conflict, Denied) as problem:
         return Fate(number=number, done=False, told=problem.message)
     return Fate(number=number, done=True, told=told)

@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Engine, and_, case, delete, func, literal, select, update
 
 from ingestd.errors import Conflict, Missing
-from ingestd.leads import access, dialling, selection, statuses
+from ingestd.leads import access, dialling, rights, selection, statuses
 from ingestd.model import PoolState
 from ingestd.store import audit, outbox, pool_calls, pool_counts
 from ingestd.store.audit import Deed
@@ -116,12 +116,14 @@ def _scattered(key: ColumnElement[int], chance: random.Random) -> ColumnElement[
     return value
 
 
-def delete_unprocessed(connection: Connection, deed: Deed, number: int) -> Deleted:
+def delete_unprocessed(connection: Connection, deed: Deed, number: int, beyond: ColumnElement[bool]) -> Deleted:
     """Deletes the leads of a pool that nobody has called or holds, with their history; the pool's log stays.
 
-    Raises Missing, or Conflict when the pool is not loaded.
+    Raises Missing, Conflict when the pool is not loaded, or Denied when leads of it are `beyond` reach: nothing brings
+    them back.
     """
     pool = _loaded(connection, number)
+    rights.check_reach(connection, pool.its_leads, beyond)
     unprocessed = table.c.status_id == statuses.read(connection).get("unprocessed").id
     uncalled = and_(table.c.attempts == 0, table.c.called_at.is_(None))
     these = and_(pool.its_leads, unprocessed, uncalled, access.unlocked(deed.at))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import ColumnElement, Connection, Engine
 
 from ingestd.errors import Conflict, Missing, Rejected, Unavailable
 from ingestd.leads import undoing
@@ -57,10 +57,11 @@ class Rerun:
     """what the former one had loaded and lost; None when it had loaded nothing"""
 
 
-def rerun(places: Places, deed: Deed, number: int, wish: Wish) -> Rerun:
+def rerun(places: Places, deed: Deed, number: int, wish: Wish, beyond: ColumnElement[bool]) -> Rerun:
     """Reads the bytes of a delivery once more, as a new one; what the former one loaded is undone before.
 
-    All of it or nothing. Raises Missing, Invalid for the mapping, Conflict and Rejected with the reason why not.
+    All of it or nothing. Raises Missing, Invalid for the mapping, Conflict and Rejected with the reason why not, and
+    Denied when leads that would be undone are `beyond` reach.
     """
     landed = _copied(places, number)
     try:
@@ -69,7 +70,7 @@ def rerun(places: Places, deed: Deed, number: int, wish: Wish) -> Rerun:
             organisation.lock(connection)  # first, as who changes sources and campaigns does
             hold_source(connection, known.source)  # the same file may just be coming again
             own = _own(connection, places, deed, known, wish)
-            former, undone = _made_way(connection, places, deed, number)
+            former, undone = _made_way(connection, places, deed, number, beyond)
             again = places.ledger.run_again(connection, former, landed, own)
             after = {"delivery": again, "mapping": wish.mapping, "saved": wish.save}
             audit.note(connection, deed, "delivery_run_again", f"delivery:{number}", after=after)
@@ -79,10 +80,12 @@ def rerun(places: Places, deed: Deed, number: int, wish: Wish) -> Rerun:
     return Rerun(delivery_id=again, undone=undone)
 
 
-def look(connection: Connection, at: datetime, delivery: Delivery, ledger: Ledger) -> Prospect:
+def look(
+    connection: Connection, at: datetime, delivery: Delivery, ledger: Ledger, beyond: ColumnElement[bool]
+) -> Prospect:
     """What would be taken back before a delivery is run again now, or why it cannot be. No mapping is looked at."""
     if delivery.state in LOADED and delivery.pool_id is not None:
-        return undoing.look(connection, at, delivery.pool_id, ledger)
+        return undoing.look(connection, at, delivery.pool_id, ledger, beyond)
     try:
         _refuse_state(delivery)
     except Conflict as problem:
@@ -163,11 +166,13 @@ def _own(connection: Connection, places: Places, deed: Deed, delivery: Delivery,
     return mappings.checked(connection, wish.mapping, codes, folder=places.schemas, field="body.mapping")
 
 
-def _made_way(connection: Connection, places: Places, deed: Deed, number: int) -> tuple[Delivery, Undone | None]:
+def _made_way(
+    connection: Connection, places: Places, deed: Deed, number: int, beyond: ColumnElement[bool]
+) -> tuple[Delivery, Undone | None]:
     """The former delivery, which is not loaded, or loaded no more."""
     delivery = _known(connection, places, number)
     if delivery.state in LOADED and delivery.pool_id is not None:
-        return delivery, undoing.undo(connection, deed, delivery.pool_id, places.ledger)
+        return delivery, undoing.undo(connection, deed, delivery.pool_id, places.ledger, beyond)
     taken = places.ledger.taken(connection, number)
     _refuse_state(taken)
     if taken.state is State.AWAITING_CONFIRMATION:

@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 
-from sqlalchemy import ColumnElement, Connection, and_, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, case, false, or_, select, true
 
+from ingestd.access.callers import Caller
 from ingestd.access.permissions import Permission
 from ingestd.errors import Conflict, Denied, Missing
-from ingestd.leads import access, selection, statuses
+from ingestd.leads import access, agents, selection, statuses
 from ingestd.leads.access import Campaign
 from ingestd.leads.agents import Agent
 from ingestd.leads.lead import Lead
@@ -96,6 +97,34 @@ def see(connection: Connection, who: Agent, lead_id: int) -> Lead:
     if not found:
         raise Missing("lead_unknown", NOBODYS.format(lead_id))
     return found[0]
+
+
+def out_of_reach(connection: Connection, caller: Caller) -> ColumnElement[bool]:
+    """The leads that somebody may not change, as a condition; for a key of the house, which stands in no team, all."""
+    if Permission.EXTENDED_DATA in caller.permissions:
+        return false()
+    if caller.person is None:
+        return true()
+    who = replace(agents.agent(connection, caller.person.login), permissions=caller.permissions)
+    mine = changed_by(who, access.campaigns(connection).values(), statuses.read(connection))
+    return case((mine, false()), else_=true())  # also where it is neither true nor false, as for a lead nobody called
+
+
+def check_reach(connection: Connection, these: ColumnElement[bool], beyond: ColumnElement[bool]) -> None:
+    """Raises Denied when one of these leads is `out_of_reach`."""
+    if connection.scalar(select(select(table.c.id).where(these, beyond).exists())):
+        lacking = Permission.EXTENDED_DATA
+        told = f"the pool has leads that are not yours to change; that needs the permission {lacking}"
+        raise Denied("permission_missing", told, permission=lacking)
+
+
+def seen_among(connection: Connection, who: Agent, numbers: Collection[int]) -> set[int]:
+    """Those of these leads that the user sees."""
+    these = (
+        table.c.campaign_id.in_(list(access.campaigns(connection))),
+        selection.among(connection, table.c.id, numbers),
+    )
+    return set(connection.scalars(select(table.c.id).where(*these, access.visible_to(who))))
 
 
 def check_held(connection: Connection, who: Agent, lead_id: int) -> None:

@@ -12,8 +12,8 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, and_, case, delete, func, or_, select, update
 
-from ingestd.errors import Conflict, Rejected
-from ingestd.leads import access, pools, selection
+from ingestd.errors import Conflict, Denied, Rejected
+from ingestd.leads import access, pools, rights, selection
 from ingestd.leads.pools import LOADED, Pool
 from ingestd.model import Delivery, PoolState, State
 from ingestd.store import audit
@@ -50,20 +50,22 @@ class Prospect:
 
     leads: int
     """that the pool has, and that would be taken back, all of them"""
-    refusal: Conflict | None
+    refusal: Conflict | Denied | None
     """why not; None when it can be undone"""
 
 
-def undo(connection: Connection, deed: Deed, number: int, ledger: Ledger) -> Undone:
+def undo(connection: Connection, deed: Deed, number: int, ledger: Ledger, beyond: ColumnElement[bool]) -> Undone:
     """Takes the leads of a pool back; its delivery counts as not loaded from now on.
 
-    Raises Missing, and Conflict that says why not: the pool is not loaded, or became of no file, or its file changed
-    leads of other pools, or somebody has called, holds or has changed one of its leads.
+    Raises Missing, Denied when leads of it are `beyond` reach, and Conflict that says why not: the pool is not loaded,
+    or became of no file, or its file changed leads of other pools, or somebody has called, holds or has changed one of
+    its leads.
     """
     pool = pools.taken(connection, number)
     _refuse_state(pool)
     delivery = ledger.taken(connection, _delivery_id(connection, pool))
     _refuse_delivery(delivery)
+    rights.check_reach(connection, pool.its_leads, beyond)
     deleted = _take_back(connection, pool, deed)
     ledger.call_off(connection, delivery, UNDONE)
     connection.execute(update(pools_table).where(pools_table.c.id == number).values(state=PoolState.UNDONE))
@@ -72,7 +74,7 @@ def undo(connection: Connection, deed: Deed, number: int, ledger: Ledger) -> Und
     return Undone(pool_id=number, delivery_id=delivery.id, deleted=deleted)
 
 
-def look(connection: Connection, at: datetime, number: int, ledger: Ledger) -> Prospect:
+def look(connection: Connection, at: datetime, number: int, ledger: Ledger, beyond: ColumnElement[bool]) -> Prospect:
     """What `undo` would do now; whoever works with a lead meanwhile changes it. Raises Missing."""
     pool = pools.seen(connection, number)
     leads = connection.scalar(select(func.count()).select_from(table).where(pool.its_leads)) or 0
@@ -81,8 +83,9 @@ def look(connection: Connection, at: datetime, number: int, ledger: Ledger) -> P
         delivery = ledger.find(connection, _delivery_id(connection, pool))
         assert delivery is not None  # pools refer to it
         _refuse_delivery(delivery)
+        rights.check_reach(connection, pool.its_leads, beyond)
         _refuse_kept(pool, _kept(connection, at, pool.its_leads, ~_free(at)))
-    except Conflict as problem:
+    except (Conflict, Denied) as problem:
         return Prospect(leads=leads, refusal=problem)
     return Prospect(leads=leads, refusal=None)
 

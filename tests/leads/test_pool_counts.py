@@ -10,7 +10,7 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, case, delete, func, select, update
+from sqlalchemy import Connection, case, delete, false, func, select, update
 
 from ingestd.leads import pools, timed
 from ingestd.store import pool_counts, tables
@@ -102,7 +102,7 @@ def test_the_verbs_of_leads_are_counted_too(desk: Desk) -> None:
     assert desk.lead(numbers[1]).status == "abandoned"
     check(desk)
     with writing(desk.engine) as connection:
-        assert pools.delete_unprocessed(connection, Deed(actor=COMMAND_LINE, at=NOON), pool).deleted == 4
+        assert pools.delete_unprocessed(connection, Deed(actor=COMMAND_LINE, at=NOON), pool, false()).deleted == 4
     check(desk)
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import false, func, select
 
 from ingestd.errors import Conflict, Missing
 from ingestd.leads import dialling, pools
@@ -19,6 +20,7 @@ from tests.leads.conftest import MINUTE, NOON, Desk
 
 AGENT = "copenhagen-1"
 DEED = Deed(actor=COMMAND_LINE, at=NOON, why="asked")
+EMPTY = partial(pools.delete_unprocessed, beyond=false())
 
 
 def do(desk: Desk, verb: Any, number: int, **wish: Any) -> Any:
@@ -89,13 +91,13 @@ def test_only_an_inactive_pool_is_activated(desk: Desk, state: PoolState) -> Non
         do(desk, pools.activate, pool)
 
 
-@pytest.mark.parametrize("verb", [pools.activate, pools.deactivate, pools.shuffle, pools.delete_unprocessed])
+@pytest.mark.parametrize("verb", [pools.activate, pools.deactivate, pools.shuffle, EMPTY])
 def test_a_pool_that_is_not_there_is_missing(desk: Desk, verb: Any) -> None:
     with pytest.raises(Missing, match="there is no pool 99"):
         do(desk, verb, 99)
 
 
-@pytest.mark.parametrize("verb", [pools.shuffle, pools.delete_unprocessed])
+@pytest.mark.parametrize("verb", [pools.shuffle, EMPTY])
 def test_what_is_not_loaded_is_neither_shuffled_nor_emptied(desk: Desk, verb: Any) -> None:
     pool = desk.pool(state=PoolState.LOADING)
     with pytest.raises(Conflict, match="it has to be loaded first"):
@@ -141,7 +143,7 @@ def test_only_leads_that_nobody_worked_with_are_deleted(desk: Desk) -> None:
     desk.change(done, "success")
     pool = desk.lead(plain).pool_id
     kept = {"called": 1, "locked": 1, "processed": 1}
-    assert do(desk, pools.delete_unprocessed, pool) == pools.Deleted(deleted=3, kept=kept)
+    assert do(desk, EMPTY, pool) == pools.Deleted(deleted=3, kept=kept)
     assert [each["id"] for each in desk.all_leads()] == [done, locked, called, elsewhere]
     assert total(desk, pool) == 3
     assert {lapsed, away}.isdisjoint(each["id"] for each in desk.all_leads())
@@ -154,7 +156,7 @@ def test_deleted_leads_leave_no_history_and_others_keep_theirs(desk: Desk) -> No
     assert given(desk, 1) == [one]
     desk.set("leads", "id", one, locked_by_id=None, locked_until=None)
     desk.change(two, "success")
-    do(desk, pools.delete_unprocessed, desk.lead(one).pool_id)
+    do(desk, EMPTY, desk.lead(one).pool_id)
     with reading(desk.engine) as connection:
         left = set(connection.scalars(select(lead_events.c.lead_id)))
     assert left == {two}
@@ -168,5 +170,5 @@ def test_a_load_that_screened_before_notices_that_leads_are_gone(desk: Desk) -> 
     for _ in range(3):
         with reading(desk.engine) as connection:
             seen.append(int(connection.scalar(query) or 0))
-        do(desk, pools.delete_unprocessed, pool)
+        do(desk, EMPTY, pool)
     assert seen == [seen[0], seen[0] + 1, seen[0] + 1]  # the second time there was nothing to delete

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, func, select, update
+from sqlalchemy import Engine, false, func, select, update
 
 from ingestd import samples
 from ingestd.errors import Conflict, Missing, Rejected
@@ -40,14 +40,14 @@ def undo(station: Station, delivery: Delivery) -> undoing.Undone:
     assert delivery.pool_id is not None
     told = look(station, delivery)
     with writing(station.engine) as connection:
-        gone = undoing.undo(connection, DEED, delivery.pool_id, station.road.ledger)
+        gone = undoing.undo(connection, DEED, delivery.pool_id, station.road.ledger, false())
     assert told == Prospect(leads=gone.deleted, refusal=None)
     return gone
 
 
 def look(station: Station, delivery: Delivery) -> Prospect:
     with reading(station.engine) as connection:
-        return reruns.look(connection, NOON, delivery, station.road.ledger)
+        return reruns.look(connection, NOON, delivery, station.road.ledger, false())
 
 
 def places(station: Station) -> Places:
@@ -56,7 +56,7 @@ def places(station: Station) -> Places:
 
 
 def rerun(station: Station, delivery: Delivery, **wish: Any) -> Rerun:
-    return reruns.rerun(places(station), DEED, delivery.id, Wish(**wish))
+    return reruns.rerun(places(station), DEED, delivery.id, Wish(**wish), false())
 
 
 def pool(station: Station, delivery: Delivery) -> dict[str, Any]:
@@ -189,7 +189,7 @@ def test_pools_of_no_file_or_that_are_not_there_are_not_undone(station: Station)
     by_hand = Leads(engine=station.engine).pool()
     for number, error in ((99, Missing), (by_hand, Conflict)):
         with writing(station.engine) as connection, pytest.raises(error, match=r"there is no pool|became of no file"):
-            undoing.undo(connection, DEED, number, station.road.ledger)
+            undoing.undo(connection, DEED, number, station.road.ledger, false())
 
 
 def race(station: Station, delivery: Delivery) -> tuple[bool, int | None]:
@@ -208,7 +208,7 @@ def race(station: Station, delivery: Delivery) -> tuple[bool, int | None]:
         try:
             with writing(station.engine) as connection:
                 deed = Deed(actor=COMMAND_LINE, at=now())
-                undoing.undo(connection, deed, delivery.pool_id or 0, station.road.ledger)
+                undoing.undo(connection, deed, delivery.pool_id or 0, station.road.ledger, false())
         except Conflict:
             return False, taken.result()
         return True, taken.result()

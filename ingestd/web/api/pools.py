@@ -13,7 +13,7 @@ from sqlalchemy import Connection
 from ingestd.access.callers import Caller
 from ingestd.access.permissions import Permission
 from ingestd.errors import Missing
-from ingestd.leads import kpis, undoing
+from ingestd.leads import kpis, rights, undoing
 from ingestd.leads import pools as deeds
 from ingestd.leads.kpis import Kpi
 from ingestd.model import PoolState
@@ -191,9 +191,13 @@ def shuffle_pool(desk: AtDesk, caller: ByCaller, number: Number, why: Why = "") 
 
 @routes.delete("/pools/{number}/unprocessed", access=CHANGING, problems=(404, 409))
 def delete_unprocessed(desk: AtDesk, caller: ByCaller, number: Number, why: Why = "") -> DeletedOut:
-    """Deletes the leads that nobody has called or holds, for good; the log of the pool stays. 409 `pool_state`."""
+    """Deletes the leads that nobody has called or holds, for good; the log of the pool stays. 409 `pool_state`.
+
+    403 when the pool has leads that the caller may not change; `extended_data` reaches all.
+    """
     with writing(desk.engine) as connection:
-        gone = deeds.delete_unprocessed(connection, caller.deed(desk.clock(), why), number)
+        beyond = rights.out_of_reach(connection, caller)
+        gone = deeds.delete_unprocessed(connection, caller.deed(desk.clock(), why), number, beyond)
         return DeletedOut(deleted=gone.deleted, kept=Kept(**gone.kept), pool=_shown(connection, number))
 
 
@@ -206,10 +210,12 @@ def undo_pool(desk: AtDesk, caller: ByCaller, number: Number, why: Why = "") -> 
     """Takes all leads of a pool back while nobody has worked with them; log, receipt and pool stay.
 
     409 `pool_in_use` says what holds it: leads that were called, are held or were changed. `pool_updated_leads`: its
-    file changed leads of other pools, and what they were is not kept.
+    file changed leads of other pools, and what they were is not kept. 403 when the pool has leads that the caller may
+    not change; `extended_data` reaches all.
     """
     with writing(desk.engine) as connection:
-        undone = undoing.undo(connection, caller.deed(desk.clock(), why), number, desk.ledger)
+        beyond = rights.out_of_reach(connection, caller)
+        undone = undoing.undo(connection, caller.deed(desk.clock(), why), number, desk.ledger, beyond)
         shown = _shown(connection, number)
     return UndoneOut(deleted=undone.deleted, delivery_id=undone.delivery_id, pool=shown)
 

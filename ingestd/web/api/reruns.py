@@ -7,8 +7,9 @@ from pydantic import BaseModel, Field, StrictBool
 
 from ingestd.access.callers import Caller
 from ingestd.access.permissions import Permission
-from ingestd.leads import reruns
+from ingestd.leads import reruns, rights
 from ingestd.leads.reruns import Places, Wish
+from ingestd.store.engine import reading
 from ingestd.web.api.access import needs
 from ingestd.web.api.bodies import Given
 from ingestd.web.api.deliveries import DeliveryOut, Number, known, out
@@ -47,10 +48,12 @@ def rerun_delivery(
 ) -> RerunOut:
     """Reads the file of a delivery once more, as a new delivery; what the former run loaded is undone before.
 
-    All of it or nothing: when the former run cannot be undone, 409 says why, as at `/pools/{number}/undo`.
+    All of it or nothing: when the former run cannot be undone, 403 or 409 says why, as at `/pools/{number}/undo`.
     """
     known(desk, caller, number)
-    done = reruns.rerun(places_of(desk), caller.deed(desk.clock(), why), number, _wish(caller, body))
+    with reading(desk.engine) as connection:
+        beyond = rights.out_of_reach(connection, caller)
+    done = reruns.rerun(places_of(desk), caller.deed(desk.clock(), why), number, _wish(caller, body), beyond)
     desk.ring()
     response.headers["Location"] = f"{PREFIX}/deliveries/{done.delivery_id}"
     deleted = done.undone.deleted if done.undone else 0

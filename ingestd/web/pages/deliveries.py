@@ -10,6 +10,7 @@ from fastapi import Query, Request, Response
 
 from ingestd.access.permissions import Permission
 from ingestd.ingest import tracing
+from ingestd.leads import rights
 from ingestd.model import Delivery, State
 from ingestd.organisation import silence
 from ingestd.store import deliveries as ledger
@@ -18,7 +19,8 @@ from ingestd.store.deliveries import MOST_COUNTED, Counts, Wanted
 from ingestd.store.engine import reading
 from ingestd.web.api import paging
 from ingestd.web.api.access import needs
-from ingestd.web.api.desk import AtDesk, Desk
+from ingestd.web.api.desk import AtDesk, ByCaller, Desk
+from ingestd.web.api.leads import agent_of
 from ingestd.web.api.paging import Cursor
 from ingestd.web.pages.rendering import Here, here, show
 from ingestd.web.pages.routes import Pages
@@ -84,11 +86,17 @@ def list_deliveries(  # noqa: PLR0913, PLR0917 - each is a part of the request
 
 
 @pages.get("/deliveries/phones", access=LOOKING)
-def trace_phone(request: Request, desk: AtDesk, q: Search = "") -> Response:
-    """Why was this lead rejected? The records of all files in which a number stands, as far as the time allows."""
+def trace_phone(request: Request, desk: AtDesk, caller: ByCaller, q: Search = "") -> Response:
+    """Why was this lead rejected? The records of all files in which a number stands, as far as the time allows.
+
+    What became of a record is told in any case; the lead and its owner, to those who see the lead.
+    """
     number = q.strip()
     traced = tracing.trace(_logged(desk), desk.logs, number) if tracing.digits(number) else None
-    return show(request, "deliveries_phone.html", fragment="found", number=number, traced=traced)
+    named = {each.lead_id for each in traced.found if each.lead_id is not None} if traced else set()
+    with reading(desk.engine) as connection:
+        seen = rights.seen_among(connection, agent_of(connection, caller), named)
+    return show(request, "deliveries_phone.html", fragment="found", number=number, traced=traced, seen=seen)
 
 
 def is_phone(text: str) -> bool:

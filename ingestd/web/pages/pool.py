@@ -10,7 +10,7 @@ from fastapi import Form, Path, Query, Request, Response
 
 from ingestd.access.permissions import Permission
 from ingestd.errors import Missing
-from ingestd.leads import kpis, pool_verbs
+from ingestd.leads import kpis, pool_verbs, rights
 from ingestd.leads.crews import Crews
 from ingestd.leads.kpis import Group
 from ingestd.leads.pool_verbs import VERBS
@@ -119,7 +119,9 @@ def act(
 ) -> Response:
     """Does it with each pool by itself, and says of each what happened."""
     asking = _asking(verb)
-    fates = pool_verbs.each(desk.ledger, caller.deed(desk.clock(), why.strip()), verb, pool)
+    with reading(desk.engine) as connection:
+        beyond = rights.out_of_reach(connection, caller)
+    fates = pool_verbs.each(desk.ledger, caller.deed(desk.clock(), why.strip()), verb, pool, beyond)
     names = _names(desk, pool)
     back = local_path(next)
     if len(fates) == 1 and fates[0].done:

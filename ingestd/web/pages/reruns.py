@@ -15,7 +15,7 @@ from ingestd.access.callers import Caller
 from ingestd.access.permissions import Permission
 from ingestd.errors import Conflict, Invalid, Missing, Refused, Rejected
 from ingestd.ingest.judging import campaign_code
-from ingestd.leads import reruns, undoing
+from ingestd.leads import reruns, rights, undoing
 from ingestd.leads.reruns import Wish
 from ingestd.leads.undoing import Prospect
 from ingestd.model import UPLOAD, Delivery, State
@@ -66,7 +66,7 @@ class Offer:
 @pages.get("/deliveries/{number}/rerun", access=CHANGING)
 def ask_again(request: Request, desk: AtDesk, caller: ByCaller, number: Number, like: Like = "") -> Response:
     """How its columns are to be read, and what that takes back; `like` starts from a version of the mapping."""
-    return _columns(request, desk, known(desk, caller, number), Typed(), like=like)
+    return _columns(request, desk, caller, known(desk, caller, number), Typed(), like=like)
 
 
 @pages.post("/deliveries/{number}/rerun", access=CHANGING)
@@ -75,9 +75,11 @@ def run_again(request: Request, desk: AtDesk, caller: ByCaller, number: Number, 
     delivery = known(desk, caller, number)
     try:
         wish = _wish(request, desk, caller, delivery, typed)
-        done = reruns.rerun(places_of(desk), caller.deed(desk.clock(), typed.why.strip()), number, wish)
+        with reading(desk.engine) as connection:
+            beyond = rights.out_of_reach(connection, caller)
+        done = reruns.rerun(places_of(desk), caller.deed(desk.clock(), typed.why.strip()), number, wish, beyond)
     except (Refused, Rejected) as problem:
-        return _columns(request, desk, delivery, typed, problem=problem)
+        return _columns(request, desk, caller, delivery, typed, problem=problem)
     desk.ring()
     back = f" {done.undone.deleted:,} leads of the former run were taken back." if done.undone else ""
     return onward(f"/deliveries/{done.delivery_id}", f"This is the new run of delivery {number}.{back}")
@@ -91,7 +93,7 @@ def confirm(request: Request, desk: AtDesk, caller: ByCaller, number: Number, ty
         wish = _wish(request, desk, caller, delivery, typed)
         reruns.confirm(places_of(desk), caller.deed(desk.clock(), typed.why.strip()), number, wish)
     except (Refused, Rejected) as problem:
-        return _columns(request, desk, delivery, typed, problem=problem)
+        return _columns(request, desk, caller, delivery, typed, problem=problem)
     desk.ring()
     return onward(f"/deliveries/{number}", f"Delivery {number} is confirmed and queued.")
 
@@ -99,7 +101,7 @@ def confirm(request: Request, desk: AtDesk, caller: ByCaller, number: Number, ty
 @pages.get("/deliveries/{number}/undo", access=CHANGING)
 def ask_undo(request: Request, desk: AtDesk, caller: ByCaller, number: Number) -> Response:
     """What undoing would take away, or why it cannot be."""
-    return _undoing(request, desk, known(desk, caller, number))
+    return _undoing(request, desk, caller, known(desk, caller, number))
 
 
 @pages.post("/deliveries/{number}/undo", access=CHANGING)
@@ -109,9 +111,10 @@ def undo(request: Request, desk: AtDesk, caller: ByCaller, number: Number, why: 
     try:
         with writing(desk.engine) as connection:
             pool = _pool_of(delivery)
-            gone = undoing.undo(connection, caller.deed(desk.clock(), why.strip()), pool, desk.ledger)
+            beyond = rights.out_of_reach(connection, caller)
+            gone = undoing.undo(connection, caller.deed(desk.clock(), why.strip()), pool, desk.ledger, beyond)
     except (Refused, Rejected) as problem:
-        return _undoing(request, desk, delivery, why=why, problem=problem)
+        return _undoing(request, desk, caller, delivery, why=why, problem=problem)
     desk.ring()
     return onward(
         f"/deliveries/{number}", f"Undone: {gone.deleted:,} leads were taken back. The file and its log stay."
@@ -121,6 +124,7 @@ def undo(request: Request, desk: AtDesk, caller: ByCaller, number: Number, why: 
 def _columns(
     request: Request,
     desk: Desk,
+    caller: Caller,
     delivery: Delivery,
     typed: Typed,
     *,
@@ -135,7 +139,8 @@ def _columns(
     except (Refused, Rejected) as unreadable:
         problem = problem or unreadable
     with reading(desk.engine) as connection:
-        prospect = reruns.look(connection, desk.clock(), delivery, desk.ledger)
+        beyond = rights.out_of_reach(connection, caller)
+        prospect = reruns.look(connection, desk.clock(), delivery, desk.ledger, beyond)
         facts = _about(connection, delivery, prospect, problem)
     guessed = [] if offer is None else [each.field or "" for each in offer.table.columns]
     kept = len(typed.to) == len(guessed)
@@ -157,12 +162,19 @@ def _columns(
 
 
 def _undoing(
-    request: Request, desk: Desk, delivery: Delivery, *, why: str = "", problem: Refused | Rejected | None = None
+    request: Request,
+    desk: Desk,
+    caller: Caller,
+    delivery: Delivery,
+    *,
+    why: str = "",
+    problem: Refused | Rejected | None = None,
 ) -> Response:
     status = HTTPStatus.OK if problem is None else problems.status_of(problem)
     with reading(desk.engine) as connection:
         try:
-            prospect = undoing.look(connection, desk.clock(), _pool_of(delivery), desk.ledger)
+            beyond = rights.out_of_reach(connection, caller)
+            prospect = undoing.look(connection, desk.clock(), _pool_of(delivery), desk.ledger, beyond)
         except Conflict as nothing:
             prospect = Prospect(leads=0, refusal=nothing)
         facts = _about(connection, delivery, prospect, problem)

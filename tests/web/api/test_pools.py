@@ -82,8 +82,47 @@ def test_a_pool_is_undone_and_its_file_run_again(api: Api, home: House) -> None:
     assert program.refused("POST", "deliveries/9/rerun", {}) == (404, "delivery_unknown")
 
 
+def test_what_cannot_be_taken_back_is_done_by_those_who_may_change_every_lead(api: Api, home: House) -> None:
+    leader, program = api.user("lead-germany"), api.key(Permission.LEAD_POOLS)
+    form = {"Content_Type": "application/x-www-form-urlencoded", "Accept": "text/html"}
+    for user in (leader, program):
+        assert user.refused("DELETE", "pools/1/unprocessed") == (403, "permission_missing")
+        answer = user.ask("POST", "pools/1/undo")
+        assert (answer.status, answer.json()["permission"]) == (403, "extended_data")
+        assert user.refused("POST", "deliveries/1/rerun", {}) == (403, "permission_missing")
+    for verb in ("delete_unprocessed", "undo"):
+        said = leader.ask("POST", "/pools/act", f"verb={verb}&pool=1".encode(), **form)
+        assert b"not yours to change" in said.body
+    assert b"not yours to change" in leader.ask("GET", "/deliveries/1/undo", Accept="text/html").body
+    assert leader.ask("POST", "/deliveries/1/undo", b"", **form).status == 403
+    assert leader.get("pools/1")["total"] == 40
+    leader.do("POST", "pools/1/deactivate")
+    api.user("admin").do("PUT", "users/lead-germany/permissions/extended_data", {"granted": True})
+    assert leader.do("POST", "pools/1/undo")["deleted"] == 40
+
+
+def test_a_team_leader_undoes_what_is_all_of_the_team(api: Api, home: House) -> None:
+    file = b"Phone,Owner code\r\n26900001,DK-CPH\r\n26900002,CPH-101\r\n"
+    leader = api.user("lead-denmark")
+    number = leader.do("POST", "imports?source=nordlead&name=b.csv", file)["id"]
+    road_of(home).travel(number)
+    pool = leader.get(f"deliveries/{number}")["lead_pool"]
+    with writing(home.engine) as connection:
+        connection.exec_driver_sql(f"UPDATE leads SET processed_by_id = NULL WHERE pool_id = {pool}")
+    assert api.user("lead-germany").refused("POST", f"pools/{pool}/undo") == (403, "permission_missing")
+    assert leader.do("POST", f"pools/{pool}/undo")["deleted"] == 2
+
+
+def test_a_number_tells_its_lead_to_those_who_see_it(api: Api) -> None:
+    phone = str(api.user("admin").get("leads?limit=1")["items"][0]["fields"]["phone"]).removeprefix("+45")
+    for login, told in (("lead-denmark", True), ("lead-germany", False)):
+        body = api.user(login).ask("GET", f"/deliveries/phones?q={phone}", Accept="text/html").body.decode()
+        assert "Inserted" in body
+        assert ("/leads/" in body, "owner" in body) == (told, told)
+
+
 def test_a_lead_that_was_called_holds_its_pool(api: Api, home: House) -> None:
-    program = api.key(Permission.LEAD_POOLS)
+    program = api.key(Permission.LEAD_POOLS, Permission.EXTENDED_DATA)
     with writing(home.engine) as connection:
         connection.exec_driver_sql("UPDATE leads SET attempts = 1 WHERE row = 1")
     answer = program.ask("POST", "pools/1/undo")
