@@ -35,6 +35,9 @@ _WORDS: tuple[tuple[tuple[str, ...], str], ...] = (
     (("is",), "is"),
 )
 
+DEEPEST = 32
+"""Brackets inside of each other; each reads on by itself, and a filter has fewer groups (`filters.DEEPEST`)."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Token:
@@ -79,6 +82,8 @@ class _Reader:
     tokens: list[_Token]
     fields: Mapping[tuple[str, ...], Field]
     at: int = 0
+    deep: int = 0
+    """brackets that are open"""
 
     def whole(self) -> dict[str, Any]:
         """All of it."""
@@ -109,6 +114,14 @@ class _Reader:
 
     def _group(self) -> dict[str, Any]:
         self._expect("(")
+        self.deep += 1
+        if self.deep > DEEPEST:
+            raise self._wrong(f"more than {DEEPEST} brackets are open")
+        found = self._inside()
+        self.deep -= 1
+        return found
+
+    def _inside(self) -> dict[str, Any]:
         if self._take("every"):
             self._expect("lead")
             self._expect(")")

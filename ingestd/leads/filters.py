@@ -14,6 +14,7 @@ from typing import Any
 
 from ingestd.errors import Invalid
 from ingestd.leads.filter_fields import ALONE, LISTS, Field, Kind
+from ingestd.store import texts
 
 DEEPEST = 8
 """groups inside of each other"""
@@ -163,7 +164,7 @@ def _value(value: Any, field: Field, op: str, place: str) -> Value:
 def _single(value: Any, field: Field, place: str) -> Value:
     if isinstance(value, str) and len(value) > LONGEST:
         raise _invalid(place, f"is longer than {LONGEST} characters")
-    if isinstance(value, str) and any(char == "\0" or "\ud800" <= char <= "\udfff" for char in value):
+    if isinstance(value, str) and not texts.kept(value):
         raise _invalid(place, "has a character that no text has")
     try:
         return _READ[field.kind](value)

@@ -31,6 +31,7 @@ from ingestd.leads.pool_facts import PoolFacts
 from ingestd.leads.pool_facts import where as pools_where
 from ingestd.leads.scope import Scope
 from ingestd.leads.walking import Lane, Walk, Walked
+from ingestd.store import texts
 from ingestd.store.tables import leads as table
 from ingestd.store.tables import pools
 
@@ -333,6 +334,6 @@ def _value(written: Any, kind: type) -> Any:
             raise ValueError("a moment without time zone")
         return instants.in_utc(moment)
     too_large = isinstance(written, int) and not -(2**63) <= written < 2**63
-    if type(written) is not kind or too_large or (isinstance(written, str) and "\0" in written):
+    if type(written) is not kind or too_large or (isinstance(written, str) and not texts.kept(written)):
         raise ValueError("no value of this kind")
     return written

@@ -51,6 +51,9 @@ class Filter:
 FIELDS = ("campaign", "pool", "owner", "status", "deactivated")
 """Of a filter that is kept. No phone: what is kept about changes outlives the person's data."""
 
+LARGEST = 2**63 - 1
+"""The number of no pool is larger: stores count in 63 bits."""
+
 
 def is_plain(given: Mapping[str, Any]) -> bool:
     """True for a filter of FIELDS, or of nothing; False for one of the filter language (`filters`)."""
@@ -69,6 +72,8 @@ def parsed(connection: Connection, given: Mapping[str, Any]) -> Filter:
     for name, value in given.items():
         if name not in kinds or type(value) is not kinds[name]:
             raise _unusable(f"{name!r} is no field of a filter, or its value is of another kind")
+    if not 0 <= given.get("pool", 0) <= LARGEST:
+        raise _unusable("`pool` is no number of a pool")
     campaign, owner = given.get("campaign"), given.get("owner")
     wanted = Filter(
         campaign_id=None if campaign is None else campaign_named(connection, campaign),

@@ -6,6 +6,11 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from ingestd.store import texts
+
+DEEPEST = 32
+"""Lists and objects inside of each other; the deepest that anybody means are filters of groups in groups."""
+
 
 class Given(BaseModel):
     """A body; an unknown key is an error, because a misspelt key is one."""
@@ -14,16 +19,20 @@ class Given(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _refuse_nul(cls, given: Any) -> Any:
-        """PostgreSQL keeps no text with the character U+0000, and nobody means it."""
-        if _has_nul(given):
-            raise ValueError("a text holds the character U+0000, which cannot be kept")
+    def _refuse_unkept(cls, given: Any) -> Any:
+        """What no store keeps, wherever it stands."""
+        _check(given, DEEPEST)
         return given
 
 
-def _has_nul(value: Any) -> bool:
+def _check(value: Any, deep: int) -> None:
+    """Raises ValueError for a text that cannot be kept, and for what is nested deeper than so many times."""
     if isinstance(value, str):
-        return "\0" in value
-    if isinstance(value, dict):
-        return any(_has_nul(key) or _has_nul(each) for key, each in value.items())
-    return isinstance(value, list) and any(_has_nul(each) for each in value)
+        if not texts.kept(value):
+            raise ValueError(texts.UNKEPT)
+        return
+    inside = (*value, *value.values()) if isinstance(value, dict) else value if isinstance(value, list) else ()
+    if inside and not deep:
+        raise ValueError(f"it is nested deeper than {DEEPEST} lists and objects")
+    for each in inside:
+        _check(each, deep - 1)

@@ -305,9 +305,10 @@ def seen_version(header: str | None) -> int | None:
     tag = tags.seen(header)
     if tag is None:
         return None
-    if not tag.isdecimal():
+    version = tags.version(tag)
+    if version is None:
         raise Stale("version_conflict", "the tag in If-Match is none of this lead")
-    return int(tag)
+    return version
 
 
 def _seen(desk: Desk, who: Agent, number: int) -> LeadOut | None:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from fastapi import Query
 
 from ingestd.errors import Invalid
+from ingestd.store import texts
 
 MOST = 200
 
@@ -55,7 +56,7 @@ def word_of(word: str | None) -> str | None:
 
 
 def _fits(value: Any, kind: type) -> bool:
-    if isinstance(value, str) and "\0" in value:
+    if isinstance(value, str) and not texts.kept(value):
         return False
     return type(value) is kind and (not isinstance(value, int) or 0 <= value < 2**63)
 

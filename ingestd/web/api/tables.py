@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pydantic import StrictBool, StrictFloat, StrictInt, StrictStr
 
 from ingestd.errors import Invalid
+from ingestd.store import texts
 
 Value = StrictStr | StrictBool | StrictInt | StrictFloat | None
 Record = dict[str, Value]
@@ -39,15 +40,11 @@ def csv_of(records: Sequence[Record]) -> bytes:
 
 def texts_of(record: Record) -> dict[str, str]:
     """One record as texts; raises Invalid for what no store can keep, which in a file the reader rejects."""
-    texts = {name: cell(value) for name, value in record.items()}
-    for name, text in texts.items():
-        if "\0" in text or "\0" in name or not _is_text(name + text):
-            raise Invalid("value_unusable", "a value has a NUL, or half a character", field=f"body.{name!a}")
-    return texts
-
-
-def _is_text(text: str) -> bool:
-    return not any("\ud800" <= character <= "\udfff" for character in text)
+    cells = {name: cell(value) for name, value in record.items()}
+    for name, text in cells.items():
+        if not (texts.kept(name) and texts.kept(text)):
+            raise Invalid("value_unusable", texts.UNKEPT, field=f"body.{name!a}")
+    return cells
 
 
 def cell(value: Value) -> str:

@@ -189,9 +189,10 @@ def _edited(before: Content, body: ViewEdit) -> Content:
 def _version(tag: str | None) -> int | None:
     if tag is None:
         return None
-    if not tag.isdecimal():
+    version = tags.version(tag)
+    if version is None:
         raise Stale("changed_since", "the tag is none that this view ever had")
-    return int(tag)
+    return version
 
 
 def _marked(desk: Desk, connection: Connection, response: Response, view: View) -> ViewOut:
