@@ -18,7 +18,9 @@ from ingestd.errors import Invalid
 from ingestd.web.api.routes import too_large
 
 LARGEST_FIELDS = 64 * 1024
-"""bytes of all fields together; the file's own are counted by its source's limit"""
+"""bytes of all fields together with their names; the file's own are counted by its source's limit"""
+FIELD_COSTS = 64
+"""bytes for which each field counts beside what it says: a field of nothing takes memory, too"""
 OVERHEAD = LARGEST_FIELDS + 16 * 1024
 """bytes by which a form may be longer than its file"""
 
@@ -82,8 +84,10 @@ class Form:
         if self.begun:
             raise _unusable("the file comes last; no field or second file after it")
         self._headers, self._value = {}, bytearray()
+        self._count(FIELD_COSTS)
 
     def _add_header(self, side: int, data: bytes) -> None:
+        self._count(len(data))
         self._header[side] += data
 
     def _header_end(self) -> None:
@@ -102,10 +106,14 @@ class Form:
         if self.begun:
             self._content.append(data)
             return
-        self._size += len(data)
+        self._count(len(data))
+        self._value += data
+
+    def _count(self, size: int) -> None:
+        """Before anything is kept of it: whoever sends is not known to mean well."""
+        self._size += size
         if self._size > LARGEST_FIELDS:
             raise too_large(LARGEST_FIELDS)
-        self._value += data
 
     def _part_end(self) -> None:
         if self.begun:

@@ -131,6 +131,20 @@ def test_a_form_that_is_too_large_is_refused_while_it_arrives(door: Api, home: H
     until(lambda: left_files(home) == [], "the partial file to be removed")
 
 
+@pytest.mark.parametrize(
+    "part",
+    [
+        b'--xyz\r\nContent-Disposition: form-data; name="' + b"n" * 3_900 + b'%d"\r\n\r\n\r\n',
+        b'--xyz\r\nContent-Disposition: form-data; name="%d"\r\n\r\n\r\n',
+    ],
+)
+def test_names_of_fields_and_their_headers_count(door: Api, program: Client, part: bytes) -> None:
+    """All of them are refused with the first 64 KiB, however many are to come."""
+    with posting(door, program, 2**40) as sender:
+        sender.sendall(b"".join(part % number for number in range(90_000 // len(part) + 20)))
+        assert sender.recv(200).startswith(b"HTTP/1.1 413")
+
+
 def test_another_sites_page_cannot_upload_for_a_user(door: Api) -> None:
     admin = door.user("admin")
     answer = send(admin, form(PLAIN), Sec_Fetch_Site="cross-site")
