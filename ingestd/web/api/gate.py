@@ -92,7 +92,10 @@ def _by_key(desk: Desk, peer: str, header: str) -> Caller:
     if key is None or caller is None:
         desk.throttle.failed(peer)
         raise NotSignedIn("key_unknown", "there is no such key")
-    if spent := key.spent(desk.clock()):
+    spent = key.spent(desk.clock())
+    if not spent and caller.person is not None and not caller.person.active:
+        spent = f"the user {caller.person.login}, whose key it is, is not active"
+    if spent:
         raise NotSignedIn("key_spent", spent)
     desk.note_use(key)
     return caller

@@ -58,6 +58,16 @@ def test_a_key_can_do_no_more_than_who_made_it(api: Api) -> None:
     assert program(api, made["key"]).get("me")["login"] is None
 
 
+def test_a_key_is_refused_while_its_user_is_not_active(api: Api) -> None:
+    admin, leader = api.user("admin"), api.user("lead-denmark")
+    user = program(api, leader.do("POST", "keys", {"name": "import", "permissions": ["lead_pools"]})["key"])
+    admin.do("PATCH", "users/lead-denmark", {"active": False})
+    for path in ("me", "keys", "statuses", "pools"):
+        assert user.refused("GET", path) == (401, "key_spent")
+    admin.do("PATCH", "users/lead-denmark", {"active": True})
+    assert user.get("me")["login"] == "lead-denmark"
+
+
 def test_keys_do_not_make_keys(api: Api) -> None:
     user = api.key(*Permission)
     assert user.refused("POST", "keys", {"name": "k", "permissions": ["dial"]}) == (403, "not_by_key")
