@@ -45,7 +45,8 @@ def answer(house: House, pipes: Pipes, metrics: Metrics) -> None:
     presence.of_process(house, dict)
     say_ready(pipes, {"http": {"host": host, "port": port}}, pulse)
     beat = pulse.loop("http", allowance=LOOP_SECONDS)
-    server.serve(answering, listening, beat, proxies=house.configuration.daemon.http.proxies)
+    settings = house.configuration.daemon.http
+    server.serve(answering, listening, beat, proxies=settings.proxies, strangers=settings.max_strangers)
 
 
 def desk_of(house: House, ring: Callable[[], None] = lambda: None) -> Desk:

@@ -177,6 +177,12 @@ class HttpSettings(Frozen):
     body_seconds: float = Field(
         60.0, gt=0, description="seconds of silence after which a body that is still coming is broken off with 408"
     )
+    max_strangers: int = Field(
+        25,
+        ge=0,
+        description="connections at once from one address on which nobody has signed in or sent a key; more are "
+        "answered with 503. 0: no limit; `proxies` have none",
+    )
     idempotency_hours: float = Field(
         24.0, gt=0, description="hours for which a request with the same `Idempotency-Key` gets the same answer"
     )

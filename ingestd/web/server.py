@@ -5,29 +5,120 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import structlog
 import uvicorn
 from fastapi import FastAPI
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.protocols.http.flow_control import service_unavailable
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from ingestd.throttle import network
 
 log = structlog.get_logger()
 
+PROBE = "/livez"
+INTRODUCED = "introduced"
+"""In the state of a request: to be called as soon as it is known who asks."""
 REQUEST_SECONDS = 10.0
 """A connection without a whole request header in so many seconds is closed; uvicorn would wait for ever."""
 CONNECTIONS = 100
-"""At once; above it requests are answered with 503."""
+"""At once; above it requests are answered with 503, but for the one that asks whether this process lives."""
+STRANGERS = 25
+"""Connections at once from one address on which nobody has said who they are."""
 STOP_SECONDS = 3
+
+_FULL = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n"
+
+
+@dataclass(kw_only=True)
+class Lobby:
+    """Counts the connections of strangers by address: one of them must not take the places of all.
+
+    Who has signed in, or sends a key, counts no more; so a whole office behind one address has room. A proxy that is
+    believed brings everybody, and is not counted: to let nobody take its places is its own part.
+    """
+
+    most: int = STRANGERS
+    """0: no limit"""
+    proxies: Collection[str] = ()
+    waiting: Counter[str] = field(default_factory=Counter)
+    told: set[str] = field(default_factory=set)
+    """Addresses of whom the log knows that they have too many: once until they have gone, not for each connection."""
+
+    def enter(self, address: str) -> bool:
+        """Counts a connection in, unless its address has too many. Pair with `leave`."""
+        place = network(address)
+        if self.most and address not in self.proxies and self.waiting[place] >= self.most:
+            if place not in self.told:
+                log.warning("web_complaint", told=f"{place} has {self.most} connections and says not who it is")
+            self.told.add(place)
+            return False
+        self.waiting[place] += 1
+        return True
+
+    def leave(self, address: str) -> None:
+        """Counts a connection out that was let in."""
+        place = network(address)
+        self.waiting[place] -= 1
+        if self.waiting[place] <= 0:
+            del self.waiting[place]
+            self.told.discard(place)
+
+
+@dataclass(frozen=True)
+class Uncrowded:
+    """The application while there are not too many connections. uvicorn's own limit would hold up probes, too."""
+
+    app: ASGIApp
+    connections: Collection[object]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        full = len(self.connections) > CONNECTIONS and scope["path"] != PROBE
+        if full:
+            log.warning("web_complaint", told=f"there are more than {CONNECTIONS} connections")
+        await (service_unavailable if full else self.app)(scope, receive, send)  # type: ignore[arg-type]
 
 
 class Impatient(H11Protocol):
-    """HTTP/1.1 that does not wait long for a request."""
+    """HTTP/1.1 that does not wait long for a request, and lets nobody in who has too many connections already."""
+
+    def __init__(self, *, lobby: Lobby, **facts: Any) -> None:
+        super().__init__(**facts)
+        self.lobby = lobby
+        self.stranger = False
+        self.app = Uncrowded(self.app, self.connections)
+        self.app_state = {**self.app_state, INTRODUCED: self._introduced}
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """The clock runs from here on."""
         super().connection_made(transport)
+        self.stranger = self.lobby.enter(self._peer)
+        if not self.stranger:
+            transport.write(_FULL)
+            transport.close()
         self._expect_request()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Makes room."""
+        self._introduced()
+        super().connection_lost(exc)
+
+    @property
+    def _peer(self) -> str:
+        return self.client[0] if self.client else ""
+
+    def _introduced(self) -> None:
+        """Whose connection it is, is known, or there is none any more."""
+        if self.stranger:
+            self.lobby.leave(self._peer)
+            self.stranger = False
 
     def on_response_complete(self) -> None:
         """And again after each answer."""
@@ -65,23 +156,35 @@ def prompt(listening: socket.socket) -> socket.socket:
     return listening
 
 
-def serve(app: FastAPI, listening: socket.socket, beat: Callable[[], None], *, proxies: Sequence[str] = ()) -> None:
+def serve(
+    app: FastAPI,
+    listening: socket.socket,
+    beat: Callable[[], None],
+    *,
+    proxies: Sequence[str] = (),
+    strangers: int = STRANGERS,
+) -> None:
     """Answers until SIGTERM or SIGINT, and beats each second."""
     complaints = logging.getLogger("uvicorn.error")
     complaints.addHandler(_ToJournal(logging.WARNING))
     complaints.propagate = False
-    configured(app, beat, proxies=proxies).run(sockets=[prompt(listening)])
+    configured(app, beat, proxies=proxies, strangers=strangers).run(sockets=[prompt(listening)])
 
 
-def configured(app: FastAPI, beat: Callable[[], None], *, proxies: Sequence[str] = ()) -> uvicorn.Server:
-    """A server that has not begun; `proxies` are the addresses whose word on whom they speak for is believed."""
+def configured(
+    app: FastAPI, beat: Callable[[], None], *, proxies: Sequence[str] = (), strangers: int = STRANGERS
+) -> uvicorn.Server:
+    """A server that has not begun; `proxies` are the addresses whose word on whom they speak for is believed.
+
+    `strangers` is how many connections an address may have on which nobody has said who they are; 0: any number.
+    """
 
     async def advance() -> None:
         beat()
 
     config = uvicorn.Config(
         app,
-        http=Impatient,
+        http=partial(Impatient, lobby=Lobby(most=strangers, proxies=proxies)),  # type: ignore[arg-type]  # makes one
         ws="none",
         lifespan="off",
         loop="asyncio",
@@ -90,7 +193,6 @@ def configured(app: FastAPI, beat: Callable[[], None], *, proxies: Sequence[str]
         server_header=False,
         proxy_headers=bool(proxies),
         forwarded_allow_ips=list(proxies),
-        limit_concurrency=CONNECTIONS,
         timeout_keep_alive=5,
         timeout_graceful_shutdown=STOP_SECONDS,
         callback_notify=advance,

@@ -133,17 +133,21 @@ def serving(engine: Engine, folder: Path, **facts: Any) -> Iterator[Api]:
         spool=spool,
         logs=storage.below("logs"),
         schemas=ROOT / "schemas",
-        **{name: value for name, value in given.items() if name != "proxies"},
+        **{name: value for name, value in given.items() if name not in ("proxies", "strangers")},
     )
-    with serving_at(desk, folder / "run", proxies=given.get("proxies", ())) as running:
+    around = {name: value for name, value in given.items() if name in ("proxies", "strangers")}
+    with serving_at(desk, folder / "run", **around) as running:
         yield running
 
 
 @contextmanager
-def serving_at(desk: Desk, run: Path, *, proxies: Sequence[str] = ()) -> Iterator[Api]:
+def serving_at(
+    desk: Desk, run: Path, *, proxies: Sequence[str] = (), strangers: int = server.STRANGERS
+) -> Iterator[Api]:
     """The API of a desk."""
     observer = Observer(ledger=desk.ledger, dispatcher=desk.dispatcher, spool=desk.spool, storage=desk.logs, run=run)
-    running = server.configured(app.build(observer, run / "metrics", desk), lambda: None, proxies=proxies)
+    built = app.build(observer, run / "metrics", desk)
+    running = server.configured(built, lambda: None, proxies=proxies, strangers=strangers)
     with server.listen("127.0.0.1", 0) as listening:
         thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]})
         thread.start()

@@ -27,6 +27,8 @@ async def admit(desk: Desk, request: Request, access: Access) -> Caller | None:
     The caller is noted in the request's state either way: the log says who was denied.
     """
     caller = request.state.caller = await _caller(desk, request)
+    if caller is not None and (introduced := getattr(request.state, "introduced", None)) is not None:
+        introduced()  # the connection is no stranger's any more, see `server.Lobby`
     if access.anonymous:
         return caller
     if caller is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from functools import cache
@@ -23,6 +24,13 @@ PREFIX = "/api/v1"
 MAX_BODY_BYTES = 1024 * 1024
 """of a route that names no other `largest`; what it reads is JSON by people and programs, no files"""
 
+MAX_STRANGERS_BYTES = 16 * 1024
+"""of a route that is open to everybody: what signs in is short"""
+GRACE_SECONDS = 15.0
+LEAST_RATE = 4 * 1024
+"""bytes a second that a body comes with in the long run, after the grace: one of a byte a minute would hold its
+connection for days"""
+
 Endpoint = Callable[..., Any]
 
 
@@ -31,7 +39,7 @@ class Guarded(APIRoute):
 
     def __init__(self, path: str, endpoint: Endpoint, *, access: Access, largest: int | None, **facts: Any) -> None:
         self.access = access
-        self.largest = largest
+        self.largest = min(largest or MAX_STRANGERS_BYTES, MAX_STRANGERS_BYTES) if access.anonymous else largest
         super().__init__(path, endpoint, **facts)
 
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
@@ -124,21 +132,28 @@ def _refuse_nul(request: Request) -> None:
 def bounded(request: Request, largest: int | None, patience: float) -> Request:
     """The same request, whose body is refused with 413 as soon as it is larger: by its own word, or while it comes.
 
-    With 408 when nothing of it comes for so many seconds: a sender who went away without a word holds a connection.
+    With 408 when nothing of it comes for so many seconds, or all of it too slowly: a sender who went away without a
+    word holds a connection, and so does one who means to. Only the time counts in which we wait for the sender.
     """
     if largest is not None and announced(request) > largest:
         raise too_large(largest)
-    seen = 0
+    seen, waited, whole = 0, 0.0, False
 
     async def receive() -> Message:
-        nonlocal seen
+        nonlocal seen, waited, whole
+        left = GRACE_SECONDS + seen / LEAST_RATE - waited
+        begun = time.monotonic()
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(patience if whole else min(patience, left)):
                 message = await request.receive()
         except TimeoutError as problem:
-            told = f"nothing of the body came for {patience:g} seconds"
+            told = (
+                f"nothing of the body came for {patience:g} seconds" if left > patience else "the body comes too slowly"
+            )
             raise HTTPException(HTTPStatus.REQUEST_TIMEOUT, told, {"Connection": "close"}) from problem
+        waited += time.monotonic() - begun
         seen += len(message.get("body", b""))
+        whole = not message.get("more_body", False)
         if largest is not None and seen > largest:
             raise too_large(largest)
         return message

@@ -1,0 +1,97 @@
+"""The server: who waits for whom, and who takes whose place."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Engine
+
+from ingestd.access.permissions import Permission
+from ingestd.web import server
+from ingestd.web.api import routes
+from ingestd.web.server import Lobby
+from tests.running import until
+from tests.web.serving import Api, serving
+
+
+@pytest.fixture
+def api(embedded: Engine, tmp_path: Path) -> Iterator[Api]:
+    with serving(embedded, tmp_path, strangers=3) as running:
+        yield running
+
+
+def connected(api: Api) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", api.port), timeout=10)
+
+
+def asked(api: Api, connection: socket.socket, path: str, headers: dict[str, str]) -> bytes:
+    """The first line of an answer; the connection stays."""
+    told = "".join(f"{name}: {value}\r\n" for name, value in {"Host": "x", **headers}.items())
+    connection.sendall(f"GET {path} HTTP/1.1\r\n{told}\r\n".encode())
+    return connection.recv(4096).partition(b"\r\n")[0]
+
+
+def test_an_address_has_few_connections_of_strangers_and_room_for_others(api: Api) -> None:
+    program = api.key(Permission.LEAD_POOLS)
+    with ExitStack() as held:
+        known = [held.enter_context(connected(api)) for _ in range(3)]
+        for connection in known:
+            assert asked(api, connection, "/api/v1/me", program.headers) == b"HTTP/1.1 200 OK"
+        strangers = [held.enter_context(connected(api)) for _ in range(3)]
+        until(lambda: asked(api, strangers[0], "/livez", {}) == b"HTTP/1.1 200 OK", "the strangers to be let in")
+        with connected(api) as one_more:
+            assert one_more.recv(100).startswith(b"HTTP/1.1 503 ")
+        strangers[1].close()
+        until(lambda: program.ask("GET", "me").status == 200, "room to be made")
+
+
+def test_a_proxy_that_is_believed_brings_everybody(embedded: Engine, tmp_path: Path) -> None:
+    with serving(embedded, tmp_path, strangers=2, proxies=["127.0.0.1"]) as api, ExitStack() as held:
+        for _ in range(5):
+            assert asked(api, held.enter_context(connected(api)), "/livez", {}) == b"HTTP/1.1 200 OK"
+
+
+def test_an_address_is_counted_as_the_throttle_counts_it() -> None:
+    lobby = Lobby(most=1, proxies=["192.0.2.9"])
+    assert [lobby.enter(each) for each in ("2001:db8::1", "2001:db8::2", "192.0.2.1")] == [True, False, True]
+    lobby.leave("2001:db8::1")
+    assert lobby.enter("2001:db8::2")
+    assert all(lobby.enter("192.0.2.9") for _ in range(3))
+    assert all(Lobby(most=0).enter("192.0.2.1") for _ in range(3))
+
+
+def test_a_probe_is_answered_when_there_are_too_many(
+    embedded: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server, "CONNECTIONS", 2)
+    with serving(embedded, tmp_path) as api, ExitStack() as held:
+        for _ in range(2):
+            assert asked(api, held.enter_context(connected(api)), "/livez", {}) == b"HTTP/1.1 200 OK"
+        assert api.anybody().ask("GET", "/livez").status == 200
+        assert api.anybody().ask("GET", "me").status == 503
+
+
+def test_a_body_that_comes_in_drops_is_broken_off(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routes, "GRACE_SECONDS", 0.5)
+    head = b"POST /api/v1/session HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 900\r\n\r\n"
+    with connected(api) as client:
+        client.sendall(head)
+        client.settimeout(0.05)
+        answer, until_then = b"", time.monotonic() + 10
+        while not answer and time.monotonic() < until_then:
+            client.sendall(b" ")
+            try:
+                answer = client.recv(4096)
+            except TimeoutError:
+                continue
+        assert answer.startswith(b"HTTP/1.1 408")
+
+
+def test_strangers_say_little(api: Api) -> None:
+    long = {"login": "admin", "password": "x" * 20_000}
+    assert api.anybody().refused("POST", "session", long) == (413, "too_large")
