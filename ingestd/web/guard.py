@@ -50,7 +50,8 @@ class Guard:
 
         scope.setdefault("state", {})
         try:
-            await self.app(scope, receive, sending)
+            app = _refuse_two_lengths if _has_two_lengths(scope) else self.app
+            await app(scope, receive, sending)
         except Exception:  # a bug is told to the log; whoever asked learns no more than that it was one
             log.exception("web_fault", path=scope["path"])
             if status:
@@ -59,6 +60,20 @@ class Guard:
             await self.show(Request(scope), told)(scope, receive, sending)
         if not scope["path"].startswith(UNTOLD):
             _tell(scope, status, time.monotonic() - begun)
+
+
+def _has_two_lengths(scope: Scope) -> bool:
+    return {b"content-length", b"transfer-encoding"} <= {name for name, _ in scope["headers"]}
+
+
+async def _refuse_two_lengths(scope: Scope, receive: Receive, send: Send) -> None:
+    """A proxy may believe the one while we believe the other; what comes next would be a request of somebody else.
+
+    So the connection ends with it (RFC 9112, 6.1).
+    """
+    told = "the request has both Content-Length and Transfer-Encoding"
+    answer = problems.answer(HTTPStatus.BAD_REQUEST, headers={"Connection": "close"}, detail=told)
+    await answer(scope, receive, send)
 
 
 def _dress(headers: MutableHeaders, scope: Scope) -> None:

@@ -95,3 +95,15 @@ def test_a_body_that_comes_in_drops_is_broken_off(api: Api, monkeypatch: pytest.
 def test_strangers_say_little(api: Api) -> None:
     long = {"login": "admin", "password": "x" * 20_000}
     assert api.anybody().refused("POST", "session", long) == (413, "too_large")
+
+
+def test_a_request_of_two_lengths_ends_its_connection(api: Api) -> None:
+    head = b"POST /api/v1/session HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"
+    with connected(api) as client:
+        client.sendall(head + b"0\r\n\r\nGET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
+        answer = b""
+        while piece := client.recv(4096):
+            answer += piece
+    assert answer.startswith(b"HTTP/1.1 400")
+    assert answer.lower().count(b"connection: close") == 1
+    assert b"200 OK" not in answer
