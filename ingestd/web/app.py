@@ -23,7 +23,7 @@ READING = ["GET", "HEAD"]
 
 def build(observer: Observer, metrics: Path, desk: Desk) -> FastAPI:
     """The application; `metrics` is the folder in which the roles count."""
-    app = FastAPI(title="ingestd", docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(title="ingestd", docs_url=None, redoc_url=None, openapi_url=None, redirect_slashes=False)
     app.state.desk = desk
 
     @app.api_route("/livez", methods=READING)

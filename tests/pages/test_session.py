@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from tests.pages.browsing import THEMES, Site, check_access, look_at, picture
+from tests.pages.browsing import THEMES, Served, Site, check_access, look_at, picture
 from tests.web.serving import PASSWORD, Answer, Client
 
 FORM = "application/x-www-form-urlencoded"
@@ -124,6 +126,17 @@ def test_a_session_that_has_ended_leads_to_the_form_and_back(site: Site) -> None
     current = f"{site.address}/deliveries?state=failed"
     part = stranger(site).ask("GET", "/", HX_Request="true", HX_Current_URL=current)
     assert (part.status, part.headers["hx-redirect"]) == (401, "/login?next=%2Fdeliveries%3Fstate%3Dfailed")
+
+
+def test_no_path_leads_to_another_host(served: Served) -> None:
+    """Browsers take `//host` for another one, and a path that ends with a slash is sent on to nobody's `Host`."""
+    html = {"Accept": "text/html"}
+    for path in ("//evil.example/x?y=1", "/%09/evil.example/x", "/%5Cevil.example/x"):
+        answer = served.api.anybody().ask("GET", path, **html)
+        assert answer.status == 404
+        assert not re.search(rb'(href|value)="/[/\\\\\t]', answer.body)
+    sent_on = served.api.anybody().ask("GET", "/deliveries/", Host="evil.example", **html)
+    assert (sent_on.status, sent_on.headers.get("location")) == (404, None)
 
 
 def test_programs_get_problem_details(site: Site) -> None:

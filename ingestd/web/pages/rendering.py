@@ -16,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from ingestd.web.pages import navigation
 from ingestd.web.pages.assets import Assets
 from ingestd.web.pages.formats import FILTERS
+from ingestd.web.pages.local import is_local
 from ingestd.web.pages.navigation import Place
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
@@ -115,8 +116,9 @@ def onward(path: str, notice: str = "") -> RedirectResponse:
 
 
 def here(request: Request) -> Here:
-    """Where the person is: for a part of a page that htmx asks for, too."""
-    return Here(path=request.url.path, query=tuple(request.query_params.multi_items()))
+    """Where the person is: for a part of a page that htmx asks for, too. What could be another host is the start."""
+    path = request.url.path
+    return Here(path=path if is_local(path) else "/", query=tuple(request.query_params.multi_items()))
 
 
 def by_htmx(request: Request) -> bool:
