@@ -9,12 +9,18 @@ import asyncio
 import socket
 from collections.abc import Iterable
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address
 from typing import Any
 
 import httpcore
 
 _NAT64 = IPv6Network("64:ff9b::/96")  # RFC 6052: the last 32 bits are an IPv4 address
+_INTERNET = IPv6Network("2000::/3")  # all that is given out of IPv6 (RFC 4291); the rest is for other things, or none
+_APART: tuple[IPv4Network | IPv6Network, ...] = (
+    IPv6Network("2001:db8::/32"),  # documentation (RFC 3849)
+    IPv6Network("3fff::/20"),  # the same (RFC 9637)
+    IPv4Network("192.88.99.0/24"),  # the nearest relay to IPv6 once (RFC 7526)
+)
 
 
 class Forbidden(Exception):
@@ -30,7 +36,10 @@ def is_public(text: str) -> bool:
             inside = IPv4Address(int(address) & 0xFFFFFFFF)
         if inside is not None:
             address = inside
-    return address.is_global and not address.is_multicast
+    if isinstance(address, IPv6Address) and address not in _INTERNET:
+        return False
+    apart = any(address in network for network in _APART)
+    return address.is_global and not address.is_multicast and not apart
 
 
 @dataclass(frozen=True, kw_only=True)
