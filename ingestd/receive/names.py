@@ -16,6 +16,9 @@ LONGEST = 180
 _LONGEST_EXTENSION = 20  # bytes, with its dot
 _FOLDER = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # the same as a campaign code in settings.py
 _FORBIDDEN = {"Cc", "Zl", "Zp", "Cs"}  # control characters, line and paragraph separators, lone surrogates
+_TURNING = {"LRE", "RLE", "LRO", "RLO", "PDF", "LRI", "RLI", "FSI", "PDI"}
+"""Turn the text after them around, so that `.exe` is shown as `.csv`. The marks of one place, which names in Arabic or
+Hebrew have, and the joiners of other scripts, turn nothing."""
 
 
 def is_partial(name: str) -> bool:
@@ -49,6 +52,8 @@ def problem(name: str) -> str:
         return "is not a file name"
     if any(unicodedata.category(character) in _FORBIDDEN for character in name):
         return "contains control characters"
+    if any(unicodedata.bidirectional(character) in _TURNING for character in name):
+        return "contains characters that turn the text around"
     if len(name.encode()) > LONGEST:
         return f"is longer than {LONGEST} bytes"
     return ""

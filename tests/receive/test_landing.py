@@ -144,10 +144,18 @@ def test_names_become_text(raw: str, text: str) -> None:
     assert names.label(raw) == text
 
 
-@pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a\nb", "a\0b", "a\x7fb", "a\u2028b", "é" * 91])
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "a/b", "a\nb", "a\0b", "a\x7fb", "a\u2028b", "é" * 91, "a\u202evsc.exe", "\u2067x"]
+)
 def test_names_that_are_refused(name: str) -> None:
     """They would break replies, logs or listings."""
     assert names.problem(name)
+
+
+def test_names_of_other_scripts_are_fine() -> None:
+    """With the joiners and marks that belong to their spelling."""
+    for name in ("\u0646\u0645\u200c\u0647.csv", "\u0915\u094d\u200d\u0937.csv", "\u05d3\u200f.csv", "résumé.csv"):
+        assert names.problem(name) == ""
 
 
 @pytest.mark.parametrize("name", ["x.part", "x.csv.FILEPART", ".in.x.csv", "~$x.xlsx", "x.csv~", "x.crdownload"])

@@ -119,7 +119,7 @@ def _answer(desk: Desk, delivery: Delivery, kind: str, wish: Wish) -> Response:
         now = erasures.latest(connection, delivery.id)
     tag = _tag(delivery, kind, now)
     headers = {"ETag": tag, "Cache-Control": "private, no-cache"}
-    if wish.have is not None and tag in (each.strip().removeprefix("W/") for each in wish.have.split(",")):
+    if wish.have is not None and _has(wish.have, tag):
         return Response(status_code=HTTPStatus.NOT_MODIFIED, headers=headers)
     wanted = _KINDS.get(kind, kind)
     pieces = downloads.pieces(delivery, wanted, logs=desk.logs, spool=desk.spool, engine=desk.engine)
@@ -130,6 +130,12 @@ def _answer(desk: Desk, delivery: Delivery, kind: str, wish: Wish) -> Response:
     headers |= {"Accept-Ranges": "bytes", "Content-Disposition": f'attachment; filename="delivery-{delivery.id}"'}
     size = delivery.size if now is None else now.size
     return _original(size, pieces, headers, None if wish.part_of not in (None, tag) else wish.part)
+
+
+def _has(header: str, tag: str) -> bool:
+    """Whether `If-None-Match` names this tag; `*` is any."""
+    named = [each.strip().removeprefix("W/") for each in header.split(",")]
+    return tag in named or named == ["*"]
 
 
 def _tag(delivery: Delivery, kind: str, now: Rewritten | None) -> str:

@@ -156,6 +156,7 @@ def test_what_one_has_already_is_not_sent_again(program: Client) -> None:
         tag = program.ask("GET", f"deliveries/1/{kind}").headers["etag"]
         again = program.ask("GET", f"deliveries/1/{kind}", If_None_Match=f'"other", W/{tag}')
         assert (again.status, again.body) == (304, b"")
+        assert program.ask("GET", f"deliveries/1/{kind}", If_None_Match="*").status == 304
 
 
 @pytest.mark.parametrize(
