@@ -41,7 +41,7 @@ def read_list(
     with viewing(engine) as connection:
         owner = rules.campaign(connection, campaign) if campaign else None
     numbers, broken = _numbers(data, name, schema)
-    read = numbers.hstack(phones.normalise(numbers["text"], region or (owner.region if owner else "ZZ")))
+    read = numbers.hstack(phones.read(numbers["text"], region or (owner.region if owner else "ZZ")))
     good = read["e164"].drop_nulls()
     fault = pl.col("reason").replace_strict(phones.MESSAGES, return_dtype=pl.String)
     faulty = read.filter(pl.col("e164").is_null()).select("line", "text", fault)

@@ -129,7 +129,7 @@ def _phones(
     field: LeadField, frame: pl.DataFrame, countries: pl.Series | None, rules: Rules, column: str
 ) -> tuple[pl.Series, list[pl.DataFrame]]:
     regions = rules.region if countries is None else countries.fill_null(rules.region)
-    read = phones.normalise(frame[field.name], regions)
+    read = phones.read(frame[field.name], regions)
     if read["reason"].null_count() == read["extension"].null_count() == read.height:
         return read["e164"], []
     judged = frame.select("row", pl.col(field.name).alias("text")).with_columns(read)
@@ -144,7 +144,7 @@ def _phones(
             field=field.name,
             value=pl.col("text"),
             message=pl.format("{} {}", pl.col("text"), pl.lit(_PHONE_MESSAGES[str(reason)])),
-            suggestion=f"write it as +45…, or as it is dialled inside {rules.region}",
+            suggestion=_phone_suggestion(str(reason), rules.region),
         )
         for (reason,), wrong in judged.drop_nulls("reason").group_by("reason", maintain_order=True)
     ]
@@ -152,6 +152,12 @@ def _phones(
     if not extended.is_empty():
         found.append(_extensions(extended, field, column))
     return read["e164"], found
+
+
+def _phone_suggestion(reason: str, region: str) -> str:
+    if reason == phones.amounts.IS_AN_AMOUNT:
+        return "have the column as text in the program that writes it, and write it anew"
+    return f"write it as +45…, or as it is dialled inside {region}"
 
 
 def _extensions(extended: pl.DataFrame, field: LeadField, column: str) -> pl.DataFrame:

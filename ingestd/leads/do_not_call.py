@@ -94,7 +94,7 @@ def readable(connection: Connection, numbers: Sequence[str], campaign: str | Non
     unknown campaign.
     """
     home = region or (rules.campaign(connection, campaign).region if campaign else "ZZ")
-    read = phones.normalise(pl.Series(numbers, dtype=pl.String).str.strip_chars(), home.upper())
+    read = phones.read(pl.Series(numbers, dtype=pl.String).str.strip_chars(), home.upper())
     for place, (number, e164, reason) in enumerate(zip(numbers, read["e164"], read["reason"], strict=True)):
         if e164 is None:
             fault = phones.MESSAGES.get(reason or "", "is not a phone number")

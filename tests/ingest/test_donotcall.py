@@ -87,6 +87,13 @@ def test_lines_that_are_no_number_are_named(organised: Engine) -> None:
     )
 
 
+def test_an_amount_is_named_and_puts_no_stranger_on_the_list(organised: Engine) -> None:
+    """Else the person who asked is called, and another one is not."""
+    result = imported(organised, b"phone\n1512345678.0\n+4915123456789\n", region="DE")
+    assert (result.added, [(line, cell) for line, cell, _ in result.unreadable]) == (1, [(2, "1512345678.0")])
+    assert listed(organised) == {(0, "+4915123456789")}
+
+
 def test_broken_records_of_a_table_are_named_too(organised: Engine) -> None:
     """A record that nobody can read may hold a number that must not be called."""
     result = imported(organised, b"Phone,Name\n26000001,Anna\n26000002,Bo,more\nx,Carl\n26000003,Dorte\n")

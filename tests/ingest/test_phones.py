@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import phonenumbers
 import polars as pl
 import pytest
@@ -11,7 +13,7 @@ from phonenumbers import PhoneMetadata
 
 from bench import phones as bench
 from ingestd.ingest import phones
-from ingestd.ingest.phones import metadata, plain, reference, singly, written
+from ingestd.ingest.phones import amounts, metadata, plain, reference, singly, written
 
 REGIONS = sorted(phonenumbers.SUPPORTED_REGIONS)
 
@@ -285,7 +287,59 @@ def test_agrees_on_dirty_numbers_of_three_countries() -> None:
     assert bench.differences(bench.dirty(20_000, seed=5, share=0.5)).rows(named=True) == []
 
 
+AMOUNTS = [
+    ("1512345678.0", "DE"),  # libphonenumber: +4915123456780
+    ("1512345678.00", "AT"),
+    ("-1512345678.0", "DE"),
+    ("+4915123456789.0", "DE"),
+    ("1.512345679E9", "DE"),  # libphonenumber: +4915123456799
+    ("1,51235E+09", "DE"),
+    ("6641234567.0", "AT"),
+    ("3331234567.0", "IT"),
+    ("401234567.0", "FI"),
+    ("20123456.0", "DK"),
+    ("2.470e+07", "DK"),
+]
+
+
+@pytest.mark.parametrize(("cell", "region"), AMOUNTS)
+def test_an_amount_is_no_phone(cell: str, region: str, way: None) -> None:
+    """It would be another number, so the one cell is refused, and those beside it are read."""
+    read = phones.read(pl.Series([cell, None, "+4520123456"]), region)
+    assert read.rows() == [(None, "phone_is_a_number", None), (None, None, None), ("+4520123456", None, None)]
+    assert read.schema == phones.SCHEMA
+    assert phones.MESSAGES["phone_is_a_number"]
+
+
+@pytest.mark.parametrize(
+    "cell",
+    ["40.47.75.00", "416.555.0000", "20123456 ext. 0", "0800.000000", "20.123.456", "2012 3FLY", "2012345E6", ""],
+)
+def test_points_and_letters_alone_make_no_amount(cell: str) -> None:
+    """People write phones with them."""
+    assert amounts.written(pl.Series([cell])) is None
+
+
+@given(st.integers(10**6, 10**15 - 1), st.sampled_from([str, "{:.1f}".format, "{:.2f}".format, "{:e}".format]))
+def test_amounts_are_told_as_programs_write_them(number: int, write: Callable[[float], str]) -> None:
+    """Python, pandas, and all that format by `printf`."""
+    cells = pl.Series([write(float(number)), str(number), f"+{number}", None])
+    spoilt = amounts.written(cells)
+    assert spoilt is not None
+    assert spoilt.to_list() == [True, False, False, None]
+
+
 TYPED = st.text(alphabet="0123456789" * 3 + " -()./+x#;,~*a[]_\t\u00a0\u2013\u0663\uff0b\u200e", max_size=24)
+
+
+@given(st.lists(TYPED | st.none(), max_size=20))
+def test_cells_that_are_no_amounts_are_read_as_libphonenumber_reads_them(cells: list[str | None]) -> None:
+    """Whatever is typed, and whatever stands beside it."""
+    numbers = pl.Series(cells, dtype=pl.String)
+    read, meant = phones.read(numbers, "DE"), phones.normalise(numbers, "DE")
+    others = ~read["reason"].eq_missing(pl.Series(["phone_is_a_number"]))
+    assert read.filter(others).equals(meant.filter(others))
+    assert read.filter(~others)["e164"].null_count() == read.height - others.sum()
 
 
 @settings(max_examples=60, deadline=None)

@@ -88,6 +88,8 @@ def test_a_good_cell_gets_its_type(field: str, text: str | None, value: object) 
         ("phone", "+45 1234 5678 9012 3456", "phone_too_long", "type"),
         ("phone", "+999 1234567", "phone_invalid_country_code", "type"),
         ("phone", "+4500000000", "phone_invalid", "type"),
+        ("phone", "26000001.0", "phone_is_a_number", "type"),
+        ("alternative_phone", "2.6000001E7", "phone_is_a_number", "type"),
         ("alternative_phone", "12", "phone_too_short", "type"),
         ("email", "no at sign", "email_invalid", "rule"),
         ("email", "two@at@signs.example", "email_invalid", "rule"),
@@ -207,6 +209,15 @@ def test_an_extension_is_taken_off_with_a_warning() -> None:
     result = checked({"phone": "26000001 ext. 12"})
     assert result.frame["phone"].to_list() == ["+4526000001"]
     assert result.problems.select("code", "severity").rows() == [("phone_extension", "warning")]
+
+
+def test_a_phone_that_was_an_amount_is_never_another_ones() -> None:
+    """With one 0 more it is valid in Germany; closed, it is kept as it came."""
+    told_of = checked({"phone": "1512345678.0"}, {"phone": "+4526000001"}, region="DE", invalid_phone_closes=True)
+    assert told_of.frame["phone"].to_list() == ["1512345678.0", "+4526000001"]
+    assert told_of.frame["invalid_phone"].to_list() == [True, False]
+    assert told_of.problems.select("row", "code", "severity").rows() == [(1, "phone_is_a_number", "warning")]
+    assert "text" in told_of.problems["suggestion"][0]
 
 
 def test_a_campaign_may_close_leads_with_an_invalid_phone() -> None:

@@ -4,22 +4,37 @@ The truth is `phonenumbers.parse`, `is_valid_number` and `format_number` (`refer
 leading `+`, common separators) and the usual odd ones (`written.py`) are decided by the same rules and the same
 metadata as polars expressions (`plain.py`, `metadata.py`); all others go to `phonenumbers` itself, once per distinct
 value. Columns too short for polars go the same way in Python (`singly.py`).
+
+Before all of that, `read` refuses cells in which a program has written a number as an amount (`amounts.py`).
 """
 
 from __future__ import annotations
 
 import polars as pl
 
-from ingestd.ingest.phones import plain, reference, singly, written
+from ingestd.ingest.phones import amounts, plain, reference, singly, written
 from ingestd.places import places
 
 SCHEMA = pl.Schema({"e164": pl.String, "reason": pl.String, "extension": pl.String})
 """What `normalise` returns, one line a number."""
 
-MESSAGES = reference.MESSAGES
+MESSAGES = reference.MESSAGES | {
+    amounts.IS_AN_AMOUNT: "is an amount: a program took the phone number for one and changed it"
+}
+"""What each reason says about a cell, for people."""
 
 FEW = 1_000
 """numbers: fewer are looked at one at a time, 5 µs each; polars takes 5 ms to sort and judge however few there are."""
+
+
+def read(numbers: pl.Series, regions: pl.Series | str) -> pl.DataFrame:
+    """As `normalise`, but a cell that holds an amount is none, with the reason `amounts.IS_AN_AMOUNT`."""
+    spoilt = amounts.written(numbers)
+    if spoilt is None:
+        return normalise(numbers, regions)
+    others = normalise(numbers.zip_with(~spoilt, pl.Series([None], dtype=pl.String)), regions)
+    reason = pl.when(spoilt).then(pl.lit(amounts.IS_AN_AMOUNT)).otherwise("reason")
+    return others.with_columns(reason=reason)
 
 
 def normalise(numbers: pl.Series, regions: pl.Series | str) -> pl.DataFrame:
