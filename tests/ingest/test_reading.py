@@ -167,6 +167,45 @@ class TestDialects:
             ("3", "Kids' hats, red", ""),
         ]
 
+    @pytest.mark.parametrize("cell", ["'VIP'", "'t Hooft", "Jansens'", "'s-Hertogenbosch'", "it''s"])
+    def test_an_apostrophe_that_quotes_nothing_is_kept(self, cell: str) -> None:
+        sheet = sheet_of(f"phone,name\n20123456,Ann\n20123457,{cell}\n20123458,Bob\n")
+        assert sheet.cells["name"].to_list() == ["Ann", cell, "Bob"]
+
+    @pytest.mark.parametrize("columns", ["phone,name", "name,phone", "phone,name,city"])
+    def test_two_apostrophes_never_swallow_what_stands_between(self, columns: str) -> None:
+        names = ["'t Hooft", "Bo", "Eva", "Bakkerij Jansens'", "Ib"]
+        rows = [{"phone": f"2012345{at}", "name": name, "city": "Ulm"} for at, name in enumerate(names)]
+        lines = [",".join(row[column] for column in columns.split(",")) for row in rows]
+        sheet = sheet_of("\n".join([columns, *lines, ""]))
+        assert sheet.cells["name"].to_list() == names
+        assert faults(sheet) == []
+
+    def test_apostrophes_that_may_have_glued_records_lose_them_aloud(self) -> None:
+        text = "phone,name\n1,'Lee, Ann'\n2,'t Hooft\n3,Bo\n4,Jansens'\n5,'Ray, Bob'\n"
+        for hints in ({}, {"quote": "'"}):
+            sheet = sheet_of(text, **hints)
+            assert sheet.cells["name"].to_list() == ["Lee, Ann", "Ray, Bob"]
+            assert faults(sheet) == [(2, "ambiguous_quotes")]
+            assert raw(sheet, 2).count(b"\n") == 3
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "'phone','name'\n'1','Ann'\n'2',''\n",
+            "'phone','name'\n1,'Ann'\n2,\n",
+            "phone,name\n1,'Ann'\n2,\n3,'Bob'\n4,'Cid'\n",
+            "phone,name\n1,Ann\n2,'O''Brien'\n",
+            "'phone','name'\n'1','x\ny, z'\n",
+        ],
+    )
+    def test_apostrophes_quote_as_programs_quote(self, text: str) -> None:
+        sheet = sheet_of(text)
+        assert sheet.facts.quote == "'"
+        assert sheet.header == ("phone", "name")
+        assert not any("'" in cell.strip("O'Brien") for row in sheet.cells.rows() for cell in row)
+        assert sheet.problems.is_empty()
+
     def test_a_doubtful_cell_is_lost_with_all_its_lines(self) -> None:
         """Else its inner lines would be read as records."""
         sheet = sheet_of("a,b\n1,'x \"\"\n2,y\nz'\n3,'w'\n", quote="'")

@@ -19,6 +19,9 @@ LOW_AGREEMENT = 0.2
 
 _DELIMITERS = (b",", b";", b"\t", b"|")
 _STRANGE = b":~^#*\x01\x1c\x1d\x1e\x1f"
+FEW_CELLS = 3
+"""Cells of a column within `'` that tell a quote from a habit."""
+_WRAPPED = re.compile(rb"'(.*)'", re.DOTALL)
 _QUOTED = re.compile(rb'"[^"]*"')
 _QUOTED_BY_APOSTROPHES = re.compile(rb"(?<![^\r\n,;\t|])'(?:[^']++|'')*+'(?![^\r\n,;\t|])")
 _SUGGESTION = "Separate the columns by comma, semicolon, tab or |."
@@ -41,7 +44,7 @@ class Trial:
     found: Sequence[Candidate] = ()
     """the first records, as the dialect has them"""
     quotes_fields: bool
-    """True when `'` stands at the edges of fields and `"` nowhere"""
+    """True when `'` is the quote, and quotes as programs do it"""
 
     @property
     def rank(self) -> tuple[bool, float, int]:
@@ -149,7 +152,7 @@ def _trial(sample: bytes, dialect: Dialect, hints: DialectHints) -> Trial:
         records=len(below),
         usual=width,
         header_fault=head.fault is not None,
-        quotes_fields=dialect.quote == b"'" and _quotes_fields(sample, dialect),
+        quotes_fields=_quotes_fields(sample, dialect, hints),
     )
 
 
@@ -160,12 +163,26 @@ def _spaced(sample: bytes, dialect: Dialect) -> bool:
     return bare <= 0.02 * outside.count(dialect.delimiter)
 
 
-def _quotes_fields(sample: bytes, dialect: Dialect) -> bool:
-    """Whether `'` stands at both edges of fields, and `"` nowhere."""
-    edge = b"[\r\n" + re.escape(dialect.delimiter) + b"]"
-    opening = len(re.findall(b"(?:^|" + edge + b")'", sample))
-    closing = len(re.findall(b"'(?=" + edge + b")", sample))
-    return opening == closing > 0 and b'"' not in sample
+def _quotes_fields(sample: bytes, dialect: Dialect, hints: DialectHints) -> bool:
+    """Whether `'` quotes as programs do it: the header, or nearly all cells of a column, or doubled; and `"` nowhere.
+
+    People put it before names (`'t Hooft`) and around single words.
+    """
+    if dialect.quote != b"'" or b'"' in sample:
+        return False
+    bare = replace(dialect, quote=b"")
+    reader = Reader(sample, bare, max_lines=hints.max_record_lines, max_bytes=hints.max_record_bytes)
+    found = header.candidates(reader, header.FIRST_RECORDS)
+    width = header.usual_width(found)
+    names, *below = [each.record.cells for each in found if len(each.record.cells) == width] or [[]]
+    return all(map(_WRAPPED.fullmatch, names)) or any(map(_quoted, zip(*below, strict=True)))
+
+
+def _quoted(column: Sequence[bytes]) -> bool:
+    """Whether `'` quotes the cells of a column; empty ones say nothing."""
+    cells = [_WRAPPED.fullmatch(cell) for cell in column if cell]
+    wrapped = [cell[1] for cell in cells if cell is not None]
+    return any(b"''" in cell for cell in wrapped) or (len(wrapped) >= FEW_CELLS and len(wrapped) >= 0.9 * len(cells))
 
 
 def _preferred(trial: Trial) -> tuple[tuple[bool, float, int], int, int]:

@@ -11,8 +11,9 @@ The rules, over text in which LF (or CR LF) ends a line:
 - A CR that ends no line is a fault outside quotes.
 - A faulty record costs its first line; reading resumes on the next one. So an unclosed quote never swallows the file.
 - A record over several lines, one of which would make a whole record by itself, may be two records that a stray quote
-  has glued together. Such a record is a fault as a whole, or, when every one of its lines looks like a record, only its
-  first line is: then the lines between are read for themselves.
+  has glued together; of two fields only where `'` quotes, as any line with a comma would do. Such a record is a fault
+  as a whole, or, when every one of its lines looks like a record, only its first line is: then the lines between are
+  read for themselves.
 """
 
 from __future__ import annotations
@@ -240,7 +241,7 @@ class Reader:
 
     def _several_lines(self, start: int, stop: int, record: Record, width: int | None) -> Record:
         """Guards against records that stray quotes have glued together; see the rules above."""
-        if width is None or width < ROW_LIKE:
+        if width is None or (width < ROW_LIKE and not self._apostrophes_may_glue(start, record, width)):
             return record
         lines = _lines(self.text, start, record.end)
         if len(record.cells) != width:
@@ -253,6 +254,13 @@ class Reader:
         if any(self._whole(begin, end, width) for begin, end in lines[1:]):
             return record._replace(fault=_AMBIGUOUS)
         return record
+
+    def _apostrophes_may_glue(self, start: int, record: Record, width: int) -> bool:
+        """Of two fields, too, `'` may be no quote, unless it stands around the whole record: `1,'t Hooft`."""
+        if self.dialect.quote != b"'" or width < 2:
+            return False
+        last = self._content_end(start, record.end) - 1
+        return not (self.text.startswith(b"'", start) and self.text.startswith(b"'", last))
 
     def _whole(self, begin: int, end: int, width: int) -> bool:
         """Whether one physical line makes a record of `width` fields by itself."""
