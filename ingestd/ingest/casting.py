@@ -43,8 +43,11 @@ _YEARS = (1, 9999)
 
 
 def integers(text: pl.Series) -> pl.Series:
-    """Whole numbers in ASCII digits; no thousands separators, because they are decimal points elsewhere."""
-    return text.str.extract(r"^([+-]?[0-9]{1,18})(?:\.0+)?$").cast(pl.Int64, strict=False)
+    """Whole numbers in ASCII digits; no thousands separators, because they are decimal points elsewhere.
+
+    So `1.000` is not read: it may be one or a thousand.
+    """
+    return text.str.extract(r"^([+-]?[0-9]{1,18})(?:\.(?:0{1,2}|0{4,}))?$").cast(pl.Int64, strict=False)
 
 
 def dates(text: pl.Series, order: str) -> pl.Series:
