@@ -84,6 +84,28 @@ class TestEncodings:
         assert sheet.facts.encoding == "cp1252"
         assert faults(sheet) == [(2, "bytes_not_text")]
 
+    @pytest.mark.parametrize("name", ["Jørgen", "Žarko", "Łukasz", "20 °C", "5 €", "“Ann”", "Анна", "😀", "東京"])
+    @pytest.mark.parametrize("pinned", [None, "cp1252"])
+    def test_utf8_among_cp1252_rejects_its_record(self, name: str, pinned: str | None) -> None:
+        old = "".join(f"Søren,{at},Køge\n" for at in range(20)).encode("cp1252")
+        sheet = sheet_of(HEAD.encode() + old + f"x,21,{name}\n".encode() + old, encoding=pinned)
+        assert (sheet.facts.encoding, sheet.facts.fallback) == ("cp1252", pinned is None)
+        assert faults(sheet) == [(21, "bytes_not_text")]
+        assert raw(sheet, 21) == f"x,21,{name}\n".encode()
+
+    @pytest.mark.parametrize(
+        "text", ["»Spaß«", "sie sagt „Spaß“ …", "été…”", "CAFÉ\u2019S", "SÃO PAULO", "GROß\u00a05", "Žižkov"]
+    )
+    def test_what_people_write_in_cp1252_is_read(self, text: str) -> None:
+        old = "".join(f"Søren,{at},Køge\n" for at in range(20)).encode("cp1252")
+        sheet = sheet_of(HEAD.encode() + old + f"x,21,{text}\n".encode("cp1252"))
+        assert sheet.cells["city"][-1] == text
+        assert faults(sheet) == []
+
+    def test_a_file_of_two_encodings_throughout_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(reading_text, "MAX_BAD", 100)
+        assert refusal(HEAD.encode() + b"\xf8" * 101 + "ø".encode() * 101, encoding="cp1252").code == "encoding_unknown"
+
     def test_half_a_character_at_the_end_rejects_the_last_record(self) -> None:
         data = (HEAD + "Ann,1,Bonn\nBob,2,Ulm").encode("utf-16")[:-1]
         sheet = sheet_of(data)

@@ -15,7 +15,8 @@ from ingestd.errors import Rejected
 from ingestd.ingest.reading import header as headers
 from ingestd.ingest.reading.records import Dialect, Fault, Reader, Record
 from ingestd.ingest.reading.scan import Lines, holding, marked
-from ingestd.ingest.reading.text import SWAP_LINE_ENDS, Positions, Text
+from ingestd.ingest.reading.text import SWAP_LINE_ENDS, Text
+from ingestd.ingest.reading.western import Positions
 from ingestd.model import Stage
 
 _BOM = b"\xef\xbb\xbf"

@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from ingestd.ingest.parallel import in_parallel
 from ingestd.ingest.reading.records import Dialect
-from ingestd.ingest.reading.text import Positions, whole_lines
+from ingestd.ingest.reading.text import whole_lines
+from ingestd.ingest.reading.western import Positions
 
 CHUNK = 1 << 18
 """Bytes looked at together: what numpy makes of them stays in the processor's cache and out of the memory bill."""

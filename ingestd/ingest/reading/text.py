@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -11,8 +12,8 @@ import numpy.typing as npt
 import polars as pl
 
 from ingestd.errors import Rejected
-
-Positions = npt.NDArray[np.int64]
+from ingestd.ingest.reading import western
+from ingestd.ingest.reading.western import SUGGESTION, Positions
 
 CHUNK = 1 << 20
 """Bytes transcoded at once, so that Python's wide strings never hold the whole file."""
@@ -33,7 +34,6 @@ _BOMS = (
     (b"\xff\xfe", "utf-16-le"),
     (b"\xfe\xff", "utf-16-be"),
 )
-_SUGGESTION = "Save the file as CSV UTF-8 and send it again."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +80,7 @@ def decode(data: bytes, *, pinned: str | None) -> Text:
         text = _utf8(data, bom=bom, proven=proven)
         if text is not None:
             return text
-        _require_western(data)
+        western.require(data)
         return _single_byte(data, FALLBACK, fallback=True)
     if encoding.startswith("utf-16"):
         return _utf16(data, encoding, bom)
@@ -93,7 +93,7 @@ def _recognised(data: bytes, pinned: str | None) -> tuple[str, int]:
     if pinned is not None:
         return _pinned(data, pinned, mark, bom)
     if mark.startswith("utf-32") or _is_utf32(data):
-        raise Rejected("encoding_unknown", "The file is UTF-32 text, which is not read.", suggestion=_SUGGESTION)
+        raise Rejected("encoding_unknown", "The file is UTF-32 text, which is not read.", suggestion=SUGGESTION)
     return (mark, bom) if mark else (_bare_utf16(data), 0)
 
 
@@ -101,7 +101,7 @@ def _pinned(data: bytes, pinned: str, mark: str, bom: int) -> tuple[str, int]:
     try:
         name = codecs.lookup(pinned).name
     except LookupError as error:
-        raise Rejected("encoding_unknown", f"No encoding is called {pinned}.", suggestion=_SUGGESTION) from error
+        raise Rejected("encoding_unknown", f"No encoding is called {pinned}.", suggestion=SUGGESTION) from error
     if name in ("utf-8", "utf-8-sig"):
         return ("utf-8-sig", bom) if mark == "utf-8-sig" else ("utf-8", 0)
     if name in ("utf-16", "utf-16-le", "utf-16-be"):
@@ -186,17 +186,8 @@ def _bad_utf8(work: bytes, *, give_up: bool) -> Positions | None:
             return None
         if len(bad) > MAX_BAD:
             message = f"More than {MAX_BAD:,} bytes of the file are not UTF-8."
-            raise Rejected("encoding_unknown", message, suggestion=_SUGGESTION)
+            raise Rejected("encoding_unknown", message, suggestion=SUGGESTION)
     return None if give_up and len(bad) >= valid else np.array(bad, np.int64)
-
-
-def _require_western(data: bytes) -> None:
-    """Refuses what the fallback would turn into wrong letters: Cyrillic, Greek, EBCDIC … are above 127 throughout."""
-    head = np.frombuffer(data[:262144], np.uint8)
-    high = int(np.count_nonzero(head >= 0x80))
-    if high >= 16 and high > 0.25 * len(head):
-        message = "The file is not UTF-8, and too many of its letters are unknown to be Western European text."
-        raise Rejected("encoding_unknown", message, suggestion=_SUGGESTION)
 
 
 def _utf16(data: bytes, encoding: str, bom: int) -> Text:
@@ -227,7 +218,15 @@ def _single_byte(data: bytes, encoding: str, *, fallback: bool) -> Text:
         view = np.frombuffer(work, np.uint8)
         starts = np.flatnonzero(view[:-2] == 0xEF)
         bad = starts[(view[starts + 1] == 0xBF) & (view[starts + 2] == 0xBD)]
+    if encoding == FALLBACK and (foreign := western.utf8_within(data, MAX_BAD)):
+        bad = np.union1d(bad, _transcoded(data, foreign, table))
     return Text(original=data, work=work, encoding=encoding, fallback=fallback, bom=0, bad=bad)
+
+
+def _transcoded(data: bytes, offsets: list[int], table: str) -> Positions:
+    """Offsets in UTF-8 of ascending `offsets` in single-byte text."""
+    steps = (data[begin:end] for begin, end in itertools.pairwise([0, *offsets]))
+    return np.cumsum([len(codecs.charmap_decode(step, "strict", table)[0].encode()) for step in steps])
 
 
 def _table(encoding: str) -> str:
@@ -235,9 +234,9 @@ def _table(encoding: str) -> str:
     try:
         table = bytes(range(256)).decode(encoding, "replace")
     except (LookupError, UnicodeError) as error:
-        raise Rejected("encoding_unknown", f"Encoding {encoding} is not read.", suggestion=_SUGGESTION) from error
+        raise Rejected("encoding_unknown", f"Encoding {encoding} is not read.", suggestion=SUGGESTION) from error
     if len(table) != 256 or table[10] != "\n" or table[44] != ",":
-        raise Rejected("encoding_unknown", f"Encoding {encoding} is not read.", suggestion=_SUGGESTION)
+        raise Rejected("encoding_unknown", f"Encoding {encoding} is not read.", suggestion=SUGGESTION)
     return table
 
 
