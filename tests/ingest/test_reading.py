@@ -106,6 +106,14 @@ class TestEncodings:
         monkeypatch.setattr(reading_text, "MAX_BAD", 100)
         assert refusal(HEAD.encode() + b"\xf8" * 101 + "ø".encode() * 101, encoding="cp1252").code == "encoding_unknown"
 
+    @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+    @pytest.mark.parametrize("pinned", ["cp1252", "utf-8", "utf-16-le", "cp850"])
+    def test_a_mark_proves_more_than_what_was_agreed(self, encoding: str, pinned: str) -> None:
+        sheet = sheet_of("Firma;Telefon;Ort\nMüller;1;Köln\n".encode(encoding), encoding=pinned)
+        assert sheet.facts.encoding.startswith(encoding)
+        assert sheet.header == ("Firma", "Telefon", "Ort")
+        assert sheet.cells.rows() == [("Müller", "1", "Köln")]
+
     def test_half_a_character_at_the_end_rejects_the_last_record(self) -> None:
         data = (HEAD + "Ann,1,Bonn\nBob,2,Ulm").encode("utf-16")[:-1]
         sheet = sheet_of(data)

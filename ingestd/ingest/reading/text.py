@@ -102,11 +102,11 @@ def _pinned(data: bytes, pinned: str, mark: str, bom: int) -> tuple[str, int]:
         name = codecs.lookup(pinned).name
     except LookupError as error:
         raise Rejected("encoding_unknown", f"No encoding is called {pinned}.", suggestion=SUGGESTION) from error
+    if mark and not mark.startswith("utf-32"):  # a mark proves more than what was agreed
+        return mark, bom
     if name in ("utf-8", "utf-8-sig"):
-        return ("utf-8-sig", bom) if mark == "utf-8-sig" else ("utf-8", 0)
+        return "utf-8", 0
     if name in ("utf-16", "utf-16-le", "utf-16-be"):
-        if mark.startswith("utf-16"):
-            return mark, bom
         return (_bare_utf16(data) or "utf-16-le" if name == "utf-16" else name), 0
     return name, 0
 
