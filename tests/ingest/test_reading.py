@@ -292,6 +292,13 @@ class TestHeaders:
         assert sheet.header_bytes == b"name,phone,city\n"
         assert sheet.records.row(0)[:3] == (1, 5, 5)
 
+    def test_more_columns_than_any_lead_has(self) -> None:
+        names = [f"name {at}" for at in range(2001)]
+        rows = f"{','.join(names[1:])}\n{','.join(names[:-1])}\n{','.join('x' for _ in names[1:])}\n"
+        sheet = sheet_of(rows)
+        assert faults(sheet) == [(1, "header_repeated"), (2, "other_table")]
+        assert refusal(f"{','.join(names)}\n{','.join('1' for _ in names)}\n").code == "too_many_columns"
+
     def test_empty_names_are_numbered(self) -> None:
         assert sheet_of("name,,column_2,\nAnn,1,2,\n").header == ("name", "column_2_", "column_2", "column_4")
 

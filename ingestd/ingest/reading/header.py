@@ -14,6 +14,9 @@ from ingestd.ingest.reading.text import SWAP_LINE_ENDS
 MAX_PREAMBLE = 20
 """Records looked at for the header, blank ones not counted."""
 
+MAX_COLUMNS = 2_000
+"""Columns of a table: what is done for each of them would make a small file of many the work of a large one."""
+
 _DATA = re.compile(
     r"""[^@\s]+@[^@\s]+\.[^@\s]+                                  # e-mail address
     | \+?[\d\s()./-]*\d{3}[\d\s()./-]*\d{4}                       # telephone number
@@ -147,7 +150,10 @@ def _require_plain_preamble(preamble: Sequence[Candidate], width: int) -> None:
 
 
 def require_names(names: Sequence[str], line: int) -> None:
-    """Raises Rejected when the names look like data, or when two are alike but for case and spaces."""
+    """Raises Rejected for too many names, for names that look like data, and for two alike but for case and spaces."""
+    if len(names) > MAX_COLUMNS:
+        message = f"The header in line {line} has {len(names):,} columns; at most {MAX_COLUMNS:,} are read."
+        raise Rejected("too_many_columns", message, suggestion="Leave out the columns that no lead needs.", line=line)
     filled = [name.strip() for name in names if name.strip()]
     short = [name for name in filled if len(name) <= _JUDGED]
     numbers = [name for name in short if _NUMBER.fullmatch(name)]
