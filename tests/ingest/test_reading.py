@@ -93,8 +93,40 @@ class TestEncodings:
         assert faults(sheet) == [(21, "bytes_not_text")]
         assert raw(sheet, 21) == f"x,21,{name}\n".encode()
 
+    @pytest.mark.parametrize("encoding", ["cp850", "cp437", "cp865", "mac_roman"])
+    @pytest.mark.parametrize("names", [("Jörgen Lindström", "Müller", "Jäger"), ("Jürgen", "Köln", "Bärbel", "Groß")])
+    def test_letters_of_older_machines_are_told(self, encoding: str, names: tuple[str, ...]) -> None:
+        lines = [f"{name},{at},x\n" for at, name in enumerate(names * 10)]
+        assert refusal((HEAD + "".join(lines)).encode(encoding)).code == "encoding_unknown"
+
+    @pytest.mark.parametrize(("name", "encoding"), [("Jørgen Pæn, Skælskør", "cp850"), ("Jørgen", "mac_roman")])
+    def test_danish_letters_of_older_machines_are_told(self, name: str, encoding: str) -> None:
+        assert refusal((HEAD + f'"{name}",1,x\n' * 30).encode(encoding)).code == "encoding_unknown"
+
+    def test_a_single_strange_letter_rejects_its_record(self) -> None:
+        sheet = sheet_of((HEAD + "Ann,1,x\nJørgen,2,y\nBob,3,z\n").encode("cp850"))
+        assert faults(sheet) == [(2, "bytes_not_text")]
+        assert sheet.cells["name"].to_list() == ["Ann", "Bob"]
+
+    def test_few_strange_letters_among_others_are_left_alone(self) -> None:
+        names = ["Søren", "Ann“Bo”", "Cid"] + ["Sørensen"] * 30
+        sheet = sheet_of((HEAD + "".join(f"{name},1,x\n" for name in names)).encode("cp1252"))
+        assert sheet.cells["name"].to_list() == names
+
     @pytest.mark.parametrize(
-        "text", ["»Spaß«", "sie sagt „Spaß“ …", "été…”", "CAFÉ\u2019S", "SÃO PAULO", "GROß\u00a05", "Žižkov"]
+        "text",
+        [
+            "»Spaß«",
+            "sie sagt „Spaß“ …",
+            "été…”",
+            "CAFÉ\u2019S",
+            "SÃO PAULO",
+            "GROß\u00a05",
+            "Žižkov",
+            "l\u2019été",
+            "Foo•Bar",
+            "N°A",
+        ],
     )
     def test_what_people_write_in_cp1252_is_read(self, text: str) -> None:
         old = "".join(f"Søren,{at},Køge\n" for at in range(20)).encode("cp1252")

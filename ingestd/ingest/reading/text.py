@@ -218,8 +218,10 @@ def _single_byte(data: bytes, encoding: str, *, fallback: bool) -> Text:
         view = np.frombuffer(work, np.uint8)
         starts = np.flatnonzero(view[:-2] == 0xEF)
         bad = starts[(view[starts + 1] == 0xBF) & (view[starts + 2] == 0xBD)]
-    if encoding == FALLBACK and (foreign := western.utf8_within(data, MAX_BAD)):
-        bad = np.union1d(bad, _transcoded(data, foreign, table))
+    foreign = western.utf8_within(data, MAX_BAD) if encoding == FALLBACK else []
+    foreign += western.strange_within(data) if fallback else []
+    if foreign:
+        bad = np.union1d(bad, _transcoded(data, sorted(foreign), table))
     return Text(original=data, work=work, encoding=encoding, fallback=fallback, bom=0, bad=bad)
 
 
