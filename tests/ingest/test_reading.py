@@ -357,6 +357,14 @@ class TestHeaders:
         assert faults(sheet) == [(1, "header_repeated"), (3, "header_repeated")]
         assert sheet.cells["name"].to_list() == ["Ann", "Bob"]
 
+    @pytest.mark.parametrize("head", [HEAD, "name,phone\n", "phone\n", '"name","phone"\n'])
+    def test_files_that_were_joined_with_their_marks(self, head: str) -> None:
+        record = ",".join("123456"[: head.count(",") + 1]) + "\n"
+        sheet = sheet_of((head + record).encode("utf-8-sig") * 3)
+        assert faults(sheet) == [(2, "header_repeated"), (4, "header_repeated")]
+        assert "repeated" in sheet.problems["message"][0]
+        assert sheet.cells.height == 3
+
     @pytest.mark.parametrize("other", ["phone,name,city\n", "name,phone\n", "name,phone,town\n"])
     def test_records_of_a_second_table_are_rejected(self, other: str) -> None:
         sheet = sheet_of(HEAD + "Ann,1,Bonn\n" + other + "2,Bob,Ulm\n\n" + HEAD + "Cid,3,Trier\n")

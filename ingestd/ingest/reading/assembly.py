@@ -19,7 +19,8 @@ from ingestd.ingest.reading.text import SWAP_LINE_ENDS, Text
 from ingestd.ingest.reading.western import Positions
 from ingestd.model import Stage
 
-_BOM = b"\xef\xbb\xbf"
+BOM = "\ufeff"
+_BOM = BOM.encode()
 
 BATCH = 1 << 16
 """Lines whose numbers are Python objects at the same time."""
@@ -194,14 +195,22 @@ def _canonical(body: Body, cells: list[bytes]) -> bytes:
     return body.dialect.delimiter.join(quote + cell.replace(quote, quote * 2) + quote for cell in cells) + b"\n"
 
 
+def compared(name: str) -> str:
+    """A name in the form in which cells are compared with it.
+
+    Where files are joined, a byte order mark is left before the first name, and makes its quotes letters.
+    """
+    return (name[1:].strip('"') if name.startswith(BOM) else name).strip().casefold()
+
+
 def known_names(names: tuple[str, ...]) -> frozenset[str]:
     """The names in the form in which they are compared with cells."""
-    return frozenset(name.strip().casefold() for name in names)
+    return frozenset(map(compared, names))
 
 
 def header_like(cells: list[str], names: tuple[str, ...], known: frozenset[str]) -> bool:
     """Whether a record repeats the names of columns, at least half of them and two: then it is a header itself."""
-    return sum(cell.strip().casefold() in known for cell in cells) >= header_need(names)
+    return sum(compared(cell) in known for cell in cells) >= header_need(names)
 
 
 def header_need(names: tuple[str, ...]) -> int:

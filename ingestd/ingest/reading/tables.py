@@ -10,7 +10,7 @@ import numpy.typing as npt
 import polars as pl
 
 from ingestd.ingest.parallel import MANY
-from ingestd.ingest.reading.assembly import header_like, header_need, known_names
+from ingestd.ingest.reading.assembly import BOM, compared, header_like, header_need, known_names
 
 Numbers = npt.NDArray[np.int64]
 
@@ -36,10 +36,10 @@ def find(cells: pl.DataFrame, names: tuple[str, ...], rows: pl.Series, broken: N
     """
     same, other = array("q"), array("q")
     known = known_names(names)
-    own = [name.strip().casefold() for name in names]
+    own = [compared(name) for name in names]
     for index in _candidates(cells, names).tolist():
         record = cells.row(index)
-        if [cell.strip().casefold() for cell in record] == own:
+        if [compared(cell) for cell in record] == own:
             same.append(int(rows[index]))
         elif header_like(list(record), names, known):
             other.append(int(rows[index]))
@@ -62,7 +62,7 @@ def _foreign(rows: pl.Series, ours: Numbers, others: Numbers, broken: Numbers) -
 
 def _candidates(cells: pl.DataFrame, names: tuple[str, ...]) -> Numbers:
     """Records in which one of the first columns holds a name of ours: with fewer columns than these, half cannot."""
-    known = sorted({spelled for name in names for spelled in (name, name.strip())})
+    known = sorted({spelled for name in names for spelled in (name, name.strip(), BOM + name, f'{BOM}"{name}"')})
     looked_at = cells.columns[: len(names) - header_need(names) + 1]
     # Nearly always there is none, and of many records that is told sooner with the columns side by side.
     if cells.height > MANY and not any(cells.select(pl.col(looked_at).is_in(known).any()).row(0)):
