@@ -143,14 +143,16 @@ class Schema(Frozen):
 
 
 def header_key(text: str) -> str:
-    """The form in which headers are compared: without case, accents, spaces and punctuation.
+    """The form in which headers are compared: without case, accents, spaces and punctuation, if anything else is left.
 
     >>> header_key("  Tlf. Nr:") == header_key("tlf-nr")
     True
+    >>> header_key("%") == header_key("#")
+    False
     """
     letters = text.casefold().replace("ß", "ss").replace("ø", "o").replace("æ", "ae").replace("đ", "d")
     plain = unicodedata.normalize("NFKD", letters)
-    return "".join(char for char in plain if char.isalnum())
+    return "".join(char for char in plain if char.isalnum()) or "".join(plain.split())
 
 
 def read(folder: Path, template: str | None = None) -> Schema:

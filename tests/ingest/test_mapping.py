@@ -125,6 +125,14 @@ def test_a_required_column_that_the_operator_ignores_is_missing() -> None:
     assert refusal("Phone", saved={"Phone": ""}).code == "required_column_missing"
 
 
+def test_names_without_a_letter_are_different_names() -> None:
+    saved = {"%": "city", "***": ""}
+    mapped = mapping.apply(sheet_of(("phone", "#", " % "), [("1", "7", "Ulm")]), SCHEMA, saved)
+    assert (mapped.columns, mapped.ignored) == ({"phone": "phone", "city": " % "}, ("#",))
+    assert mapping.apply(sheet_of(("phone", "#"), [("1", "7")]), SCHEMA, saved).ignored == ("#",)
+    assert mapping.unmatched(("phone", "#", "***"), SCHEMA, saved) == ("#",)
+
+
 def test_what_matches_nothing_is_named_in_file_order() -> None:
     mapped = mapping.apply(sheet_of(("Zebra", "phone", "***", "Ape"), [("a", "b", "c", "d")]), SCHEMA, {})
     assert mapped.ignored == ("Zebra", "***", "Ape")
