@@ -324,6 +324,25 @@ class TestHeaders:
         assert sheet.header_bytes == b"name,phone,city\n"
         assert sheet.records.row(0)[:3] == (1, 5, 5)
 
+    @pytest.mark.parametrize(
+        ("title", "record", "good"),
+        [
+            ("Leads of this week\n", "Ann,1,Bonn\n", 1),
+            ("Leads of this week\n", "Ann,1\n", 0),
+            ("Leads of this week\n", "Ann,1,Bonn,x\n", 0),
+            ("Leads\nof all this week\n", "Ann,1,Bonn\n", 1),
+        ],
+    )
+    def test_a_title_above_a_single_record_is_no_header(self, title: str, record: str, good: int) -> None:
+        sheet = sheet_of(title + HEAD + record)
+        assert sheet.header == ("name", "phone", "city")
+        assert (sheet.cells.height, len(faults(sheet))) == (good, 1 - good)
+
+    def test_a_ragged_record_of_a_list_is_not_its_header(self) -> None:
+        sheet = sheet_of("phone\n20123456,x\n")
+        assert (sheet.header, faults(sheet)) == (("phone",), [(1, "too_many_fields")])
+        assert sheet_of("phone,name\n1,Ann,x,y,z,w,v\n").header == ("phone", "name")
+
     def test_more_columns_than_any_lead_has(self) -> None:
         names = [f"name {at}" for at in range(2001)]
         rows = f"{','.join(names[1:])}\n{','.join(names[:-1])}\n{','.join('x' for _ in names[1:])}\n"

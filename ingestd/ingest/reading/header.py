@@ -77,9 +77,15 @@ def blank(record: Record) -> bool:
 
 
 def usual_width(found: Sequence[Candidate]) -> int:
-    """The most frequent number of fields; the first one's among equals."""
-    counts = Counter(len(each.record.cells) for each in found if each.record.fault is None and not each.blank)
-    return counts.most_common(1)[0][0] if counts else 0
+    """The most frequent number of fields; the first one's among equals.
+
+    A single field is then rather a title's: above a header and a record there may be as many lines of it.
+    """
+    widths = [len(each.record.cells) for each in found if each.record.fault is None and not each.blank]
+    counts = Counter(widths)
+    equals = [width for width, count in counts.items() if count == max(counts.values())]
+    wider = [width for width in equals if width > 1 and len(widths) > 2]
+    return (wider or equals or [0])[0]
 
 
 def position(found: Sequence[Candidate], width: int) -> int | None:
