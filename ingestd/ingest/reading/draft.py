@@ -48,6 +48,7 @@ def finish(draft: Draft) -> Sheet:
     cells, rows = _without(draft, np.concatenate((blank, repeats.same, repeats.other, foreign)))
     cells.columns = list(draft.head.names)
     found = [
+        _above(draft.head),
         draft.problems,
         _found(draft.records, blank[:BLANKS_TOLD], "blank_record", _BLANK, severity=Severity.WARNING),
         _found(draft.records, repeats.same, "header_repeated", "the header is repeated here.", _ONE_HEADER),
@@ -70,6 +71,25 @@ def finish(draft: Draft) -> Sheet:
 _BLANK = "the record is blank and was left out."
 _ONE_HEADER = "Send the header once, in the first line."
 _ONE_TABLE = "Send one table in a file."
+
+
+def _above(head: Header) -> pl.DataFrame:
+    """A warning for each line above the header that may be more than a title; it is told with the first record."""
+    lines = pl.DataFrame(
+        {"line": [each.line for each in head.doubtful], "value": [each.text for each in head.doubtful]},
+        schema={"line": pl.UInt32, "value": pl.String},
+    ).with_columns(row=pl.lit(1))
+    return problems.found(
+        lines,
+        stage=Stage.STRUCTURE,
+        code="preamble_skipped",
+        severity=Severity.WARNING,
+        value=pl.col("value"),
+        message=pl.format(
+            "Line {}: it stands above the header, in line {}, and was left out.", "line", pl.lit(head.line)
+        ),
+        suggestion="Begin the file with the header.",
+    )
 
 
 def header_only(line: int) -> Rejected:

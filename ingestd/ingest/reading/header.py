@@ -8,11 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ingestd.errors import Rejected
+from ingestd.ingest.reading.preamble import MAX_PREAMBLE, Skipped, doubtful
 from ingestd.ingest.reading.records import Reader, Record
 from ingestd.ingest.reading.text import SWAP_LINE_ENDS
-
-MAX_PREAMBLE = 20
-"""Records looked at for the header, blank ones not counted."""
 
 MAX_COLUMNS = 2_000
 """Columns of a table: what is done for each of them would make a small file of many the work of a large one."""
@@ -42,6 +40,8 @@ class Header:
     line: int
     end_line: int
     preamble_lines: int
+    doubtful: tuple[Skipped, ...] = ()
+    """Lines above it that may hold more than a title"""
 
 
 FIRST_RECORDS = 200
@@ -96,6 +96,20 @@ def position(found: Sequence[Candidate], width: int) -> int | None:
     return None
 
 
+def require_position(found: Sequence[Candidate], width: int) -> int:
+    """The same; raises Rejected when no header is there, or so far down that what is above it is no preamble."""
+    index = position(found, width)
+    if index is None or len(skipped(found[:index])) > MAX_PREAMBLE:
+        message = "No line of the file's beginning looks like a header."
+        raise Rejected("header_unreadable", message, suggestion=_SUGGESTION)
+    return index
+
+
+def skipped(above: Sequence[Candidate]) -> list[Skipped]:
+    """What stands above a header, but for blank lines."""
+    return [Skipped.of(each.line, each.record) for each in above if not each.blank]
+
+
 def _is_preamble(record: Record, width: int) -> bool:
     if record.fault is not None or width < 2:
         return False
@@ -112,10 +126,7 @@ def find(reader: Reader, known: Sequence[Candidate], *, swapped: bool, encoding_
     if all(candidate.blank for candidate in found):
         raise Rejected("empty_file", "The file is empty.", suggestion="Send a file with a header and records.")
     width = usual_width(found)
-    index = position(found, width)
-    if index is None or sum(not item.blank for item in found[:index]) > MAX_PREAMBLE:
-        message = "No line of the file's beginning looks like a header."
-        raise Rejected("header_unreadable", message, suggestion=_SUGGESTION)
+    index = require_position(found, width)
     chosen = found[index]
     _require_plain_preamble(found[:index], width)
     raw = reader.text[chosen.start : chosen.record.end]
@@ -135,6 +146,7 @@ def find(reader: Reader, known: Sequence[Candidate], *, swapped: bool, encoding_
         line=chosen.line,
         end_line=chosen.line + chosen.record.lines - 1,
         preamble_lines=chosen.line - 1,
+        doubtful=doubtful(skipped(found[:index]), names, chosen.line),
     )
 
 

@@ -25,6 +25,7 @@ from ingestd.ingest.reading.assembly import numbered
 from ingestd.ingest.reading.draft import Draft, finish, header_only
 from ingestd.ingest.reading.grid import Excel, Grid, grid
 from ingestd.ingest.reading.header import Candidate, Header
+from ingestd.ingest.reading.preamble import MAX_PREAMBLE, doubtful
 from ingestd.ingest.reading.records import SUGGESTIONS, Fault, Record
 from ingestd.ingest.reading.sheet import RECORDS, Sheet, TextFacts
 from ingestd.model import DialectHints, Stage
@@ -177,19 +178,26 @@ def _cell_errors(found: Grid, head: Header) -> pl.DataFrame:
 
 def _header(found: Grid) -> tuple[Header, int]:
     """The header and its index; columns that are empty throughout were never rendered."""
-    index = header.position(list(_candidates(found)), found.width)
-    if index is None:
-        raise Rejected("header_unreadable", "No row of the sheet's beginning looks like a header.")
+    rows = list(_candidates(found))
+    index = header.require_position(rows, found.width)
     names, line = _padded(found, found.rows[index]), index + 1
     if index in found.error_rows:
         raise Rejected("header_unreadable", f"The header in row {line} holds an error.", suggestion=_SUGGESTION)
     header.require_names(names, line)
-    head = Header(names=header.filled_names(names), start=0, end=0, line=line, end_line=line, preamble_lines=line - 1)
+    head = Header(
+        names=header.filled_names(names),
+        start=0,
+        end=0,
+        line=line,
+        end_line=line,
+        preamble_lines=line - 1,
+        doubtful=doubtful(header.skipped(rows[:index]), names, line),
+    )
     return head, index
 
 
 def _candidates(found: Grid) -> Iterator[Candidate]:
-    for line, row in enumerate(itertools.islice(found.rows, 4 * header.MAX_PREAMBLE), start=1):
+    for line, row in enumerate(itertools.islice(found.rows, 4 * MAX_PREAMBLE), start=1):
         record = Record(0, 1, [cell.encode() for cell in _padded(found, row)], None)
         yield Candidate(record=record, start=0, line=line, blank=header.blank(record))
 
