@@ -9,9 +9,9 @@ from __future__ import annotations
 import datetime as dt
 import re
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 from openpyxl.cell.read_only import ReadOnlyCell
 from openpyxl.cell.text import Text
@@ -91,10 +91,30 @@ def _character(found: re.Match[str]) -> str:
     return found[0] if first == 0 or 0xD800 <= first <= 0xDFFF else chr(first)
 
 
+class Values(NamedTuple):
+    """A row that is not empty."""
+
+    number: int
+    """1 for the first of the sheet"""
+    texts: list[str]
+    """the last of them is not empty"""
+    errors: list[int]
+    """the columns (0 for the first) that hold an error"""
+    absent: int = 0
+    """rows between it and the filled one above that are not in the file at all"""
+
+
 def grid(sheet: Any, hints: DialectHints) -> Grid:
     """The rows of a sheet of openpyxl's; raises Rejected when they are out of bounds or out of order."""
     result = Grid(title=sheet.title)
-    last = 0
+    for row in filled_rows(sheet):
+        _append(result, row, hints)
+    return result
+
+
+def filled_rows(sheet: Any) -> Iterator[Values]:
+    """The rows in which anything stands, one after the other; raises Rejected when they are out of order."""
+    last = absent = 0
     with sheet._get_source() as source:  # noqa: SLF001 - the way that openpyxl's own rows take
         book = sheet.parent
         parser = WorkSheetParser(
@@ -105,17 +125,14 @@ def grid(sheet: Any, hints: DialectHints) -> Grid:
             date_formats=book._date_formats,  # noqa: SLF001
             timedelta_formats=book._timedelta_formats,  # noqa: SLF001
         )
-        waiting = 0
         for number, cells in parser.parse():
             parser.row_dimensions.clear()  # heights and styles, which it would collect
             _require_order(number, last)
-            waiting, last = waiting + number - last - 1, number
-            values, errors = _values(sheet, number, cells)
-            if values:
-                result.absent += waiting
-                _append(result, number, values, errors, hints)
-                waiting = 0
-    return result
+            absent, last = absent + number - last - 1, number
+            values = _values(sheet, number, cells)
+            if values.texts:
+                yield values._replace(absent=absent)
+                absent = 0
 
 
 def _require_order(number: int, last: int) -> None:
@@ -131,8 +148,7 @@ def _out_of_range(what: str) -> Rejected:
     return Rejected("cell_out_of_range", message, suggestion=_SUGGESTION)
 
 
-def _values(sheet: Any, number: int, cells: list[dict[str, Any]]) -> tuple[list[str], list[int]]:
-    """The row's texts, the last of them not empty, and the columns (0 for the first) that hold an error."""
+def _values(sheet: Any, number: int, cells: list[dict[str, Any]]) -> Values:
     values: list[str] = []
     errors: list[int] = []
     for cell in cells:
@@ -151,11 +167,13 @@ def _values(sheet: Any, number: int, cells: list[dict[str, Any]]) -> tuple[list[
         values.append(text)
         if cell["data_type"] == "e":
             errors.append(column - 1)
-    return values, errors
+    return Values(number, values, errors)
 
 
-def _append(result: Grid, number: int, values: list[str], errors: list[int], hints: DialectHints) -> None:
+def _append(result: Grid, row: Values, hints: DialectHints) -> None:
     """Puts a row in its place, below as many blank ones as stand before it."""
+    number, width = row.number, len(row.texts)
+    result.absent += row.absent
     if result.absent > MAX_ABSENT:
         message = f"Above row {number:,} the sheet leaves out {result.absent:,} rows; at most {MAX_ABSENT:,} may be."
         suggestion = "Delete the blank rows, and whatever stands far below the table."
@@ -163,16 +181,16 @@ def _append(result: Grid, number: int, values: list[str], errors: list[int], hin
     if number > hints.max_records + 1:  # the header
         message = f"The sheet has {number:,} rows or more; at most {hints.max_records:,} records are read."
         raise Rejected("too_many_records", message, suggestion="Split it into smaller files.")
-    result.width = max(result.width, len(values))
+    result.width = max(result.width, width)
     require_cells(number, result.width, min(MAX_CELLS, hints.max_cells))
-    result.size += sum(map(len, values)) + len(values) + 1
+    result.size += sum(map(len, row.texts)) + width + 1
     if max(result.size, number * result.width) > hints.max_bytes:
         message = f"As text, the sheet has more than {hints.max_bytes:,} bytes."
         raise Rejected("too_large_unpacked", message, suggestion="Split it into smaller files.")
     result.rows.extend([()] * (number - 1 - len(result.rows)))
-    result.rows.append(tuple(values))
-    result.error_rows.extend([number - 1] * len(errors))
-    result.error_columns.extend(errors)
+    result.rows.append(tuple(row.texts))
+    result.error_rows.extend([number - 1] * len(row.errors))
+    result.error_columns.extend(row.errors)
 
 
 def _text(sheet: Any, cell: dict[str, Any]) -> str:

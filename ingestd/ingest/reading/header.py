@@ -107,7 +107,11 @@ def require_position(found: Sequence[Candidate], width: int) -> int:
 
 def skipped(above: Sequence[Candidate]) -> list[Skipped]:
     """What stands above a header, but for blank lines."""
-    return [Skipped.of(each.line, each.record) for each in above if not each.blank]
+    return [
+        Skipped(line=each.line, cells=tuple(cell.decode(errors="replace").strip() for cell in each.record.cells))
+        for each in above
+        if not each.blank
+    ]
 
 
 def _is_preamble(record: Record, width: int) -> bool:

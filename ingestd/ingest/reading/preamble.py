@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from ingestd.errors import Rejected
-from ingestd.ingest.reading.records import Record
 
 MAX_PREAMBLE = 20
 """Records looked at for the header, blank ones not counted."""
@@ -34,13 +33,14 @@ class Skipped:
     cells: tuple[str, ...]
     """without the white space around them"""
 
-    @classmethod
-    def of(cls, line: int, record: Record) -> Skipped:
-        return cls(line=line, cells=tuple(cell.decode(errors="replace").strip() for cell in record.cells))
-
     @property
     def filled(self) -> int:
         return sum(cell != "" for cell in self.cells)
+
+    @property
+    def more_than_a_title(self) -> bool:
+        """Whether it may be a record: with two cells, or a number or an address for the only one."""
+        return self.filled > 1 or any(_contact(cell) for cell in self.cells)
 
     @property
     def text(self) -> str:
@@ -53,26 +53,34 @@ def doubtful(skipped: Sequence[Skipped], names: Sequence[str], line: int) -> tup
     Raises Rejected when one of them is certainly the record or the header of another table: skipped as preamble, its
     records would end in no log.
     """
-    found = next(_of_a_table(skipped, names), None)
+    found = of_a_table(skipped, names)
     if found is not None:
         above = f"Line {found.line} stands above the header in line {line}"
         message = f"{above}, but “{found.text}” belongs to a table of its own."
         raise Rejected("records_above_header", message, suggestion="Send one table in a file.", line=found.line)
-    return tuple(each for each in skipped if each.filled > 1 or any(_contact(cell) for cell in each.cells))
+    return tuple(each for each in skipped if each.more_than_a_title)
 
 
-def _of_a_table(skipped: Sequence[Skipped], names: Sequence[str]) -> Iterator[Skipped]:
-    """A header with lines below it, lines that begin with a number or an address, and columns of these."""
+def of_a_table(lines: Iterable[Skipped], names: Sequence[str] = ()) -> Skipped | None:
+    """The first line that certainly belongs to a table, if there is one.
+
+    That is a header with two of these `names` and a line below it, a line that begins with a number or an address, and
+    one that makes a column of them.
+    """
     known = {name.strip().casefold() for name in names}
     columns: Counter[tuple[int, str]] = Counter()
-    for each in skipped:
-        named = each is not skipped[-1] and sum(cell.casefold() in known for cell in each.cells if cell) > 1
+    head: Skipped | None = None
+    for each in lines:
         found = [(column, kind) for column, cell in enumerate(each.cells) if (kind := _contact(cell))]
         columns.update(found)
         first = next((cell for cell in each.cells if cell), "")
-        begins = each.filled > 1 and _contact(first) != ""
-        if named or begins or any(columns[key] >= _MANY for key in found):
-            yield each
+        if head is not None:
+            return head
+        if (each.filled > 1 and _contact(first)) or any(columns[key] >= _MANY for key in found):
+            return each
+        if sum(cell.casefold() in known for cell in each.cells if cell) > 1:
+            head = each
+    return None
 
 
 def _contact(cell: str) -> str:

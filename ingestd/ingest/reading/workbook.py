@@ -1,4 +1,4 @@
-"""The workbook: the first visible sheet of an .xlsx file that holds anything, every cell as text."""
+"""The workbook: the visible sheet of an .xlsx file that holds the table, every cell as text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import zipfile
 import zlib
 from array import array
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,29 +23,46 @@ from ingestd.ingest import problems
 from ingestd.ingest.reading import header, trailer
 from ingestd.ingest.reading.assembly import numbered
 from ingestd.ingest.reading.draft import Draft, finish, header_only
-from ingestd.ingest.reading.grid import Excel, Grid, grid
+from ingestd.ingest.reading.grid import Excel, Grid, filled_rows, grid
 from ingestd.ingest.reading.header import Candidate, Header
-from ingestd.ingest.reading.preamble import MAX_PREAMBLE, doubtful
+from ingestd.ingest.reading.preamble import MAX_PREAMBLE, Skipped, doubtful, of_a_table
 from ingestd.ingest.reading.records import SUGGESTIONS, Fault, Record
 from ingestd.ingest.reading.sheet import RECORDS, Sheet, TextFacts
-from ingestd.model import DialectHints, Stage
+from ingestd.model import DialectHints, Severity, Stage
 
 BATCH = 4096
 """Rows that are tuples of full width at the same time."""
 
+_FIRST = 4 * MAX_PREAMBLE
+"""Rows among which the header must be, blank ones counted."""
+_SURE = 3
+"""The likeness to a table that no other sheet can surpass."""
 _NEWLINE = "\r\n"
 _SUGGESTION = "Open it in Excel, save it again as .xlsx or as CSV UTF-8, and send that."
 _UNCACHED = re.compile(rb"<c (?![^>]*\bt=\"str\")[^>]*><f(?:/>|[^>]*/>|[^>]*>[^<]*</f>)(?:<v\s*/>|<v></v>)?</c>")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Other:
+    """A visible sheet that is not read."""
+
+    title: str
+    beginning: Sequence[Skipped]
+    """its first rows, without blank ones"""
+    table: Skipped | None
+    """a row that is certainly a record"""
+
+
 def read(data: bytes, hints: DialectHints) -> Sheet:
     """Reads a workbook; raises Rejected when it is too large, damaged or holds no table."""
     _require_bounds(data, hints.max_bytes)
-    found = _render(data, hints)
+    found, others = _render(data, hints)
     if not found.rows:
         raise Rejected("empty_file", "The workbook is empty.", suggestion="Send it with a header and records.")
     announced = trailer.cut_rows(found.rows, hints.trailer) if hints.trailer else None
-    return _sheet(found, announced)
+    head, index = _header(found)
+    left_out = _left_out(others, found, head)
+    return _sheet(found, head, index, left_out=left_out, announced=announced)
 
 
 def _require_bounds(data: bytes, max_bytes: int) -> None:
@@ -69,14 +86,14 @@ def _damaged() -> Rejected:
     return Rejected("workbook_damaged", "The workbook cannot be opened: it is damaged.", suggestion=_SUGGESTION)
 
 
-def _render(data: bytes, hints: DialectHints) -> Grid:
+def _render(data: bytes, hints: DialectHints) -> tuple[Grid, list[Other]]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # openpyxl warns of styles and extensions, none of which are cells
         try:
             excel = Excel(io.BytesIO(data), read_only=True, data_only=True, keep_links=False)
             excel.read()
             try:
-                return _first_filled(excel.wb, hints)
+                return _chosen(excel.wb, hints)
             finally:
                 excel.wb.close()
         except Rejected:
@@ -86,15 +103,61 @@ def _render(data: bytes, hints: DialectHints) -> Grid:
             raise _damaged() from error
 
 
-def _first_filled(workbook: Any, hints: DialectHints) -> Grid:
-    for sheet in workbook.worksheets:
-        if sheet.sheet_state == "visible" and (found := grid(sheet, hints)).rows:
-            return found
-    return Grid()
+def _chosen(workbook: Any, hints: DialectHints) -> tuple[Grid, list[Other]]:
+    """The visible sheet that holds most likely the table, the first of those alike, and what the others begin with."""
+    visible = [sheet for sheet in workbook.worksheets if sheet.sheet_state == "visible"]
+    chosen, best, likely = None, Grid(), 0
+    for sheet in visible:
+        found = grid(sheet, hints)
+        if (likeness := _likeness(found)) > likely:
+            chosen, best, likely = sheet, found, likeness
+        if likely == _SURE:
+            break
+    return best, [_glance(sheet) for sheet in visible if sheet is not chosen]
 
 
-def _sheet(found: Grid, announced: int | None) -> Sheet:
-    head, index = _header(found)
+def _likeness(found: Grid) -> int:
+    """How much the sheet looks like the table: 0 for one without anything, 1 for a title."""
+    if of_a_table(_lines(found)):
+        return _SURE
+    return 2 if any(each.more_than_a_title for each in _lines(found)) else min(1, len(found.rows))
+
+
+def _lines(found: Grid) -> Iterator[Skipped]:
+    return (_skipped(line, row) for line, row in enumerate(found.rows, start=1) if row)
+
+
+def _glance(sheet: Any) -> Other:
+    lines = (_skipped(row.number, row.texts) for row in filled_rows(sheet))
+    beginning = list(itertools.islice(lines, _FIRST))
+    return Other(title=sheet.title, beginning=beginning, table=of_a_table(itertools.chain(beginning, lines)))
+
+
+def _skipped(line: int, row: Sequence[str]) -> Skipped:
+    return Skipped(line=line, cells=tuple(cell.strip() for cell in row))
+
+
+def _left_out(others: Sequence[Other], found: Grid, head: Header) -> pl.DataFrame:
+    """A warning for each sheet that may hold more than a title; raises Rejected when one certainly holds records."""
+    for other in others:
+        line = other.table or of_a_table(other.beginning, head.names)
+        if line is not None:
+            message = f"The workbook has tables on two sheets, “{found.title}” and “{other.title}” (row {line.line})."
+            suggestion = "Send each sheet as a file of its own, or hide those that are not meant."
+            raise Rejected("workbook_sheets", message, suggestion=suggestion)
+    titles = [each.title for each in others if any(line.more_than_a_title for line in each.beginning)]
+    return problems.found(
+        pl.DataFrame({"title": titles}, schema={"title": pl.String}).with_columns(row=pl.lit(1)),
+        stage=Stage.STRUCTURE,
+        code="sheet_skipped",
+        severity=Severity.WARNING,
+        value=pl.col("title"),
+        message=pl.format("The sheet “{}” was left out; “{}” was read.", "title", pl.lit(found.title)),
+        suggestion="Send one table in a workbook.",
+    )
+
+
+def _sheet(found: Grid, head: Header, index: int, *, left_out: pl.DataFrame, announced: int | None) -> Sheet:
     original, offsets = _original(found)
     below = len(found.rows) - index - 1
     if not below:
@@ -119,7 +182,7 @@ def _sheet(found: Grid, announced: int | None) -> Sheet:
         rows=pl.Series("row", np.flatnonzero(good) + 1, dtype=pl.UInt32),
         records=records,
         blank=np.empty(0, np.int64),
-        problems=rejected,
+        problems=problems.gather([left_out, rejected]),
         foreign_headers=np.empty(0, np.int64),
         original=original,
         facts=replace(_facts(found.title, head), announced=announced),
@@ -197,7 +260,7 @@ def _header(found: Grid) -> tuple[Header, int]:
 
 
 def _candidates(found: Grid) -> Iterator[Candidate]:
-    for line, row in enumerate(itertools.islice(found.rows, 4 * MAX_PREAMBLE), start=1):
+    for line, row in enumerate(itertools.islice(found.rows, _FIRST), start=1):
         record = Record(0, 1, [cell.encode() for cell in _padded(found, row)], None)
         yield Candidate(record=record, start=0, line=line, blank=header.blank(record))
 

@@ -1,0 +1,111 @@
+"""Workbooks: which sheet is read, and what becomes of the others."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+import openpyxl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingestd.errors import Rejected
+from ingestd.ingest.reading import Sheet, read
+from tests.ingest.conftest import Station
+
+Rows = Sequence[Sequence[object]]
+
+LEADS: Rows = [["phone", "name"], ["26000001", "Ada"], ["26000002", "Bo"]]
+MORE: Rows = [["phone", "name"], ["26000003", "Eva"]]
+LEGEND: Rows = [["Code", "Meaning"], ["DK", "Denmark"], ["DK-CPH", "Copenhagen"]]
+
+
+def book(**sheets: Rows) -> bytes:
+    workbook = openpyxl.Workbook()
+    workbook.remove(workbook.active)
+    for name, rows in sheets.items():
+        sheet = workbook.create_sheet(name)
+        for row in rows:
+            sheet.append(row)
+    stream = io.BytesIO()
+    workbook.save(stream)
+    return stream.getvalue()
+
+
+def sheet_of(data: bytes) -> Sheet:
+    return read(data, name="leads.xlsx")
+
+
+def refusal(data: bytes) -> Rejected:
+    with pytest.raises(Rejected) as caught:
+        sheet_of(data)
+    return caught.value
+
+
+class TestSheets:
+    @pytest.mark.parametrize(
+        "other",
+        [
+            MORE,
+            [["Leads of April"], [], *MORE],
+            [["NAME", "Phone", "city"], ["Eva", "by request", "Odense"]],
+            [["tlf", "navn"], ["26000003", "Eva"]],
+            [["navn", "tlf"], ["Eva", 26000003], ["Ib", 26000004], ["Bo", 26000005]],
+        ],
+    )
+    def test_records_on_two_sheets_are_refused(self, other: Rows) -> None:
+        for sheets in ({"March": LEADS, "April": other}, {"April": other, "March": LEADS}):
+            error = refusal(book(Empty=[], **sheets))
+            assert error.code == "workbook_sheets"
+            assert "“March”" in error.message
+            assert "“April”" in error.message
+
+    def test_the_second_sheet_is_looked_at_to_its_end(self) -> None:
+        notes: list[list[object]] = [["note", "by"]] + [["call back", "Ada"]] * 500
+        assert sheet_of(book(March=LEADS, Notes=notes)).cells.height == 2
+        assert refusal(book(March=LEADS, Notes=[*notes, ["26000003", "Eva"]])).code == "workbook_sheets"
+
+    @pytest.mark.parametrize("title", [[["Leads of March"]], [["Leads of March"], [], ["Acme A/S"]], [["Acme"]] * 30])
+    def test_a_title_on_a_sheet_of_its_own_is_passed(self, title: Rows) -> None:
+        sheet = sheet_of(book(Cover=title, March=LEADS))
+        assert (sheet.facts.member, sheet.cells.height) == ("March", 2)
+        assert sheet.problems.is_empty()
+
+    @pytest.mark.parametrize("other", [LEGEND, [["Contact", "+45 70 10 20 30"]], [["phone", "name"]]])
+    def test_a_sheet_that_may_be_more_is_told(self, other: Rows) -> None:
+        for sheets in ({"March": LEADS, "Other": other}, {"Other": other, "March": LEADS}):
+            sheet = sheet_of(book(**sheets))
+            assert (sheet.facts.member, sheet.cells.height) == ("March", 2)
+            told = sheet.problems.select("row", "code", "severity", "value", "message").rows()
+            message = "The sheet “Other” was left out; “March” was read."
+            assert told == [(1, "sheet_skipped", "warning", "Other", message)]
+
+    def test_without_a_table_the_first_sheet_is_told_of(self) -> None:
+        assert refusal(book(March=[["phone", "name"]], Legend=LEGEND)).code == "header_only"
+        assert refusal(book(March=[["26000001", "Ada"]], Legend=LEGEND)).code == "no_header"
+        assert refusal(book(March=LEADS, April=[["26000003", "Eva"]])).code == "workbook_sheets"
+        assert refusal(book(Cover=[["Leads"]])).code == "header_only"
+        assert refusal(book(One=[], Two=[])).code == "empty_file"
+
+    def test_the_warning_is_in_the_log_of_the_delivery(self, station: Station) -> None:
+        delivery = station.deliver(book(March=LEADS, Legend=LEGEND), name="leads.xlsx")
+        station.check_balance(delivery)
+        assert delivery.counts.inserted == 2
+        assert [row["code"] for row in station.rows(delivery, "errors")] == ["sheet_skipped"]
+
+    @given(
+        leads=st.lists(
+            st.lists(st.tuples(st.integers(30000000, 99999999), st.sampled_from(["Ada", "Bo"])), max_size=4),
+            min_size=1,
+            max_size=4,
+        )
+    )
+    def test_every_lead_is_read_or_the_file_is_refused(self, leads: list[list[tuple[int, str]]]) -> None:
+        sheets = {f"s{at}": [["phone", "name"], *rows] for at, rows in enumerate(leads)}
+        filled = [rows for rows in leads if rows]
+        if len(filled) == 1:
+            cells = sheet_of(book(**sheets)).cells
+            assert cells.rows() == [(str(number), name) for number, name in filled[0]]
+        else:
+            assert refusal(book(**sheets)).code == ("workbook_sheets" if filled else "header_only")
