@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+import re
+import zipfile
+from collections.abc import Callable, Sequence
 
 import openpyxl
 import pytest
@@ -41,6 +43,20 @@ def refusal(data: bytes) -> Rejected:
     with pytest.raises(Rejected) as caught:
         sheet_of(data)
     return caught.value
+
+
+def rewritten(data: bytes, change: Callable[[str], str], folder: str = "xl/worksheets/") -> bytes:
+    """The workbook with other XML, as other programs write it."""
+    stream = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            text = old.read(name).decode()
+            new.writestr(name, change(text) if name.startswith(folder) else text)
+    return stream.getvalue()
+
+
+def prefixed(xml: str) -> str:
+    return re.sub(r"<(/?)(\w+)([ >/])", r"<\1x:\2\3", xml.replace("xmlns=", "xmlns:x="))
 
 
 class TestSheets:
@@ -109,3 +125,41 @@ class TestSheets:
             assert cells.rows() == [(str(number), name) for number, name in filled[0]]
         else:
             assert refusal(book(**sheets)).code == ("workbook_sheets" if filled else "header_only")
+
+
+class TestFormulas:
+    """openpyxl writes formulas without values: `<c r="C2"><f>1+1</f><v></v></c>`."""
+
+    DATA = book(March=[["phone", "name", "note"], ["26000001", "Ada", "=1+1"]])
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda xml: xml,
+            prefixed,
+            lambda xml: xml.replace("<f>", "\n  <f>").replace("</f>", "</f>\n  "),
+            lambda xml: xml.replace("<v></v>", ""),
+            lambda xml: xml.replace("<v></v>", "<v/>").replace("<f>", '<f t="shared" si="0">'),
+            lambda xml: xml.replace("<v></v>", "").replace('r="C2"', 'r="C2" t="str"'),
+        ],
+    )
+    def test_one_that_was_never_computed_is_no_empty_cell(self, change: Callable[[str], str]) -> None:
+        assert refusal(rewritten(self.DATA, change)).code == "formula_without_value"
+
+    @pytest.mark.parametrize("shape", [str, prefixed])
+    @pytest.mark.parametrize(
+        ("kind", "value", "meant"),
+        [("str", "<v></v>", ""), ("str", "<v/>", ""), ("str", "<v>x</v>", "x"), ("n", "<v>0</v>", "0")],
+    )
+    def test_what_was_computed_counts(self, shape: Callable[[str], str], kind: str, value: str, meant: str) -> None:
+        def computed(xml: str) -> str:
+            return shape(xml.replace("<v></v>", value).replace('r="C2"', f'r="C2" t="{kind}"'))
+
+        assert sheet_of(rewritten(self.DATA, computed)).cells["note"].to_list() == [meant]
+
+    def test_a_hidden_sheet_may_wait_for_its_values(self) -> None:
+        workbook = openpyxl.load_workbook(io.BytesIO(book(March=LEADS, Totals=[["=1+1"]])))
+        workbook["Totals"].sheet_state = "hidden"
+        stream = io.BytesIO()
+        workbook.save(stream)
+        assert sheet_of(stream.getvalue()).cells.height == 2

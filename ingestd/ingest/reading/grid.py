@@ -17,7 +17,7 @@ from openpyxl.cell.read_only import ReadOnlyCell
 from openpyxl.cell.text import Text
 from openpyxl.reader.excel import ExcelReader
 from openpyxl.utils import get_column_letter
-from openpyxl.worksheet._reader import WorkSheetParser
+from openpyxl.worksheet._reader import FORMULA_TAG, INLINE_STRING, VALUE_TAG, WorkSheetParser
 from openpyxl.xml.constants import SHARED_STRINGS, SHEET_MAIN_NS
 from openpyxl.xml.functions import iterparse
 
@@ -37,7 +37,27 @@ _LITERALS = re.compile(r'"[^"]*"|\[[^\]]*\]|\\.')
 _ESCAPE = re.compile(r"_x([0-9A-F]{4})_(?:(?<=_xD[89AB][0-9A-F]{2}_)_x(D[C-F][0-9A-F]{2})_)?", re.IGNORECASE | re.ASCII)
 """One character, or the two halves of one beyond U+FFFF"""
 _ITEM = f"{{{SHEET_MAIN_NS}}}si"
+_UNCOMPUTED = "The workbook contains formulas without values."
 _SUGGESTION = "Open it in Excel, save it again as .xlsx or as CSV UTF-8, and send that."
+
+
+class Parser(WorkSheetParser):
+    """openpyxl's parser, which takes a formula that was never computed for an empty cell."""
+
+    def parse_row(self, row: Any) -> tuple[int, list[dict[str, Any]]]:
+        """Called for each row; raises Rejected when a formula of it has no value."""
+        if next(row.iter(FORMULA_TAG), None) is not None and any(_uncomputed(cell) for cell in row):
+            raise Rejected("formula_without_value", _UNCOMPUTED, suggestion=_SUGGESTION)
+        parsed: tuple[int, list[dict[str, Any]]] = super().parse_row(row)
+        return parsed
+
+
+def _uncomputed(cell: Any) -> bool:
+    """A formula of text may have computed an empty one, but then it says so."""
+    if cell.find(FORMULA_TAG) is None or cell.find(INLINE_STRING) is not None:
+        return False
+    value = cell.find(VALUE_TAG)
+    return value is None or not (value.text or cell.get("t") == "str")
 
 
 @dataclass(kw_only=True)
@@ -117,7 +137,7 @@ def filled_rows(sheet: Any) -> Iterator[Values]:
     last = absent = 0
     with sheet._get_source() as source:  # noqa: SLF001 - the way that openpyxl's own rows take
         book = sheet.parent
-        parser = WorkSheetParser(
+        parser = Parser(
             source,
             sheet._shared_strings,  # noqa: SLF001
             data_only=True,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import itertools
-import re
 import warnings
 import zipfile
 import zlib
@@ -39,7 +38,6 @@ _SURE = 3
 """The likeness to a table that no other sheet can surpass."""
 _NEWLINE = "\r\n"
 _SUGGESTION = "Open it in Excel, save it again as .xlsx or as CSV UTF-8, and send that."
-_UNCACHED = re.compile(rb"<c (?![^>]*\bt=\"str\")[^>]*><f(?:/>|[^>]*/>|[^>]*>[^<]*</f>)(?:<v\s*/>|<v></v>)?</c>")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,7 +64,7 @@ def read(data: bytes, hints: DialectHints) -> Sheet:
 
 
 def _require_bounds(data: bytes, max_bytes: int) -> None:
-    """The unpacked size, which zip readers keep to, and formulas whose values were never computed."""
+    """The unpacked size, which zip readers keep to."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             if any(info.flag_bits & 0x1 for info in archive.infolist()):
@@ -74,10 +72,6 @@ def _require_bounds(data: bytes, max_bytes: int) -> None:
             if sum(info.file_size for info in archive.infolist()) > max_bytes:
                 message = f"Unpacked, the workbook has more than {max_bytes:,} bytes."
                 raise Rejected("too_large_unpacked", message, suggestion="Split it into smaller files.")
-            for info in archive.infolist():
-                if info.filename.startswith("xl/worksheets/") and _UNCACHED.search(archive.read(info)):
-                    message = "The workbook contains formulas without values."
-                    raise Rejected("formula_without_value", message, suggestion=_SUGGESTION)
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError, KeyError) as error:
         raise _damaged() from error
 
