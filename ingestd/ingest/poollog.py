@@ -21,7 +21,7 @@ import polars as pl
 from ingestd.errors import Damaged
 from ingestd.ingest import problems, sealing
 from ingestd.ingest.parallel import select
-from ingestd.ingest.reading import Sheet, TextFacts
+from ingestd.ingest.reading import Sheet, TextFacts, Trailer
 from ingestd.model import LOG_HEADER, Counts, Delivery, Outcome, Severity
 from ingestd.storage import Storage
 
@@ -63,6 +63,7 @@ class Origin:
     records: pl.DataFrame
     discarded: pl.Series
     facts: TextFacts
+    trailer: Trailer | None = None
 
     @classmethod
     def of(cls, sheet: Sheet) -> Origin:
@@ -73,6 +74,7 @@ class Origin:
             records=sheet.records,
             discarded=sheet.discarded,
             facts=sheet.facts,
+            trailer=sheet.trailer,
         )
 
 
@@ -151,7 +153,10 @@ class PoolLog:
         return json_lines(told) if as_json else csv_pieces(told)
 
     def rejected(self) -> Iterator[bytes]:
-        """The original header and the original bytes of every rejected record: ready to mend and send again."""
+        """The original header and the original bytes of every rejected record: ready to mend and send again.
+
+        With a last line that says how many they are, if the file had one.
+        """
         if self.storage.has(f"{self.key}/{REJECTED}"):
             yield self._opened(REJECTED)
         elif self.summary.get("counts", {}).get("rejected"):
@@ -304,7 +309,8 @@ def _original_bytes(origin: Origin, rows: pl.Series) -> bytes:
     places = origin.records.filter(pl.col("row").is_in(rows.implode())).select("offset", "length")
     mark = next((mark for mark in _BYTE_ORDER_MARKS if origin.original.startswith(mark)), b"")
     head = origin.header_bytes if origin.header_bytes.startswith(mark) else mark + origin.header_bytes
-    return head + b"".join(origin.original[offset : offset + length] for offset, length in places.iter_rows())
+    tail = b"" if origin.trailer is None else origin.trailer.saying(places.height)
+    return head + b"".join(origin.original[offset : offset + length] for offset, length in places.iter_rows()) + tail
 
 
 def csv_pieces(frame: pl.DataFrame) -> Iterator[bytes]:

@@ -8,5 +8,6 @@ from __future__ import annotations
 
 from ingestd.ingest.reading.reader import read
 from ingestd.ingest.reading.sheet import RECORDS, Sheet, TextFacts
+from ingestd.ingest.reading.trailer import Trailer
 
-__all__ = ["RECORDS", "Sheet", "TextFacts", "read"]
+__all__ = ["RECORDS", "Sheet", "TextFacts", "Trailer", "read"]

@@ -13,6 +13,7 @@ from ingestd.ingest.reading import tables
 from ingestd.ingest.reading.header import Header
 from ingestd.ingest.reading.sheet import Sheet, TextFacts
 from ingestd.ingest.reading.tables import Numbers
+from ingestd.ingest.reading.trailer import Trailer
 from ingestd.model import Severity, Stage
 
 BLANKS_TOLD = 100
@@ -36,6 +37,7 @@ class Draft:
     """Rejected records that name columns of ours: headers of another table"""
     original: bytes
     facts: TextFacts
+    trailer: Trailer | None
 
 
 def finish(draft: Draft) -> Sheet:
@@ -65,6 +67,7 @@ def finish(draft: Draft) -> Sheet:
         discarded=pl.Series("row", blank, dtype=pl.UInt32),
         original=draft.original,
         facts=draft.facts,
+        trailer=draft.trailer,
     )
 
 

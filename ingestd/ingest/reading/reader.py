@@ -18,6 +18,7 @@ from ingestd.ingest.reading.header import Header
 from ingestd.ingest.reading.records import SUGGESTIONS, Dialect, Reader
 from ingestd.ingest.reading.sheet import RECORDS, Sheet, TextFacts
 from ingestd.ingest.reading.text import Text
+from ingestd.ingest.reading.trailer import Trailer
 from ingestd.model import DialectHints, Severity
 
 EXCERPT = 200
@@ -47,9 +48,9 @@ def _read_text(unpacked: Unpacked, name: str, hints: DialectHints, *, exact: boo
     _refuse_binary(decoded.work, name)
     if not decoded.work or decoded.work.isspace():
         raise Rejected("empty_file", "The file is empty.", suggestion="Send a file with a header and records.")
-    announced = None
+    cut = None
     if hints.trailer:
-        decoded, announced = trailer.cut_text(decoded, hints.trailer)
+        decoded, cut = trailer.cut_text(decoded, hints.trailer)
     newline = _newline(decoded.work)
     swapped = dialect.uses_cr(decoded.work, hints)
     _require_lines(decoded.work, b"\r" if swapped else b"\n", hints.max_records)
@@ -59,9 +60,9 @@ def _read_text(unpacked: Unpacked, name: str, hints: DialectHints, *, exact: boo
     head = header.find(reader, first, swapped=swapped, encoding_bad=int(lined.bad[0]) if len(lined.bad) else None)
     body = _body(lined, chosen, head, hints, swapped=swapped, exact=exact)
     assembly.settle(body, reader)
-    facts = replace(_facts(unpacked, decoded, chosen, newline, head), announced=announced)
+    facts = replace(_facts(unpacked, decoded, chosen, newline, head), announced=cut.announced if cut else None)
     try:
-        return _sheet(body, head, facts)
+        return _sheet(body, head, facts, cut)
     except Disagreement:
         return _read_text(unpacked, name, hints, exact=True)
 
@@ -123,7 +124,7 @@ def _facts(unpacked: Unpacked, decoded: Text, chosen: Dialect, newline: str, hea
     )
 
 
-def _sheet(body: Body, head: Header, facts: TextFacts) -> Sheet:
+def _sheet(body: Body, head: Header, facts: TextFacts, cut: Trailer | None) -> Sheet:
     first_lines = np.flatnonzero(body.fate != CONTINUATION)
     fates = body.fate[first_lines]
     if not np.any(fates != BLANK):
@@ -142,6 +143,7 @@ def _sheet(body: Body, head: Header, facts: TextFacts) -> Sheet:
         foreign_headers=row_of_line[np.array(body.rejections.header_like, np.int64)],
         original=body.text.original,
         facts=facts,
+        trailer=cut,
     )
     return finish(draft)
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from ingestd.ingest.reading.trailer import Trailer
 from ingestd.model import Severity
 
 RECORDS = pl.Schema(
@@ -65,6 +66,8 @@ class Sheet:
     original: bytes
     """The decompressed bytes in their own encoding; for xlsx a CSV rendering of the sheet."""
     facts: TextFacts
+    trailer: Trailer | None = None
+    """The last line, which is not part of `original`; rejected records that are sent again need one, too."""
 
     @property
     def filled(self) -> int:

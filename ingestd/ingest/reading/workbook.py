@@ -27,6 +27,7 @@ from ingestd.ingest.reading.header import Candidate, Header
 from ingestd.ingest.reading.preamble import MAX_PREAMBLE, Skipped, doubtful, of_a_table
 from ingestd.ingest.reading.records import SUGGESTIONS, Fault, Record
 from ingestd.ingest.reading.sheet import RECORDS, Sheet, TextFacts
+from ingestd.ingest.reading.trailer import Trailer
 from ingestd.model import DialectHints, Severity, Stage
 
 BATCH = 4096
@@ -57,10 +58,11 @@ def read(data: bytes, hints: DialectHints) -> Sheet:
     found, others = _render(data, hints)
     if not found.rows:
         raise Rejected("empty_file", "The workbook is empty.", suggestion="Send it with a header and records.")
-    announced = trailer.cut_rows(found.rows, hints.trailer) if hints.trailer else None
+    cut = trailer.cut_rows(found.rows, hints.trailer) if hints.trailer else None
     head, index = _header(found)
     left_out = _left_out(others, found, head)
-    return _sheet(found, head, index, left_out=left_out, announced=announced)
+    facts = replace(_facts(found.title, head), announced=cut.announced if cut else None)
+    return _sheet(found, head, index, left_out=left_out, facts=facts, cut=cut)
 
 
 def _require_bounds(data: bytes, max_bytes: int) -> None:
@@ -151,7 +153,9 @@ def _left_out(others: Sequence[Other], found: Grid, head: Header) -> pl.DataFram
     )
 
 
-def _sheet(found: Grid, head: Header, index: int, *, left_out: pl.DataFrame, announced: int | None) -> Sheet:
+def _sheet(
+    found: Grid, head: Header, index: int, *, left_out: pl.DataFrame, facts: TextFacts, cut: Trailer | None
+) -> Sheet:
     original, offsets = _original(found)
     below = len(found.rows) - index - 1
     if not below:
@@ -179,7 +183,8 @@ def _sheet(found: Grid, head: Header, index: int, *, left_out: pl.DataFrame, ann
         problems=problems.gather([left_out, rejected]),
         foreign_headers=np.empty(0, np.int64),
         original=original,
-        facts=replace(_facts(found.title, head), announced=announced),
+        facts=facts,
+        trailer=cut,
     )
     return finish(draft)
 
