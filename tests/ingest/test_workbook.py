@@ -9,11 +9,14 @@ from collections.abc import Callable, Sequence
 
 import openpyxl
 import pytest
+import xlsxwriter
 from hypothesis import given
 from hypothesis import strategies as st
+from openpyxl.styles.numbers import BUILTIN_FORMATS
 
 from ingestd.errors import Rejected
-from ingestd.ingest.reading import Sheet, read
+from ingestd.ingest.reading import Sheet, formats, grid, package, read, workbook
+from ingestd.model import DialectHints
 from tests.ingest.conftest import Station
 
 Rows = Sequence[Sequence[object]]
@@ -24,14 +27,18 @@ LEGEND: Rows = [["Code", "Meaning"], ["DK", "Denmark"], ["DK-CPH", "Copenhagen"]
 
 
 def book(**sheets: Rows) -> bytes:
-    workbook = openpyxl.Workbook()
-    workbook.remove(workbook.active)
+    written = openpyxl.Workbook()
+    written.remove(written.active)
     for name, rows in sheets.items():
-        sheet = workbook.create_sheet(name)
+        sheet = written.create_sheet(name)
         for row in rows:
             sheet.append(row)
+    return saved(written)
+
+
+def saved(written: openpyxl.Workbook) -> bytes:
     stream = io.BytesIO()
-    workbook.save(stream)
+    written.save(stream)
     return stream.getvalue()
 
 
@@ -158,8 +165,118 @@ class TestFormulas:
         assert sheet_of(rewritten(self.DATA, computed)).cells["note"].to_list() == [meant]
 
     def test_a_hidden_sheet_may_wait_for_its_values(self) -> None:
-        workbook = openpyxl.load_workbook(io.BytesIO(book(March=LEADS, Totals=[["=1+1"]])))
-        workbook["Totals"].sheet_state = "hidden"
+        written = openpyxl.load_workbook(io.BytesIO(book(March=LEADS, Totals=[["=1+1"]])))
+        written["Totals"].sheet_state = "hidden"
+        assert sheet_of(saved(written)).cells.height == 2
+
+
+class TestWork:
+    """Small files that would take long, and real ones that must not be taken for them."""
+
+    DATA = book(March=LEADS)
+
+    def test_a_row_of_far_too_many_cells_is_never_in_memory(self) -> None:
+        data = rewritten(
+            self.DATA, lambda xml: xml.replace("</row></sheetData>", "<c/>" * 300_000 + "</row></sheetData>")
+        )
+        assert len(data) < 20_000
+        assert refusal(data).code == "cell_out_of_range"
+
+    def test_empty_cells_are_counted_too(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        data = rewritten(self.DATA, lambda xml: xml.replace("</row>", '<c s="0"/>' * 100 + "</row>"))
+        assert sheet_of(data).cells.height == 2
+        monkeypatch.setattr(grid, "MAX_CELLS", 300)
+        assert refusal(data).code == "too_many_cells"
+
+    def test_a_full_row_is_no_bomb(self) -> None:
+        wide = [[f"n{at}" for at in range(16_384)], ["=1"] * 16_384]
+        data = rewritten(book(March=wide), lambda xml: xml.replace("<v></v>", "<v>1</v>"))
+        assert workbook._render(data, DialectHints())[0].width == 16_384
+
+    @pytest.mark.parametrize(
+        "rows", ["<row/>" * 400_000, ("<row>" + "<c/>" * 10_000 + "</row>") * 40], ids=["rows", "cells"]
+    )
+    def test_what_is_nothing_but_repetition_is_not_read(self, rows: str) -> None:
+        unmeasured = rewritten(self.DATA, lambda xml: re.sub("<dimension[^>]*/>", "", xml))
+        data = rewritten(unmeasured, lambda xml: xml.replace("</sheetData>", rows + "</sheetData>"))
+        assert len(data) < 40_000
+        assert refusal(data).code == "too_large_unpacked"
+
+    def test_one_row_again_and_again_is_real(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(package, "_UNSUSPICIOUS", 10_000)
+        rows = "".join(f'<row r="{at}"><c t="str"><v>26000001</v></c></row>' for at in range(4, 20_000))
+        sheet = sheet_of(rewritten(self.DATA, lambda xml: xml.replace("</sheetData>", rows + "</sheetData>")))
+        assert sheet.cells.height == 19_998
+
+    @pytest.mark.parametrize("element", ["<xf/>", '<font><sz val="1"/></font>', "<border/>"])
+    def test_many_styles_cost_little_and_too_many_are_refused(
+        self, element: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def styled(xml: str) -> str:
+            place = "cellXfs" if "xf" in element else f"{element[1:5]}"
+            return re.sub(rf"(</{place}\w*>)", element * 60_000 + r"\1", xml, count=1)
+
+        data = rewritten(self.DATA, styled, folder="xl/styles.xml")
+        assert sheet_of(data).cells.height == 2
+        monkeypatch.setitem(package._WHOLE, "xl/styles.xml", 50_000)
+        assert refusal(data).code == "too_large_unpacked"
+
+    def test_too_many_texts_are_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         stream = io.BytesIO()
-        workbook.save(stream)
-        assert sheet_of(stream.getvalue()).cells.height == 2
+        with xlsxwriter.Workbook(stream) as written:
+            sheet = written.add_worksheet()
+            for at, row in enumerate([*LEADS, ("26000003", "Eva")]):
+                sheet.write_row(at, 0, row)
+        assert sheet_of(stream.getvalue()).cells.height == 3
+        monkeypatch.setattr(package, "MAX_STRINGS", 7)
+        assert refusal(stream.getvalue()).code == "too_many_cells"
+
+    def test_what_follows_the_rows_is_not_made_objects_of(self) -> None:
+        """Links of a sheet of leads are one for each e-mail address."""
+        links = "<hyperlinks>" + '<hyperlink ref="A1"/>' * 300_000 + "</hyperlinks>"
+        data = rewritten(self.DATA, lambda xml: xml.replace("</sheetData>", "</sheetData>" + links))
+        assert sheet_of(data).cells.height == 2
+
+
+class TestFormats:
+    def test_they_are_those_of_openpyxl(self) -> None:
+        codes = [
+            "General",
+            "0.00",
+            "dd.mm.yyyy",
+            "yyyy-mm-dd hh:mm",
+            "[h]:mm:ss",
+            "[$-409]d-mmm-yy;@",
+            '0 "days"',
+            "mm:ss",
+        ]
+        written = openpyxl.Workbook()
+        for code in [*codes, *BUILTIN_FORMATS.values()]:
+            written.active.append(["x"])
+            written.active.cell(written.active.max_row, 1).number_format = code
+        stream = io.BytesIO()
+        written.save(stream)
+        known = openpyxl.load_workbook(stream)
+        with zipfile.ZipFile(stream) as archive, archive.open("xl/styles.xml") as source:
+            found = formats.read(source)
+        assert (set(found.dates), set(found.timedeltas)) == (known._date_formats, known._timedelta_formats)
+        cells = [row[0] for row in known.active.iter_rows()]
+        assert [found.shown(cell._style.xfId or cell.style_id) for cell in cells] == [
+            cell.number_format for cell in cells
+        ]
+        assert found.shown(len(found.codes)) == ""
+
+    def test_a_style_that_is_damaged_or_absent(self) -> None:
+        data = book(March=LEADS)
+        assert sheet_of(without(data, "xl/styles.xml")).cells.height == 2
+        broken = rewritten(data, lambda xml: xml.replace('numFmtId="0"', 'numFmtId="x"'), folder="xl/styles.xml")
+        assert refusal(broken).code == "workbook_damaged"
+
+
+def without(data: bytes, gone: str) -> bytes:
+    stream = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(stream, "w") as new:
+        for name in old.namelist():
+            if name != gone:
+                new.writestr(name, old.read(name))
+    return stream.getvalue()

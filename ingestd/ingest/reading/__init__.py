@@ -1,7 +1,8 @@
 """Reading: the bytes of a delivery become a sheet, in which every record is good, rejected with a reason, or blank.
 
-`read` is the only verb. The rooms below it, top to bottom: container, text (encoding), dialect, header, scan (fast),
-records (exact), assembly, tables, draft; workbook and grid for .xlsx.
+`read` is the only verb. The rooms below it, top to bottom: container, text (encoding), dialect, header, preamble,
+scan (fast), records (exact), assembly, tables, draft; workbook, grid, package
+and formats for .xlsx.
 """
 
 from __future__ import annotations

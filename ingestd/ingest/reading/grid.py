@@ -9,23 +9,21 @@ from __future__ import annotations
 import datetime as dt
 import re
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from openpyxl.cell.read_only import ReadOnlyCell
-from openpyxl.cell.text import Text
-from openpyxl.reader.excel import ExcelReader
 from openpyxl.utils import get_column_letter
-from openpyxl.worksheet._reader import FORMULA_TAG, INLINE_STRING, VALUE_TAG, WorkSheetParser
-from openpyxl.xml.constants import SHARED_STRINGS, SHEET_MAIN_NS
+from openpyxl.worksheet._reader import DATA_TAG, FORMULA_TAG, INLINE_STRING, ROW_TAG, VALUE_TAG, WorkSheetParser
 from openpyxl.xml.functions import iterparse
 
 from ingestd.errors import Rejected
 from ingestd.ingest.reading.assembly import require_cells
+from ingestd.ingest.reading.formats import Formats
+from ingestd.ingest.reading.package import MAX_COLUMN, Guarded, Worksheet
 from ingestd.model import DialectHints
 
-MAX_ROW, MAX_COLUMN = 1_048_576, 16_384
+MAX_ROW = 1_048_576
 """What Excel itself has."""
 MAX_ABSENT = 1_000
 """Rows between the records that may be missing from the file altogether; they count as blank records."""
@@ -36,16 +34,38 @@ _CLOCK = re.compile(r"[hs]|AM/PM", re.IGNORECASE)
 _LITERALS = re.compile(r'"[^"]*"|\[[^\]]*\]|\\.')
 _ESCAPE = re.compile(r"_x([0-9A-F]{4})_(?:(?<=_xD[89AB][0-9A-F]{2}_)_x(D[C-F][0-9A-F]{2})_)?", re.IGNORECASE | re.ASCII)
 """One character, or the two halves of one beyond U+FFFF"""
-_ITEM = f"{{{SHEET_MAIN_NS}}}si"
 _UNCOMPUTED = "The workbook contains formulas without values."
 _SUGGESTION = "Open it in Excel, save it again as .xlsx or as CSV UTF-8, and send that."
 
 
 class Parser(WorkSheetParser):
-    """openpyxl's parser, which takes a formula that was never computed for an empty cell."""
+    """openpyxl's parser, but a formula that was never computed is no empty cell, and no row is larger than rows are."""
+
+    cells = 0
+    """how many there were, the empty ones too: each costs time"""
+
+    def __init__(self, source: Guarded, *args: Any, **facts: Any) -> None:
+        super().__init__(source, *args, **facts)
+        self.guarded = source
+
+    def parse(self) -> Generator[tuple[int, list[dict[str, Any]]]]:
+        """The rows. What follows them, such as links and merged cells, holds no values, and is only read."""
+        for _, element in iterparse(self.source):
+            if element.tag == ROW_TAG:
+                self.guarded.since = 0
+                row = self.parse_row(element)
+                element.clear()
+                yield row
+            elif element.tag == DATA_TAG:
+                break
+        self.guarded.finish()
 
     def parse_row(self, row: Any) -> tuple[int, list[dict[str, Any]]]:
-        """Called for each row; raises Rejected when a formula of it has no value."""
+        """Raises Rejected when a formula has no value, or when there are too many cells."""
+        self.cells += len(row)
+        if self.cells > MAX_CELLS:
+            message = f"The sheet has more than {MAX_CELLS:,} cells, those without a value counted."
+            raise Rejected("too_many_cells", message, suggestion="Delete rows and columns that hold nothing.")
         if next(row.iter(FORMULA_TAG), None) is not None and any(_uncomputed(cell) for cell in row):
             raise Rejected("formula_without_value", _UNCOMPUTED, suggestion=_SUGGESTION)
         parsed: tuple[int, list[dict[str, Any]]] = super().parse_row(row)
@@ -76,28 +96,6 @@ class Grid:
     error_columns: array[int] = field(default_factory=lambda: array("q"))
 
 
-class Excel(ExcelReader):
-    """openpyxl's reader, but with shared strings as they stand in the file: openpyxl cuts a part of the escapes out."""
-
-    def read_strings(self) -> None:
-        """Called by openpyxl before it reads the sheets."""
-        package: Any = self.package
-        part = package.find(SHARED_STRINGS)
-        if part is not None:
-            with self.archive.open(part.PartName[1:]) as source:
-                self.shared_strings = _strings(source)
-
-
-def _strings(source: IO[bytes]) -> list[str]:
-    found: list[str] = []
-    for _, node in iterparse(source):
-        if node.tag == _ITEM:
-            text: Any = Text.from_tree(node)
-            found.append(text.content)
-            node.clear()
-    return found
-
-
 def unescaped(text: str) -> str:
     """`_x000D_` is a carriage return, and `_x005F_` protects what only looks so (ECMA-376, ST_Xstring)."""
     return _ESCAPE.sub(_character, text) if "_x" in text else text
@@ -124,32 +122,33 @@ class Values(NamedTuple):
     """rows between it and the filled one above that are not in the file at all"""
 
 
-def grid(sheet: Any, hints: DialectHints) -> Grid:
-    """The rows of a sheet of openpyxl's; raises Rejected when they are out of bounds or out of order."""
+def grid(sheet: Worksheet, hints: DialectHints) -> Grid:
+    """The rows of a sheet; raises Rejected when they are out of bounds or out of order."""
     result = Grid(title=sheet.title)
     for row in filled_rows(sheet):
         _append(result, row, hints)
     return result
 
 
-def filled_rows(sheet: Any) -> Iterator[Values]:
+def filled_rows(sheet: Worksheet) -> Iterator[Values]:
     """The rows in which anything stands, one after the other; raises Rejected when they are out of order."""
     last = absent = 0
-    with sheet._get_source() as source:  # noqa: SLF001 - the way that openpyxl's own rows take
-        book = sheet.parent
+    package = sheet.package
+    known = package.formats
+    with package.opened(sheet.part) as source:
         parser = Parser(
             source,
-            sheet._shared_strings,  # noqa: SLF001
+            package.shared_strings,
             data_only=True,
-            epoch=book.epoch,
-            date_formats=book._date_formats,  # noqa: SLF001
-            timedelta_formats=book._timedelta_formats,  # noqa: SLF001
+            epoch=package.wb.epoch,
+            date_formats=known.dates,
+            timedelta_formats=known.timedeltas,
         )
         for number, cells in parser.parse():
             parser.row_dimensions.clear()  # heights and styles, which it would collect
             _require_order(number, last)
             absent, last = absent + number - last - 1, number
-            values = _values(sheet, number, cells)
+            values = _values(known, number, cells)
             if values.texts:
                 yield values._replace(absent=absent)
                 absent = 0
@@ -168,7 +167,7 @@ def _out_of_range(what: str) -> Rejected:
     return Rejected("cell_out_of_range", message, suggestion=_SUGGESTION)
 
 
-def _values(sheet: Any, number: int, cells: list[dict[str, Any]]) -> Values:
+def _values(known: Formats, number: int, cells: list[dict[str, Any]]) -> Values:
     values: list[str] = []
     errors: list[int] = []
     for cell in cells:
@@ -178,7 +177,7 @@ def _values(sheet: Any, number: int, cells: list[dict[str, Any]]) -> Values:
         if cell["row"] != number or column < 1:
             message = f"Row {number:,} of the sheet has a cell that says it is in row {cell['row']:,}."
             raise Rejected("rows_out_of_order", message, suggestion=_SUGGESTION)
-        if cell["value"] is None or (text := _text(sheet, cell)) == "":
+        if cell["value"] is None or (text := _text(known, cell)) == "":
             continue
         if len(values) >= column:
             message = f"Row {number:,} of the sheet has its cell {get_column_letter(column)} twice or out of order."
@@ -213,7 +212,7 @@ def _append(result: Grid, row: Values, hints: DialectHints) -> None:
     result.error_columns.extend(row.errors)
 
 
-def _text(sheet: Any, cell: dict[str, Any]) -> str:
+def _text(known: Formats, cell: dict[str, Any]) -> str:
     """The cell's value as text that loses nothing: `1`, `1.5`, `TRUE`, `2024-05-31`, `2024-05-31 12:30:00`."""
     value = cell["value"]
     if isinstance(value, str):
@@ -223,7 +222,7 @@ def _text(sheet: Any, cell: dict[str, Any]) -> str:
     if isinstance(value, float):
         return str(int(value)) if value.is_integer() and abs(value) < 1e15 else repr(value)
     if isinstance(value, dt.datetime):
-        shown = ReadOnlyCell(sheet, **cell).number_format or ""
+        shown = known.shown(cell["style_id"])
         day_only = value.time() == dt.time() and not _CLOCK.search(_LITERALS.sub("", shown))
         return value.date().isoformat() if day_only else value.isoformat(sep=" ")
     return str(value)

@@ -11,7 +11,6 @@ import zlib
 from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,8 +21,9 @@ from ingestd.ingest import problems
 from ingestd.ingest.reading import header, trailer
 from ingestd.ingest.reading.assembly import numbered
 from ingestd.ingest.reading.draft import Draft, finish, header_only
-from ingestd.ingest.reading.grid import Excel, Grid, filled_rows, grid
+from ingestd.ingest.reading.grid import Grid, filled_rows, grid
 from ingestd.ingest.reading.header import Candidate, Header
+from ingestd.ingest.reading.package import Package, Worksheet
 from ingestd.ingest.reading.preamble import MAX_PREAMBLE, Skipped, doubtful, of_a_table
 from ingestd.ingest.reading.records import SUGGESTIONS, Fault, Record
 from ingestd.ingest.reading.sheet import RECORDS, Sheet, TextFacts
@@ -86,12 +86,11 @@ def _render(data: bytes, hints: DialectHints) -> tuple[Grid, list[Other]]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # openpyxl warns of styles and extensions, none of which are cells
         try:
-            excel = Excel(io.BytesIO(data), read_only=True, data_only=True, keep_links=False)
-            excel.read()
+            package = Package(data)
             try:
-                return _chosen(excel.wb, hints)
+                return _chosen(package.visible(), hints)
             finally:
-                excel.wb.close()
+                package.archive.close()
         except Rejected:
             raise
         except Exception as error:
@@ -99,9 +98,8 @@ def _render(data: bytes, hints: DialectHints) -> tuple[Grid, list[Other]]:
             raise _damaged() from error
 
 
-def _chosen(workbook: Any, hints: DialectHints) -> tuple[Grid, list[Other]]:
+def _chosen(visible: Sequence[Worksheet], hints: DialectHints) -> tuple[Grid, list[Other]]:
     """The visible sheet that holds most likely the table, the first of those alike, and what the others begin with."""
-    visible = [sheet for sheet in workbook.worksheets if sheet.sheet_state == "visible"]
     chosen, best, likely = None, Grid(), 0
     for sheet in visible:
         found = grid(sheet, hints)
@@ -123,7 +121,7 @@ def _lines(found: Grid) -> Iterator[Skipped]:
     return (_skipped(line, row) for line, row in enumerate(found.rows, start=1) if row)
 
 
-def _glance(sheet: Any) -> Other:
+def _glance(sheet: Worksheet) -> Other:
     lines = (_skipped(row.number, row.texts) for row in filled_rows(sheet))
     beginning = list(itertools.islice(lines, _FIRST))
     return Other(title=sheet.title, beginning=beginning, table=of_a_table(itertools.chain(beginning, lines)))
