@@ -273,6 +273,25 @@ class TestFormats:
         assert refusal(broken).code == "workbook_damaged"
 
 
+class TestHeaders:
+    @pytest.mark.parametrize("note", [["", "", "note"], ["", "", "", "", "", "", "note"]])
+    def test_a_note_beside_the_table_is_no_column_of_the_header(self, note: list[str]) -> None:
+        sheet = sheet_of(book(March=[LEADS[0], [*LEADS[1], *note], LEADS[2]]))
+        assert sheet.facts.header_line == 1
+        assert sheet.cells.select("phone", "name").rows() == [("26000001", "Ada"), ("26000002", "Bo")]
+        assert sheet.cells.row(0)[-1] == "note"
+
+    def test_a_trailer_alone_is_no_table(self) -> None:
+        with pytest.raises(Rejected) as caught:
+            read(book(March=[["END", 0]]), name="x.xlsx", hints=DialectHints(trailer="^END,(?P<rows>[0-9]+)$"))
+        assert caught.value.code == "header_unreadable"
+
+    def test_rows_that_are_hardly_filled_make_no_header_of_the_title(self) -> None:
+        names = ["phone", "name", "address", "postcode", "city", "note"]
+        rows: Rows = [["Created", "2026-01-31"], [], names, ["26000001"], ["26000002", "Bo"]]
+        assert sheet_of(book(March=rows)).facts.header_line == 3
+
+
 def without(data: bytes, gone: str) -> bytes:
     stream = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(stream, "w") as new:

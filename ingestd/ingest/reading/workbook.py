@@ -239,7 +239,8 @@ def _cell_errors(found: Grid, head: Header) -> pl.DataFrame:
 def _header(found: Grid) -> tuple[Header, int]:
     """The header and its index; columns that are empty throughout were never rendered."""
     rows = list(_candidates(found))
-    index = header.require_position(rows, found.width)
+    # Not the width: a single note far to the right of the table says nothing about how many names the header has.
+    index = header.require_position(rows, max(map(_filled, found.rows[:_FIRST]), default=0))
     names, line = _padded(found, found.rows[index]), index + 1
     if index in found.error_rows:
         raise Rejected("header_unreadable", f"The header in row {line} holds an error.", suggestion=_SUGGESTION)
@@ -254,6 +255,10 @@ def _header(found: Grid) -> tuple[Header, int]:
         doubtful=doubtful(header.skipped(rows[:index]), names, line),
     )
     return head, index
+
+
+def _filled(row: Sequence[str]) -> int:
+    return sum(cell.strip() != "" for cell in row)
 
 
 def _candidates(found: Grid) -> Iterator[Candidate]:
