@@ -273,6 +273,14 @@ class TestFormats:
         assert refusal(broken).code == "workbook_damaged"
 
 
+class TestKinds:
+    def test_a_workbook_with_a_password_is_no_old_excel_file(self) -> None:
+        old = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(512)
+        error = refusal(old + "EncryptedPackage".encode("utf-16-le") + bytes(600))
+        assert (error.code, error.suggestion) == ("zip_encrypted", "Send it without password.")
+        assert refusal(old).code == "format_unsupported"
+
+
 class TestHeaders:
     @pytest.mark.parametrize("note", [["", "", "note"], ["", "", "", "", "", "", "note"]])
     def test_a_note_beside_the_table_is_no_column_of_the_header(self, note: list[str]) -> None:

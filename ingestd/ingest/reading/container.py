@@ -40,6 +40,8 @@ _UNOPENED = (
 _GZIP = b"\x1f\x8b"
 _ZIP = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
 _OLE = b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"
+_ENCRYPTED = "EncryptedPackage".encode("utf-16-le")
+"""The name of the stream in which Office keeps an encrypted .xlsx file"""
 _RESAVE = "Save it as .xlsx or .csv and send that."
 
 
@@ -84,6 +86,9 @@ def _refuse_foreign(data: bytes, name: str) -> None:
             suggestion = "Send it unpacked, or as .zip or .gz."
             raise Rejected("format_unsupported", f"{name}: this is {what}, which is not opened.", suggestion=suggestion)
     if data.startswith(_OLE):
+        if _ENCRYPTED in data:
+            message = f"{name}: this workbook is protected by a password."
+            raise Rejected("zip_encrypted", message, suggestion="Send it without password.")
         raise Rejected("format_unsupported", f"{name}: this is an old Excel file (.xls).", suggestion=_RESAVE)
 
 
