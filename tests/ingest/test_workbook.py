@@ -280,6 +280,18 @@ class TestKinds:
         assert (error.code, error.suggestion) == ("zip_encrypted", "Send it without password.")
         assert refusal(old).code == "format_unsupported"
 
+    def test_strict_open_xml_is_not_empty(self) -> None:
+        def strict(xml: str) -> str:
+            found = xml.replace(f"{TRANSITIONAL}/spreadsheetml/2006/main", f"{STRICT}/spreadsheetml/main")
+            return found.replace(f"{TRANSITIONAL}/officeDocument/2006/", f"{STRICT}/officeDocument/")
+
+        error = refusal(rewritten(book(March=LEADS), strict, folder=""))
+        assert error.code == "format_unsupported"
+        assert "Strict Open XML" in error.message
+
+
+TRANSITIONAL, STRICT = "http://schemas.openxmlformats.org", "http://purl.oclc.org/ooxml"
+
 
 class TestHeaders:
     @pytest.mark.parametrize("note", [["", "", "note"], ["", "", "", "", "", "", "note"]])

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 import polars as pl
+from openpyxl.xml.constants import SHEET_MAIN_NS
 
 from ingestd.errors import Rejected
 from ingestd.ingest import problems
@@ -37,6 +38,7 @@ _FIRST = 4 * MAX_PREAMBLE
 """Rows among which the header must be, blank ones counted."""
 _SURE = 3
 """The likeness to a table that no other sheet can surpass."""
+_STRICT = b"http://purl.oclc.org/ooxml/spreadsheetml/main"
 _NEWLINE = "\r\n"
 _SUGGESTION = "Open it in Excel, save it again as .xlsx or as CSV UTF-8, and send that."
 
@@ -66,7 +68,7 @@ def read(data: bytes, hints: DialectHints) -> Sheet:
 
 
 def _require_bounds(data: bytes, max_bytes: int) -> None:
-    """The unpacked size, which zip readers keep to."""
+    """The unpacked size, which zip readers keep to; and that the workbook is of the kind that is read."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             if any(info.flag_bits & 0x1 for info in archive.infolist()):
@@ -74,8 +76,16 @@ def _require_bounds(data: bytes, max_bytes: int) -> None:
             if sum(info.file_size for info in archive.infolist()) > max_bytes:
                 message = f"Unpacked, the workbook has more than {max_bytes:,} bytes."
                 raise Rejected("too_large_unpacked", message, suggestion="Split it into smaller files.")
+            _refuse_strict(archive.read("xl/workbook.xml"))
     except (zipfile.BadZipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError, KeyError) as error:
         raise _damaged() from error
+
+
+def _refuse_strict(book: bytes) -> None:
+    """Strict Open XML has other names for everything, and openpyxl knows none of them: it would find no sheet."""
+    if _STRICT in book and SHEET_MAIN_NS.encode() not in book:
+        message = "This is a workbook in the format “Strict Open XML Spreadsheet”, which is not read."
+        raise Rejected("format_unsupported", message, suggestion="Save it as “Excel Workbook (.xlsx)” or as .csv.")
 
 
 def _damaged() -> Rejected:
