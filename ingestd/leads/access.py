@@ -19,7 +19,7 @@ from ingestd.leads.agents import Agent
 from ingestd.leads.lead import Lead
 from ingestd.leads.statuses import Status, StatusBook
 from ingestd.model import PoolState
-from ingestd.store import lead_tables, tables
+from ingestd.store import lead_tables, listed, tables
 from ingestd.store.tables import leads as table
 
 
@@ -75,6 +75,8 @@ class Facts:
     pool_state: str
     owner_team: int
     """the owner itself, or the team of a user who owns the lead"""
+    lists: frozenset[int]
+    """the do-not-call lists that have its number: 0, or its campaign's own"""
     names: Mapping[int, str]
     """`team:<key>` and `user:<login>` of every number that is spoken of"""
     led: frozenset[int]
@@ -126,6 +128,7 @@ def facts_of(connection: Connection, here: Lead, who: Agent, at: datetime) -> Fa
         pool_name=pool_name,
         pool_state=pool_state,
         owner_team=here.owner_id if team is None else team,
+        lists=frozenset(number for number, _ in listed.places(connection, here.lists, [here.phone])),
         names=names,
         led=agents.below(connection, who.teams[0]) if who.role == Role.TEAM_LEADER else frozenset(),
         at=at,
@@ -155,6 +158,7 @@ def may_call(facts: Facts) -> tuple[Rule, ...]:
         ("campaign_active", campaign.running(at), _campaign(campaign, at)),
         ("pool_active", active or status.outlives_pool, f"the pool {facts.pool_name} is {facts.pool_state}"),
         ("not_deactivated", here.deactivated_at is None, _deactivated(here)),
+        ("not_listed", not facts.lists, _listed(facts)),
         ("not_locked", not here.locked(at, but_by=facts.agent.id), _lock(facts)),
         ("status_open", status.open, f"its status is {status.name}, which is {status.kind}"),
         ("not_kept", not kept, _kept(facts, kept=kept)),
@@ -226,6 +230,13 @@ def _deactivated(here: Lead) -> str:
     return "it is active" if here.deactivated_at is None else f"it was deactivated at {_moment(here.deactivated_at)}"
 
 
+def _listed(facts: Facts) -> str:
+    if not facts.lists:
+        return "its number is on no do-not-call list"
+    which = "global list" if listed.GLOBAL in facts.lists else f"list of {facts.campaign.code}"
+    return f"its number is on the do-not-call {which}"
+
+
 def _lock(facts: Facts) -> str:
     here = facts.lead
     if not here.locked(facts.at):
@@ -265,6 +276,7 @@ def callable_by(who: Agent, known: Iterable[Campaign], book: StatusBook, at: dat
         table.c.attempts < limit,
         free_for(who, book, at),
         pool_open(book),
+        ~listed.on_a_list(table.c),
     )
 
 

@@ -45,6 +45,7 @@ from ingestd.leads.history import Stamp
 from ingestd.leads.lead import Lead
 from ingestd.leads.statuses import Change, StatusBook
 from ingestd.model import PoolState
+from ingestd.store import listed
 from ingestd.store.engine import writing
 from ingestd.store.lead_tables import dial_stages, lead_events
 from ingestd.store.tables import Id, Instant, campaigns, pools
@@ -166,7 +167,8 @@ def _given_rows(shift: Shift, at: datetime) -> Select[Any]:
     event = lead_events.c
     its = (event.campaign_id == table.c.campaign_id, event.lead_id == table.c.id, event.field == "lock")
     locked = select(event.kind).where(*its).order_by(event.version.desc()).limit(1).scalar_subquery()
-    fits = and_(_ready(shift, at), table.c.owner_id.in_(shift.agent.reach), _inside(shift))
+    may = and_(_ready(shift, at), table.c.owner_id.in_(shift.agent.reach), _inside(shift))
+    fits = and_(may, ~listed.on_a_list(table.c))
     held = (table.c.campaign_id.in_(select(campaigns.c.id)), table.c.locked_until > at)
     mine = (*held, table.c.locked_by_id == shift.agent.id, locked == DIALLED)
     return select(table.c.id, fits.label("fits")).where(*mine).order_by(table.c.dial_key, table.c.id).with_for_update()
@@ -288,7 +290,7 @@ def _holding(connection: Connection, known: Sequence[int]) -> Any:
 
 
 def _telling(taken: Any) -> Any:
-    """PostgreSQL writes the history in the same statement."""
+    """PostgreSQL writes the history and looks at the do-not-call lists in the same statement."""
     here = taken.cte("taken")
     said = {
         "campaign_id": here.c.campaign_id,
@@ -301,7 +303,7 @@ def _telling(taken: Any) -> Any:
         "after": cast(here.c.locked_by_id, Text),
     }
     told = insert(lead_events).from_select(list(said), select(*said.values()), include_defaults=False)
-    return select(here).add_cte(told.cte("told"))
+    return select(here, listed.on_a_list(here.c).label("listed")).add_cte(told.cte("told"))
 
 
 def _compiled(connection: Connection, statement: Any) -> tuple[str, dict[str, Any]]:
@@ -319,16 +321,23 @@ def _said(connection: Connection, statement: Any, given: dict[str, Any]) -> Any:
 
 
 def _take(connection: Connection, shift: Shift, at: datetime, until: datetime) -> Lead | None:
-    """Locks the best lead that no other agent is just taking, in the statement that finds it."""
+    """Locks the best lead that no other agent is just taking, in the statement that finds it.
+
+    One whose number is on a do-not-call list is closed in place of being given, however it came to be open.
+    """
     given = {"moment": at, "until": until, "agent": shift.agent.id, "last_key": shift.last_key}
-    row = _said(connection, shift.statement, given).mappings().one_or_none()
-    if row is None:
-        return None
-    taken = lead.of_row({**row, "status": shift.book.by_id[row["status_id"]].code})
-    if connection.dialect.name == "sqlite":
-        stamp, held = Stamp(kind=DIALLED, by=shift.agent.id, at=at), {"lock": (None, shift.agent.id)}
-        history.record(connection, (taken.campaign_id, taken.id, taken.version), held, stamp)
-    return do_not_call.without_listed(connection, [taken])[0]
+    while (row := _said(connection, shift.statement, given).mappings().one_or_none()) is not None:
+        taken = lead.of_row({**row, "status": shift.book.by_id[row["status_id"]].code})
+        if connection.dialect.name == "sqlite":
+            stamp, held = Stamp(kind=DIALLED, by=shift.agent.id, at=at), {"lock": (None, shift.agent.id)}
+            history.record(connection, (taken.campaign_id, taken.id, taken.version), held, stamp)
+            uncallable = bool(listed.places(connection, taken.lists, [taken.phone]))
+        else:
+            uncallable = row["listed"]
+        if not uncallable:
+            return do_not_call.without_listed(connection, [taken])[0]
+        do_not_call.close(connection, taken, at)
+    return None
 
 
 def _stages(connection: Connection, shift: Shift) -> dict[int, str]:

@@ -25,7 +25,7 @@ from ingestd.leads.history import Stamp
 from ingestd.leads.lead import Lead
 from ingestd.leads.statuses import Status
 from ingestd.schemas import Schema
-from ingestd.store import audit, loading, rules, tables
+from ingestd.store import audit, listed, loading, rules, tables
 from ingestd.store.audit import Deed
 from ingestd.store.engine import writing
 from ingestd.store.tables import do_not_call as lists
@@ -160,8 +160,16 @@ def of_number(connection: Connection, phone: str) -> list[Listing]:
 
 def without_listed(connection: Connection, found: Sequence[Lead]) -> list[Lead]:
     """The leads as whoever may call them gets them: an alternative number on a list is left out, which is said."""
-    listed = listed_among(connection, ((here.campaign_id, here.fields[OTHER]) for here in found))
-    return [_withheld(here) if (here.campaign_id, here.fields[OTHER]) in listed else here for here in found]
+    withheld = listed_among(connection, ((here.campaign_id, here.fields[OTHER]) for here in found))
+    return [_withheld(here) if (here.campaign_id, here.fields[OTHER]) in withheld else here for here in found]
+
+
+def close(connection: Connection, here: Lead, at: datetime) -> None:
+    """Closes an open lead, taken before, whose number is on a list: the rule does it, as the history tells."""
+    lists_of_it = {number for number, _ in listed.places(connection, here.lists, [here.phone])}
+    to = statuses.read(connection).get(LISTED_GLOBALLY if listed.GLOBAL in lists_of_it else LISTED)
+    this = and_(table.c.campaign_id == here.campaign_id, table.c.id == here.id)
+    end(connection, this, to, Stamp(kind="rule", by=None, at=at, why="its number is on a do-not-call list"))
 
 
 OTHER = "alternative_phone"
@@ -209,8 +217,10 @@ def _close(
     there = loading.with_phones(connection, campaign_id, wanted)
     if not there:
         return 0
-    mine = and_(table.c.campaign_id == campaign_id, opened, selection.among(connection, table.c.id, there))
-    numbers = connection.scalars(select(table.c.id).where(mine).order_by(table.c.id).with_for_update()).all()
+    mine = and_(table.c.campaign_id == campaign_id, selection.among(connection, table.c.id, there))
+    # Closed ones too: somebody may be about to open one, and has not seen the number on the list.
+    connection.execute(select(table.c.id).where(mine).order_by(table.c.id).with_for_update())
+    numbers = connection.scalars(select(table.c.id).where(mine, opened)).all()
     if not numbers:
         return 0
     these = and_(table.c.campaign_id == campaign_id, selection.among(connection, table.c.id, numbers))

@@ -15,7 +15,7 @@ from ingestd.errors import Rejected
 from ingestd.leads import history, order
 from ingestd.leads.history import Stamp
 from ingestd.schemas import SYSTEM_FIELDS
-from ingestd.store import tables
+from ingestd.store import listed, tables
 from ingestd.store.tables import Id, campaigns, statuses
 from ingestd.store.tables import leads as table
 
@@ -66,6 +66,16 @@ class Lead:
         moment = self.fields["scheduled_at"]
         assert moment is None or isinstance(moment, datetime)
         return moment
+
+    @property
+    def phone(self) -> str:
+        """The number at which it is called; empty when it was anonymised."""
+        return str(self.fields["phone"])
+
+    @property
+    def lists(self) -> tuple[int, int]:
+        """The do-not-call lists that count for it: the global one and its campaign's."""
+        return (listed.GLOBAL, self.campaign_id)
 
     def locked(self, at: datetime, *, but_by: int | None = None) -> bool:
         """True while somebody, other than `but_by`, holds the lead."""

@@ -16,7 +16,7 @@ from ingestd.leads import instants
 from ingestd.leads import lead as leads
 from ingestd.leads.history import Stamp
 from ingestd.leads.lead import Lead
-from ingestd.store import pool_calls
+from ingestd.store import listed, pool_calls
 from ingestd.store.tables import campaigns
 from ingestd.store.tables import statuses as table
 
@@ -127,8 +127,8 @@ class Change:
 def change_status(connection: Connection, lead_id: int, change: Change) -> Lead:
     """Gives a lead another status, with what that does to owner, attempts and lock; the lead as it is then.
 
-    Raises Rejected when the lead is unknown, changed meanwhile, locked by somebody else, or its status may not become
-    the wanted one.
+    Raises Rejected when the lead is unknown, changed meanwhile, locked by somebody else, its status may not become the
+    wanted one, or that is an open one and nobody may call its number.
     """
     here = leads.take(connection, lead_id, version=change.version)
     for refusal in change_all(connection, [here], change).values():
@@ -142,11 +142,12 @@ def change_all(connection: Connection, these: Sequence[Lead], change: Change) ->
     Raises Rejected when there is no such status, Invalid for a time to call that no clock shows.
     """
     book = read(connection)
-    book.get(change.to)
     if change.scheduled_at is not None and not instants.everywhere(change.scheduled_at):
         told = f"nobody calls at {change.scheduled_at.isoformat()}: it has no date in some time zones"
         raise Invalid("value_unusable", told, field="scheduled_at")
     refused = leads.locks(connection, these, by=change.by, at=change.at)
+    if book.get(change.to).open:
+        refused |= _uncallable(connection, these)
     changed: list[tuple[Lead, dict[str, Any]]] = []
     for here in these:
         if here.id not in refused:
@@ -160,6 +161,25 @@ def change_all(connection: Connection, these: Sequence[Lead], change: Change) ->
         pool_calls.add(connection, (here.pool_id for here, _ in changed), change.at)
     _end_used_up(connection, changed, change, book)
     return refused
+
+
+def _uncallable(connection: Connection, these: Sequence[Lead]) -> dict[int, Rejected]:
+    """The leads whose number is on a do-not-call list, each with that: an open status would have it called.
+
+    Whoever lists a number waits for its leads before looking at their statuses, so one that was taken slips through to
+    neither.
+    """
+    lists = {number for here in these for number in here.lists}
+    found = listed.places(connection, lists, {here.phone for here in these})
+    return {
+        here.id: Rejected(
+            "do_not_call",
+            f"the number of lead {here.id} is on a do-not-call list; nobody may call it",
+            suggestion="give it a closed status, or have the number taken off the list",
+        )
+        for here in these
+        if not found.isdisjoint((number, here.phone) for number in here.lists)
+    }
 
 
 def _end_used_up(

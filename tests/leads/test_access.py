@@ -87,6 +87,17 @@ def test_a_lock_of_somebody_else_counts_until_its_time(desk: Desk) -> None:
     assert refusals(desk, over) == {}
 
 
+@pytest.mark.parametrize(("campaign", "which"), [(0, "global list"), (1, "list of DK-ENERGY")])
+def test_a_listed_number_is_nobodys_to_call(desk: Desk, campaign: int, which: str) -> None:
+    (number,) = desk.leads({})
+    values = {"campaign_id": campaign and desk.campaign(), "phone": desk.lead(number).phone}
+    with writing(desk.engine) as connection:
+        connection.execute(insert(tables.do_not_call).values(**values, reason="", added_at=NOON))
+    told = refusals(desk, number)
+    assert list(told) == ["not_listed"]
+    assert which in told["not_listed"]
+
+
 def test_private_and_vip_outlive_their_pool(desk: Desk) -> None:
     plain, private = desk.leads({}, {})
     desk.change(private, "manual_redial_private")
@@ -193,6 +204,7 @@ LEAD = st.fixed_dictionaries(
         "processed": st.sampled_from([None, *range(TEAMS)]),
         "created": st.sampled_from([None, *range(TEAMS)]),
         "pool": st.integers(0, 1),
+        "phone": st.sampled_from(["+4526000001", "+4526000002"]),
     }
 )
 WORLD = st.fixed_dictionaries(
@@ -206,6 +218,7 @@ WORLD = st.fixed_dictionaries(
         "campaign_active": st.booleans(),
         "expires_on": st.sampled_from([None, date(2026, 6, 14), date(2026, 6, 15)]),
         "access": st.sets(st.integers(0, TEAMS * 2 - 1), max_size=2),
+        "listed": st.sampled_from(["", "", "global", "here", "elsewhere"]),
     }
 )
 
@@ -247,21 +260,28 @@ class World:
             for owner in world["access"]:
                 values = {"campaign_id": self.campaign, "owner_id": self.owners[owner]}
                 connection.execute(insert(lead_tables.campaign_access).values(values))
+            self._list(connection, world["listed"])
             connection.execute(delete(tables.leads))
             book = statuses.read(connection)
             rows = [self._lead(number, each, book) for number, each in enumerate(world["leads"], start=1)]
             connection.execute(insert(tables.leads), rows)
 
+    def _list(self, connection: Any, which: str) -> None:
+        connection.execute(delete(tables.do_not_call))
+        if which:
+            number = {"global": 0, "here": self.campaign, "elsewhere": self.campaign + 1}[which]
+            values = {"campaign_id": number, "phone": "+4526000001", "reason": "", "added_at": NOON}
+            connection.execute(insert(tables.do_not_call).values(values))
+
     def _lead(self, number: int, wanted: dict[str, Any], book: statuses.StatusBook) -> dict[str, Any]:
         users = dict(enumerate(self.owners[TEAMS:]))
-        plain = {name: wanted[name] for name in ("deactivated_at", "scheduled_at", "attempts", "locked_until")}
+        plain = {name: wanted[name] for name in ("phone", "deactivated_at", "scheduled_at", "attempts", "locked_until")}
         return {
             **plain,
             "campaign_id": self.campaign,
             "id": number,
             "pool_id": self.pools[wanted["pool"]],
             "row": number,
-            "phone": "+45",
             "owner_id": self.owners[wanted["owner"]],
             "status_id": book.by_code[wanted["status"]].id,
             "locked_by_id": users.get(wanted["locked"]),

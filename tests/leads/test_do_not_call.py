@@ -8,9 +8,10 @@ import pytest
 
 from ingestd import schemas
 from ingestd.errors import Invalid, Missing, Rejected
-from ingestd.leads import dialling, do_not_call, lead
+from ingestd.leads import dialling, do_not_call, lead, statuses
 from ingestd.leads.do_not_call import Added
-from ingestd.store import audit, fences
+from ingestd.leads.statuses import Change
+from ingestd.store import audit, fences, loading
 from ingestd.store.audit import COMMAND_LINE, Deed
 from ingestd.store.engine import reading, writing
 from tests.databases import ROOT
@@ -26,6 +27,12 @@ def phone(desk: Desk, number: int) -> str:
 def added(desk: Desk, *phones: str, campaign: str | None = None) -> Added:
     with writing(desk.engine) as connection:
         return do_not_call.add(connection, phones, campaign, DEED)
+
+
+def only_listed(desk: Desk, number: str, campaign_id: int = 0) -> None:
+    """Puts a number on a list without a look at the leads that have it."""
+    with writing(desk.engine) as connection:
+        loading.add_do_not_call(connection, campaign_id, [number], "")
 
 
 def removed(desk: Desk, number: str) -> bool:
@@ -135,6 +142,67 @@ def test_an_alternative_number_that_is_listed_closes_nothing_but_no_agent_is_giv
 def next_alternative(desk: Desk, number: int) -> object:
     with reading(desk.engine) as connection:
         return do_not_call.without_listed(connection, [lead.find(connection, number)])[0].fields["alternative_phone"]
+
+
+def test_a_lead_whose_number_is_listed_is_not_opened_again(desk: Desk) -> None:
+    done, listed, elsewhere = desk.leads({}, {}, {})
+    desk.change(done, "not_interested", call=True)
+    added(desk, phone(desk, done), phone(desk, listed))
+    added(desk, phone(desk, elsewhere), campaign="DE-ENERGY")  # another campaign's list
+    assert desk.change(listed, "removed").status == "removed"
+    for number in (done, listed):
+        with pytest.raises(Rejected, match="is on a do-not-call list") as refused:
+            desk.change(number, "automatic_redial")
+        assert refused.value.code == "do_not_call"
+    assert desk.change(elsewhere, "automatic_redial").status == "automatic_redial"
+    assert removed(desk, phone(desk, listed))
+    assert desk.change(listed, "automatic_redial").status == "automatic_redial"
+
+
+def test_a_number_that_is_listed_while_its_lead_is_opened_closes_it(desk: Desk) -> None:
+    """Whoever opens it has not seen the list yet, and the list not yet that it is open."""
+    (there,) = desk.leads({})
+    wanted = phone(desk, there)
+    desk.change(there, "success")
+    results: list[Added] = []
+    adding = threading.Thread(target=lambda: results.append(added(desk, wanted)))
+    with writing(desk.engine) as connection:
+        wish = Change(to="automatic_redial", by=desk.owner("user:copenhagen-1"), at=NOON)
+        assert statuses.change_status(connection, there, wish).status == "automatic_redial"
+        adding.start()
+        adding.join(0.2)
+        assert adding.is_alive()
+    adding.join(20)
+    assert [done.closed for done in results] == [1]
+    assert desk.lead(there).status == "in_global_do_not_call_list"
+
+
+def test_an_open_lead_of_a_listed_number_is_closed_and_given_to_nobody(desk: Desk) -> None:
+    """However it came to be open, such as by a version that opened it without a look at the lists."""
+    here, globally, callable_one = desk.leads({}, {}, {})
+    only_listed(desk, phone(desk, here), desk.campaign())
+    only_listed(desk, phone(desk, globally))
+    shift = dialling.start(desk.engine, "copenhagen-1", "DK-ENERGY", NOON)
+    found, shift = dialling.next_lead(desk.engine, shift, NOON)
+    assert found is not None
+    assert found.id == callable_one
+    assert dialling.next_lead(desk.engine, shift, NOON)[0] is None
+    assert [desk.lead(number).status for number in (here, globally)] == [
+        "in_do_not_call_list",
+        "in_global_do_not_call_list",
+    ]
+    assert desk.lead(here).locked_by_id is None
+    assert ("status", "unprocessed", "in_do_not_call_list") in desk.told(here)
+
+
+def test_who_was_given_a_lead_does_not_get_it_again_when_its_number_is_listed(desk: Desk) -> None:
+    (there,) = desk.leads({})
+    shift = dialling.start(desk.engine, "copenhagen-1", "DK-ENERGY", NOON)
+    found, shift = dialling.next_lead(desk.engine, shift, NOON)
+    assert found is not None
+    only_listed(desk, phone(desk, there))
+    assert dialling.next_lead(desk.engine, shift, NOON, again=True)[0] is None
+    assert desk.lead(there).locked_by_id is None
 
 
 def test_a_list_is_read_in_pages_and_a_number_says_on_which_lists_it_is(desk: Desk) -> None:

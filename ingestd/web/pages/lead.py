@@ -43,6 +43,7 @@ RULES: Mapping[str, str] = {
     "campaign_active": "The campaign is active and has not expired",
     "pool_active": "The lead pool is active",
     "not_deactivated": "The lead is not deactivated",
+    "not_listed": "Its number is on no do-not-call list",
     "not_locked": "Nobody else holds the lead",
     "status_open": "The status is open",
     "not_kept": "It is not kept for another agent",
