@@ -284,11 +284,12 @@ def free_for(who: Agent, book: StatusBook, at: datetime) -> ColumnElement[bool]:
     """Due, held by nobody else, and kept for nobody else."""
     kept = table.c.status_id.in_(book.ids(kept_for_caller=True))
     caller = or_(table.c.processed_by_id.is_(None), table.c.processed_by_id == who.id)
-    return and_(
-        or_(table.c.scheduled_at.is_(None), table.c.scheduled_at <= at),
-        or_(unlocked(at), table.c.locked_by_id == who.id),
-        or_(~kept, caller),
-    )
+    return and_(due(at), or_(unlocked(at), table.c.locked_by_id == who.id), or_(~kept, caller))
+
+
+def due(at: datetime) -> ColumnElement[bool]:
+    """Its time has come, or none is set."""
+    return or_(table.c.scheduled_at.is_(None), table.c.scheduled_at <= at)
 
 
 def unlocked(at: datetime) -> ColumnElement[bool]:

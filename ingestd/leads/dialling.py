@@ -198,13 +198,17 @@ def reorder(connection: Connection, campaign_id: int, pool_id: int) -> None:
 
 
 def _ready(shift: Shift, at: datetime) -> ColumnElement[bool]:
-    """A lead of the campaign that may be dialled, whoever owns it and whether it has its place or not."""
+    """A lead of the campaign that the agent may dial, whoever owns it and whether it has its place or not."""
+    return and_(_dialled(shift), access.free_for(shift.agent, shift.book, at))
+
+
+def _dialled(shift: Shift) -> ColumnElement[bool]:
+    """A lead of the campaign that is dialled in its time, by whomever."""
     return and_(
         table.c.campaign_id == shift.campaign.id,
         table.c.status_id.in_([status.id for status in shift.book.dialled]),
         table.c.deactivated_at.is_(None),
         table.c.attempts < shift.campaign.max_attempts,
-        access.free_for(shift.agent, shift.book, at),
         access.pool_open(shift.book),
     )
 
@@ -245,6 +249,7 @@ def _statement(connection: Connection, shift: Shift) -> Any:
         or_(table.c.locked_until.is_(None), table.c.locked_until <= moment),
         table.c.attempts < _number(shift.campaign.max_attempts),
         true() if not closed else or_(table.c.pool_id.not_in(closed), table.c.status_id.in_(outlives)),
+        _kept_for_nobody_else(shift),
         _inside(shift),
     )
     # Each owner by its own walk down the index; a few of each, should other agents take the first at this moment.
@@ -277,6 +282,12 @@ def _statement(connection: Connection, shift: Shift) -> Any:
     this = (table.c.campaign_id == campaign, table.c.id == mine.scalar_subquery())
     taken = update(table).where(*this).values(held).returning(*table.c)
     return taken if connection.dialect.name == "sqlite" else _compiled(connection, _telling(taken))
+
+
+def _kept_for_nobody_else(shift: Shift) -> ColumnElement[bool]:
+    kept = [_number(status.id) for status in shift.book.dialled if status.kept_for_caller]
+    caller = or_(table.c.processed_by_id.is_(None), table.c.processed_by_id == _number(shift.agent.id))
+    return or_(table.c.status_id.not_in(kept), caller) if kept else true()
 
 
 def _holding(connection: Connection, known: Sequence[int]) -> Any:
@@ -351,7 +362,11 @@ def _stages(connection: Connection, shift: Shift) -> dict[int, str]:
 
 
 def _stage(connection: Connection, shift: Shift, owner: int, at: datetime) -> str:
-    """Gives the next leads of an owner their place, and notes how far that went: the last key."""
+    """Gives the next leads of an owner their place, and notes how far that went: the last key.
+
+    Also of leads that somebody holds, because a lock that lapses writes no key. They are taken at once, so that none
+    gets a place that was closed meanwhile.
+    """
     number = shift.campaign.id
     values = {"campaign_id": number, "owner_id": owner, "segment_id": shift.segment_id}
     # One at a time: the campaign's row is also what a load that ends meanwhile has to pass.
@@ -362,9 +377,10 @@ def _stage(connection: Connection, shift: Shift, owner: int, at: datetime) -> st
     following = (place, table.c.priority.desc().nulls_last(), table.c.scheduled_at.nulls_last(), table.c.pool_id, _RANK)
     rows = connection.execute(
         select(table.c.id, place.label("place"), table.c.priority, table.c.scheduled_at, table.c.pool_id, _RANK)
-        .where(_ready(shift, at), table.c.owner_id == owner, table.c.dial_key.is_(None), _inside(shift))
+        .where(_dialled(shift), access.due(at), table.c.owner_id == owner, table.c.dial_key.is_(None), _inside(shift))
         .order_by(*following)
         .limit(STAGED)
+        .with_for_update(key_share=True)
     ).all()
     keys = [order.key(*row[1:]) for row in rows]
     _set_keys(connection, number, [row.id for row in rows], keys)

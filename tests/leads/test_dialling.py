@@ -7,17 +7,18 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
+import polars as pl
 import pytest
 
 from ingestd.access import people
 from ingestd.access.permissions import Permission
 from ingestd.errors import Rejected
-from ingestd.leads import dialling, editing, owner_change, placing, segments
+from ingestd.leads import dialling, editing, owner_change, placing, segments, timed
 from ingestd.leads.dialling import Shift
 from ingestd.leads.lead import Lead
 from ingestd.leads.statuses import Change
 from ingestd.model import PoolState
-from ingestd.store import rules, tables
+from ingestd.store import fences, loading, rules, tables
 from ingestd.store.audit import COMMAND_LINE, Deed
 from ingestd.store.engine import reading, writing
 from tests.databases import ROOT
@@ -119,6 +120,31 @@ def test_a_deactivated_pool_is_not_dialled_but_its_private_leads(desk: Desk) -> 
     with writing(desk.engine) as connection:
         dialling.reorder(connection, desk.campaign(), pool)
     assert given(desk, 2) == [plain, None]
+
+
+@pytest.mark.parametrize("how", ["pool", "file"])
+def test_a_lead_that_was_held_while_the_order_was_made_anew_is_dialled_again(desk: Desk, how: str) -> None:
+    (number,) = desk.leads({})
+    assert given(desk, 1) == [number]
+    with writing(desk.engine) as connection:
+        if how == "pool":
+            dialling.reorder(connection, desk.campaign(), desk.lead(number).pool_id)
+        else:
+            assert fences.passed(connection, fences.seen(connection, desk.campaign()))
+            loading.update_leads(connection, pl.DataFrame({"id": [number], "city": ["Lund"]}), desk.campaign())
+    assert given(desk, 1, "copenhagen-2", NOON + MINUTE) == [None]  # staged now, and held by the first agent
+    timed.apply(desk.engine, NOON + editing.LEASE)
+    assert given(desk, 2, "copenhagen-2", NOON + editing.LEASE) == [number, None]
+
+
+def test_a_status_that_is_dialled_and_kept_is_for_who_called(desk: Desk) -> None:
+    desk.set("statuses", "code", "automatic_redial", kept_for_caller=True)
+    (number,) = desk.leads({})
+    desk.change(number, "automatic_redial", call=True)
+    with writing(desk.engine) as connection:
+        dialling.reorder(connection, desk.campaign(), desk.lead(number).pool_id)
+    assert given(desk, 1, "copenhagen-2") == [None]
+    assert given(desk, 1) == [number]
 
 
 def segment(desk: Desk, name: str, tree: Any, *, active: bool = True) -> int:

@@ -195,8 +195,8 @@ def set_status(
 ) -> LeadOut:
     """Gives a lead another status, with what that does to owner, attempts and lock.
 
-    409 `status_not_allowed`: `facts.may_become` has the statuses that may follow. 409 `do_not_call`: nobody may call its
-    number, so it gets no open status.
+    409 `status_not_allowed`: `facts.may_become` has the statuses that may follow. 409 `do_not_call`: nobody may call
+    its number, so its status stays closed.
     """
     version = seen_version(if_match)
 
