@@ -45,6 +45,7 @@ FOR_OPERATORS = {
     ),
     *("user_unknown", "owner_unknown", "status_unknown", "status_not_allowed", "version_conflict", "lead_unknown"),
     *("lead_locked", "field_unknown", "lease_unusable", "dialling_refused", "segment_unknown"),
+    "not_callable",
 }
 """Codes that only whoever runs a command sees; they are in docs/operators.md."""
 

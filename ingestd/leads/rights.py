@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import replace
+from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, and_, case, false, or_, select, true
 
 from ingestd.access.callers import Caller
 from ingestd.access.permissions import Permission
 from ingestd.errors import Conflict, Denied, Missing
-from ingestd.leads import access, agents, selection, statuses
+from ingestd.leads import access, agents, lead, selection, statuses
 from ingestd.leads.access import Campaign
 from ingestd.leads.agents import Agent
 from ingestd.leads.lead import Lead
@@ -138,6 +139,21 @@ def check_held(connection: Connection, who: Agent, lead_id: int) -> None:
     if connection.scalar(select(table.c.locked_by_id).where(*this)) != who.id:
         told = f"you do not hold lead {lead_id}, or not any more; lock it, or ask for the next one"
         raise Conflict("lead_not_held", told)
+
+
+def check_call(connection: Connection, who: Agent, lead_id: int, at: datetime) -> None:
+    """Makes sure that a call of the user can have ended: the lead is in their hands, or they may call it.
+
+    Raises Conflict with every rule that says no. What changes while a lead is held, such as its pool, undoes no call.
+    """
+    here = lead.find(connection, lead_id)
+    if here.locked_by_id == who.id:
+        return
+    facts = access.facts_of(connection, here, who, at)
+    against = [rule for rule in access.may_call(facts) if not rule.holds]
+    if against:
+        told = f"you may not call lead {lead_id}: {'; '.join(rule.fact for rule in against)}"
+        raise Conflict("not_callable", told, rules=[rule.name for rule in against])
 
 
 def _denied(who: Agent, lead_id: int) -> Denied:

@@ -128,7 +128,7 @@ def change_status(connection: Connection, lead_id: int, change: Change) -> Lead:
     """Gives a lead another status, with what that does to owner, attempts and lock; the lead as it is then.
 
     Raises Rejected when the lead is unknown, changed meanwhile, locked by somebody else, its status may not become the
-    wanted one, or that is an open one and nobody may call its number.
+    wanted one, or that is an open one and nobody may call its number; and for a call to a closed lead.
     """
     here = leads.take(connection, lead_id, version=change.version)
     for refusal in change_all(connection, [here], change).values():
@@ -204,8 +204,11 @@ _LIMITS = select(campaigns.c.id, campaigns.c.max_attempts)
 
 
 def consequences(here: Lead, change: Change, book: StatusBook) -> dict[str, Any]:
-    """The new values of the lead's columns. Pure; raises Rejected when the status may not follow."""
+    """The new values of the lead's columns. Pure; raises Rejected when the status, or any call, may not follow."""
     old, new = book.by_code[here.status], book.get(change.to)
+    if change.call and not old.open:
+        told = f"{old.name} is a closed status: no call of lead {here.id} was due that could have ended"
+        raise Rejected("not_callable", told, suggestion="give it the status without a call")
     _check(old, new, change, book)
     values: dict[str, Any] = {
         "status_id": new.id,

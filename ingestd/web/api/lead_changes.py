@@ -80,7 +80,7 @@ class NewStatus(Given):
     """Another status."""
 
     status: str = Field(max_length=64, description="code of the status")
-    call: bool = Field(False, description="it is how a call ended: an attempt, and you are who called")
+    call: bool = Field(False, description="it is how your call ended: an attempt. You hold the lead, or may call it")
     retain_owner: bool = Field(False, description="Private and VIP do not make you the owner")
     scheduled_at: AwareDatetime | None = Field(None, description="when to call next")
 
@@ -196,11 +196,13 @@ def set_status(
     """Gives a lead another status, with what that does to owner, attempts and lock.
 
     409 `status_not_allowed`: `facts.may_become` has the statuses that may follow. 409 `do_not_call`: nobody may call
-    its number, so its status stays closed.
+    its number, so its status stays closed. 409 `not_callable`: it was no `call` of yours; `facts.rules` says why.
     """
     version = seen_version(if_match)
 
     def change(connection: Connection, by: int, at: datetime) -> Lead:
+        if body.call:
+            rights.check_call(connection, agent_of(connection, caller), number, at)
         wish = statuses.Change(
             to=body.status,
             by=by,

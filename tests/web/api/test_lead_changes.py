@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ingestd.access.permissions import Permission
+from ingestd.model import PoolState
 from ingestd.store import tables
 from ingestd.store.engine import writing
 from tests.leads.conftest import NOON, Desk
@@ -123,6 +124,33 @@ def test_a_campaign_for_others_is_not_ones_own(api: Api) -> None:
     assert agent.refused("POST", f"leads/{number}/lock") == (403, "permission_missing")
     assert type_in(agent).status == 403
     assert api.user("aarhus-1").do("POST", f"leads/{number}/lock")["locked_by"] == "user:aarhus-1"
+
+
+def test_a_call_ends_for_who_holds_the_lead_or_may_call_it(api: Api) -> None:
+    desk = desk_of(api)
+    (number,) = desk.leads({})
+    agent, ended = api.user(AGENT), {"status": "busy", "call": True}
+    assert agent.do("POST", f"leads/{number}/status", ended)["attempts"] == 1
+    desk.set("pools", "id", desk.lead(number).pool_id, state=PoolState.INACTIVE)
+    refused = agent.ask("POST", f"leads/{number}/status", ended)
+    assert (refused.status, refused.json()["code"]) == (409, "not_callable")
+    assert refused.json()["facts"] == {"rules": ["pool_active"]}
+    assert agent.do("POST", f"leads/{number}/status", {"status": "no_answer"})["attempts"] == 1
+    agent.do("POST", f"leads/{number}/lock")
+    assert agent.do("POST", f"leads/{number}/status", ended)["attempts"] == 2
+
+
+def test_no_call_of_a_closed_lead_counts(api: Api) -> None:
+    desk = desk_of(api)
+    (number,) = desk.leads({})
+    agent, ended = api.user(AGENT), {"status": "not_interested", "call": True}
+    assert agent.do("POST", f"leads/{number}/status", ended)["attempts"] == 1
+    assert agent.refused("POST", f"leads/{number}/status", ended) == (409, "not_callable")
+    agent.do("POST", f"leads/{number}/lock")
+    assert agent.refused("POST", f"leads/{number}/status", ended) == (409, "not_callable")
+    assert agent.refused("POST", f"dial/{number}/result", {"status": "success"}) == (409, "not_callable")
+    assert desk.lead(number).attempts == 1
+    assert agent.do("POST", f"leads/{number}/status", {"status": "success"})["status"] == "success"
 
 
 def test_private_takes_the_owner_and_releasing_gives_back(api: Api) -> None:
