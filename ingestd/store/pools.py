@@ -111,15 +111,30 @@ def _campaign_of(connection: Connection, pool_id: int) -> int:
 
 def with_totals(connection: Connection, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The same pools with their totals."""
-    counts = pool_counts.of_pools(connection, [pool["id"] for pool in found])
+    numbers = [pool["id"] for pool in found]
+    counts, stopped = pool_counts.of_pools(connection, numbers), _stopped(connection, numbers)
     status = tables.statuses.c
-    rows = connection.execute(select(status.id, status.code, status.kind, status.outlives_pool))
+    rows = connection.execute(select(status.id, status.code, status.kind, status.dial_order, status.outlives_pool))
     book = {row.id: row for row in rows}
-    return [{**pool, **_totals(PoolState(pool["state"]), counts[pool["id"]], book)} for pool in found]
+    return [
+        {**pool, **_totals(PoolState(pool["state"]), counts[pool["id"]], book, stopped=pool["id"] in stopped)}
+        for pool in found
+    ]
 
 
-def _totals(state: PoolState, groups: Iterable[Group], book: Mapping[int, Any]) -> dict[str, Any]:
-    """Ready to dial is what is open, in an active pool or with a status that outlives it, and not deactivated."""
+def _stopped(connection: Connection, numbers: list[int]) -> set[int]:
+    """Those of a campaign that is switched off. One that has expired has no open leads, once a rule has seen it."""
+    its, camp = tables.pools.c, tables.campaigns.c
+    query = select(its.id).join_from(tables.pools, tables.campaigns, camp.id == its.campaign_id)
+    return set(connection.scalars(query.where(its.id.in_(numbers), ~camp.active)))
+
+
+def _totals(state: PoolState, groups: Iterable[Group], book: Mapping[int, Any], *, stopped: bool) -> dict[str, Any]:
+    """Ready to dial is what dialling gives out in its time.
+
+    Its status is in the order of dialling, its pool active unless the status outlives that, the lead not deactivated, and
+    its campaign not stopped.
+    """
     total = opened = unprocessed = ready = 0
     for group in groups:
         status = book[group.status_id]
@@ -128,7 +143,8 @@ def _totals(state: PoolState, groups: Iterable[Group], book: Mapping[int, Any]) 
         if status.kind == "open":
             opened += group.leads
             given_out = state == PoolState.ACTIVE or (state == PoolState.INACTIVE and status.outlives_pool)
-            ready += group.leads if given_out and not group.deactivated else 0
+            dialled = status.dial_order is not None and given_out and not stopped
+            ready += group.leads if dialled and not group.deactivated else 0
     return {
         "total": total,
         "total_open": opened,

@@ -7,9 +7,10 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from ingestd.leads import lead
+from ingestd.leads import lead, statuses
 from ingestd.leads.lead import Lead
 from ingestd.store.engine import reading
+from ingestd.web.pages import dial
 from tests.leads.conftest import Desk
 from tests.pages.browsing import Site, check_access, look_at, picture
 
@@ -55,6 +56,17 @@ def test_an_agent_dials_three_leads_by_keyboard(site: Site) -> None:
     assert (first.status, first.attempts) == ("follow_up_redial", 1)
     assert (second.status, second.fields["city"]) == ("success", "Altona")
     assert third.status == "not_interested"
+
+
+def test_the_results_say_what_becomes_of_the_lead(site: Site) -> None:
+    with reading(site.house.engine) as connection:
+        groups = dict(dial.results(statuses.read(connection), "unprocessed"))
+    again, by_hand, done = ({status.code for _, status in groups[title]} for title in dial.ENDS)
+    assert again >= {"automatic_redial", "manual_redial_vip"}
+    assert by_hand >= {"busy", "no_answer", "follow_up_redial"}
+    assert done > {"success", "not_interested"}
+    keys = [key for its in groups.values() for key, _ in its]
+    assert keys == [*dial.KEYS[: len(keys)]]
 
 
 @pytest.mark.slow

@@ -6,14 +6,14 @@ from datetime import UTC, datetime
 
 import polars as pl
 import pytest
-from sqlalchemy import Engine
+from sqlalchemy import Engine, update
 from sqlalchemy.exc import IntegrityError
 
 from ingestd import dispatch
 from ingestd.ingest import load
 from ingestd.model import Arrival, Delivery, PoolState
 from ingestd.spool import Landed
-from ingestd.store import loading, pools, rules
+from ingestd.store import loading, pools, rules, tables
 from ingestd.store.engine import reading, writing
 from ingestd.store.ledger import Ledger
 
@@ -45,7 +45,7 @@ def filled(
         campaign = rules.campaign(connection, code)
         pool = pools.create(connection, sent, campaign.id, state)
         owners = rules.owners(connection).by_name
-        known = {**rules.statuses(connection), "success": 15}
+        known = {**rules.statuses(connection), "success": 15, "busy": 12, "follow_up_redial": 6}
         frame = pl.DataFrame(
             {
                 "row": range(len(numbers)),
@@ -90,6 +90,18 @@ def test_in_a_pool_that_is_not_active_nothing_is_ready_to_dial(organised: Engine
     with reading(organised) as connection:
         (pool,) = pools.latest(connection, limit=5)
     assert (pool["total_open"], pool["ready_to_dial"]) == (3, 0)
+
+
+def test_what_dialling_gives_to_nobody_is_not_ready_to_dial(organised: Engine) -> None:
+    number = filled(organised, {"unprocessed": 3, "busy": 2, "follow_up_redial": 1})
+    with writing(organised) as connection:
+        pool = pools.one(connection, number)
+        connection.execute(update(tables.campaigns).where(tables.campaigns.c.code == "DK-ENERGY").values(active=False))
+        stopped = pools.one(connection, number)
+    assert pool is not None
+    assert stopped is not None
+    assert (pool["total_open"], pool["ready_to_dial"]) == (6, 3)  # the others are called by hand only
+    assert (stopped["total_open"], stopped["ready_to_dial"]) == (6, 0)
 
 
 def test_an_empty_pool_has_no_shares(organised: Engine) -> None:

@@ -41,6 +41,8 @@ KEYS = "123456789abcdefghijklmnopqrstuvwxyz"
 """Of the buttons for results, in their order."""
 UNEDITED = ("ownership_code", "scheduled_at")
 """Fields that are no business of a call: the first stays as it came, the second has a place of its own."""
+ENDS = ("Open: dialled again", "Open: called again by hand only", "Closed: it is done")
+"""What becomes of a lead after a call."""
 RULES: Mapping[str, str] = {
     "not_deactivated": "are deactivated",
     "dialled": "have a status that is called by hand only",
@@ -159,16 +161,22 @@ def choices(connection: Connection, who: Agent, at: datetime) -> list[Choice]:
 
 
 def results(book: StatusBook, status: str) -> list[tuple[str, list[tuple[str, Status]]]]:
-    """The statuses that a call may end with, open and closed, each with its key. Pure."""
+    """The statuses that a call may end with, by what becomes of the lead, each with its key. Pure."""
     may = book.by_code[status].may_become
     allowed = [each for each in book.by_code.values() if each.code in may and each.set_by != "system"]
-    ordered = [each for each in allowed if each.open] + [each for each in allowed if not each.open]
-    keyed = [(KEYS[place] if place < len(KEYS) else "", each) for place, each in enumerate(ordered)]
-    groups = [
-        ("Open: call again", [each for each in keyed if each[1].open]),
-        ("Closed: it is done", [each for each in keyed if not each[1].open]),
-    ]
+    keys = iter(KEYS)
+    groups = []
+    for title in ENDS:
+        its = [each for each in allowed if _end(each) == title]
+        groups.append((title, [(next(keys, ""), each) for each in its]))
     return [group for group in groups if group[1]]
+
+
+def _end(status: Status) -> str:
+    again, by_hand, done = ENDS
+    if not status.open:
+        return done
+    return by_hand if status.dial_order is None else again
 
 
 def _next(desk: Desk, caller: Caller, campaign: str, segment: int) -> Response:
