@@ -132,8 +132,8 @@ def _stopped(connection: Connection, numbers: list[int]) -> set[int]:
 def _totals(state: PoolState, groups: Iterable[Group], book: Mapping[int, Any], *, stopped: bool) -> dict[str, Any]:
     """Ready to dial is what dialling gives out in its time.
 
-    Its status is in the order of dialling, its pool active unless the status outlives that, the lead not deactivated, and
-    its campaign not stopped.
+    Its status is in the order of dialling, its pool active unless the status outlives that, its campaign not stopped,
+    and the lead itself not deactivated.
     """
     total = opened = unprocessed = ready = 0
     for group in groups:

@@ -83,7 +83,9 @@ REJECTED: Mapping[str, HTTPStatus] = {
         ),
         HTTPStatus.UNPROCESSABLE_ENTITY,
     ),
-    **dict.fromkeys(("lead_locked", "status_not_allowed", "dialling_refused"), HTTPStatus.CONFLICT),
+    **dict.fromkeys(
+        ("lead_locked", "status_not_allowed", "dialling_refused", "do_not_call", "not_callable"), HTTPStatus.CONFLICT
+    ),
 }  # fmt: skip
 """What leads cannot be asked for, by code; whatever is not here, such as what a file does not allow, is 409."""
 
