@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from sqlalchemy import ColumnElement, Connection, and_, case, false, or_, select, true
 
-from ingestd.access.permissions import Role
+from ingestd.access.permissions import Permission, Role
 from ingestd.leads import agents, lead, statuses
 from ingestd.leads.agents import Agent
 from ingestd.leads.lead import Lead
@@ -153,6 +153,7 @@ def may_call(facts: Facts) -> tuple[Rule, ...]:
     kept = status.kept_for_caller and here.processed_by_id not in (None, facts.agent.id)
     rules = (
         ("agent_active", facts.agent.active, f"{facts.agent.login} is {_active(facts.agent.active)}"),
+        ("may_dial", facts.agent.may_dial, _permission(facts.agent)),
         ("owner", here.owner_id in facts.agent.reach, _owner(facts)),
         ("campaign_access", campaign.open_to(facts.agent), _access(facts)),
         ("campaign_active", campaign.running(at), _campaign(campaign, at)),
@@ -193,6 +194,10 @@ def _reasons_to_see(facts: Facts) -> dict[str, bool]:
         "the user typed it": here.created_by_id == who.id,
         "the user sees all teams": who.sees_everything,
     }
+
+
+def _permission(who: Agent) -> str:
+    return f"{who.login} {'has' if who.may_dial else 'lacks'} the permission {Permission.DIAL}"
 
 
 def _owner(facts: Facts) -> str:
@@ -265,7 +270,7 @@ def callable_by(who: Agent, known: Iterable[Campaign], book: StatusBook, at: dat
     Campaigns are named by number, so PostgreSQL opens only their partitions.
     """
     limits = {each.id: each.max_attempts for each in known if each.running(at) and each.open_to(who)}
-    if not who.active or not limits:
+    if not who.active or not who.may_dial or not limits:
         return false()
     limit = case(limits, value=table.c.campaign_id)
     return and_(

@@ -37,6 +37,11 @@ class Agent:
         return (self.id, *self.teams)
 
     @property
+    def may_dial(self) -> bool:
+        """True with the permission to call leads at all."""
+        return Permission.DIAL in self.permissions
+
+    @property
     def sees_everything(self) -> bool:
         """True with Extended Data Permissions, or Extended Insights: leads of all teams."""
         return not self.permissions.isdisjoint({Permission.EXTENDED_DATA, Permission.EXTENDED_INSIGHTS})

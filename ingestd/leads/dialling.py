@@ -101,7 +101,7 @@ def _read(connection: Connection, login: str, number: int, at: datetime, segment
     campaign = known[number]
     told = "" if campaign.open_to(who) else f"{login} may not call in {campaign.code}"
     told = told if campaign.running(at) else f"{campaign.code} is not active, or has expired"
-    told = told if Permission.DIAL in who.permissions else f"{login} lacks the permission {Permission.DIAL}"
+    told = told if who.may_dial else f"{login} lacks the permission {Permission.DIAL}"
     told = told if who.active else f"{login} is deactivated"
     if told:
         raise Rejected("dialling_refused", told, suggestion="choose another campaign")

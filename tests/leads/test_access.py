@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any
 
@@ -148,6 +149,12 @@ def test_a_user_who_left_calls_nobody(desk: Desk) -> None:
     assert refusals(desk, number) == {"agent_active": f"{CALLER} is deactivated"}
 
 
+def test_without_the_permission_to_dial_nobody_is_called(desk: Desk) -> None:
+    (number,) = desk.leads({})
+    allow(desk, CALLER, Permission.DIAL, granted=False)
+    assert refusals(desk, number) == {"may_dial": f"{CALLER} lacks the permission dial"}
+
+
 def test_deactivated_leads_are_for_leaders_and_extended_data(desk: Desk) -> None:
     (number,) = desk.leads({"deactivated_at": NOON})
     seen = {login: explained(desk, number, login).may_see for login in (CALLER, "lead-denmark", "admin")}
@@ -214,7 +221,8 @@ WORLD = st.fixed_dictionaries(
         "agent": st.integers(0, TEAMS - 1),
         "role": st.sampled_from(["agent", "team_leader", "admin"]),
         "active": st.booleans(),
-        "permissions": st.sets(st.sampled_from(["extended_data", "extended_insights", "dial"])),
+        "permissions": st.sets(st.sampled_from(["extended_data", "extended_insights"])),
+        "may_dial": st.sampled_from([True, True, True, False]),
         "campaign_active": st.booleans(),
         "expires_on": st.sampled_from([None, date(2026, 6, 14), date(2026, 6, 15)]),
         "access": st.sets(st.integers(0, TEAMS * 2 - 1), max_size=2),
@@ -299,6 +307,8 @@ def test_both_forms_of_the_rules_agree_over_random_worlds(desk: Desk) -> None:
     def agree(wanted: dict[str, Any]) -> None:
         world.build(wanted)
         who = desk.agent(f"u{wanted['agent']}", *wanted["permissions"])
+        if not wanted["may_dial"]:
+            who = replace(who, permissions=who.permissions - {Permission.DIAL})
         with reading(desk.engine) as connection:
             known, book = access.campaigns(connection).values(), statuses.read(connection)
             calls = set(connection.scalars(select(tables.leads.c.id).where(access.callable_by(who, known, book, NOON))))

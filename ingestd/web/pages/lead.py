@@ -38,6 +38,7 @@ ANONYMISING = needs(Permission.EXTENDED_DATA)
 
 RULES: Mapping[str, str] = {
     "agent_active": "The agent is active",
+    "may_dial": "The agent has the permission to call leads",
     "owner": "The agent, the agent's team or a team above it owns the lead",
     "campaign_access": "The agent may call in the campaign",
     "campaign_active": "The campaign is active and has not expired",
