@@ -158,18 +158,15 @@ def _free(at: datetime) -> ColumnElement[bool]:
 
 
 def _untouched() -> ColumnElement[bool]:
-    """Every change of a lead counts its version on. Those by rules of time alone do not count; a later file's do.
+    """Every change of a lead counts its version on. What rules of time did is no touch, nor is a lock that is over.
 
-    Compared with the number of their events, so that a lead that is changed while this waits for it is not deleted.
+    What a later file did is one, and has no events: so all versions are compared with those that have some. By that, a
+    lead that is changed while this waits for it is not deleted either.
     """
-    by_rules = (
-        select(func.count(lead_events.c.version.distinct()))
-        .where(
-            lead_events.c.campaign_id == table.c.campaign_id,
-            lead_events.c.lead_id == table.c.id,
-            lead_events.c.by_id.is_(None),
-        )
-        .correlate(table)
-        .scalar_subquery()
+    event = lead_events.c
+    its = select(func.count(event.version.distinct())).where(
+        event.campaign_id == table.c.campaign_id, event.lead_id == table.c.id
     )
-    return or_(table.c.version == 0, table.c.version == by_rules)
+    told = its.correlate(table).scalar_subquery()
+    by_people = its.where(event.by_id.is_not(None), event.field != "lock").correlate(table).scalar_subquery()
+    return or_(table.c.version == 0, and_(table.c.version == told, by_people == 0))

@@ -12,7 +12,7 @@ from sqlalchemy import Engine, false, func, select, update
 
 from ingestd import samples
 from ingestd.errors import Conflict, Missing, Rejected
-from ingestd.leads import anonymise, dialling, reruns, undoing
+from ingestd.leads import anonymise, dialling, editing, reruns, undoing
 from ingestd.leads.reruns import Places, Rerun, Wish
 from ingestd.leads.undoing import Prospect
 from ingestd.model import Delivery, PoolState, State
@@ -148,6 +148,26 @@ def test_leads_that_somebody_worked_with_hold_their_pool(station: Station) -> No
     assert conflict(station, delivery) == ("pool_in_use", {"called": 1})
     leads.set("leads", "id", second, attempts=0, called_at=None)
     assert conflict(station, delivery) == ("pool_in_use", {"changed": 1})
+
+
+def test_a_lead_that_was_held_and_given_back_holds_nothing(station: Station) -> None:
+    done, at_desk = station.deliver(FOR_ALL), Leads(engine=station.engine)
+    shift = dialling.start(station.engine, AGENT, "DK-ENERGY", NOON)
+    given, _ = dialling.next_lead(station.engine, shift, NOON)
+    assert given is not None
+    with writing(station.engine) as connection:
+        editing.unlock(connection, given.id, by=shift.agent.id, at=NOON)
+    at_desk.change(given.id, "expired", None)  # by a rule
+    assert undo(station, done).deleted == 2
+
+
+def test_what_was_done_beside_a_lock_holds_the_pool(station: Station) -> None:
+    done, at_desk = station.deliver(FOR_ALL), Leads(engine=station.engine)
+    (number, *_) = (lead["id"] for lead in station.leads())
+    held = {"locked_by_id": at_desk.owner(f"user:{AGENT}"), "locked_until": NOON + MINUTE}
+    at_desk.set("leads", "id", number, **held)
+    at_desk.change(number, "removed", AGENT)  # the same change tells of the lock, and of the status
+    assert conflict(station, done) == ("pool_in_use", {"changed": 1})
 
 
 def test_what_rules_of_time_did_holds_nothing(station: Station) -> None:
