@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Text, case, cast, func, literal, null, select, update
 
-from ingestd.leads import history, statuses
+from ingestd.leads import history, returning, statuses
 from ingestd.leads.history import Stamp
 from ingestd.leads.statuses import Status
 from ingestd.store import tables
@@ -33,9 +33,12 @@ def end(connection: Connection, these: ColumnElement[bool], to: Status | None, s
 
 
 def _given_back(connection: Connection, these: ColumnElement[bool], stamp: Stamp) -> ColumnElement[int]:
-    """Who owns each of these leads then; the same as `statuses.consequences` says for one."""
+    """Who owns each of these leads then; the same as `returning.receivers` says for one with such a status."""
     taking = table.c.status_id.in_(statuses.read(connection).ids(takes_owner=True))
-    original = func.coalesce(table.c.original_owner_id, table.c.owner_id)
-    moving = these & taking & (original != table.c.owner_id)
-    history.record_all(connection, moving, "owner", (cast(table.c.owner_id, Text), cast(original, Text)), stamp)
-    return case((taking, original), else_=table.c.owner_id)
+    owner: ColumnElement[int] = func.coalesce(table.c.original_owner_id, table.c.owner_id)
+    owners = connection.scalars(select(owner).where(these, taking).distinct()).all()
+    instead = returning.heirs(connection, owners) if owners else {}
+    owner = case(instead, value=owner, else_=owner) if instead else owner
+    moving = these & taking & (owner != table.c.owner_id)
+    history.record_all(connection, moving, "owner", (cast(table.c.owner_id, Text), cast(owner, Text)), stamp)
+    return case((taking, owner), else_=table.c.owner_id)

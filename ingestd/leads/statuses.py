@@ -14,6 +14,7 @@ from sqlalchemy import Connection, select
 from ingestd.errors import Invalid, Rejected
 from ingestd.leads import instants
 from ingestd.leads import lead as leads
+from ingestd.leads import returning
 from ingestd.leads.history import Stamp
 from ingestd.leads.lead import Lead
 from ingestd.store import listed, pool_calls
@@ -149,10 +150,11 @@ def change_all(connection: Connection, these: Sequence[Lead], change: Change) ->
     if book.get(change.to).open:
         refused |= _uncallable(connection, these)
     changed: list[tuple[Lead, dict[str, Any]]] = []
+    back = _back(connection, these, change, book)
     for here in these:
         if here.id not in refused:
             try:
-                changed.append((here, consequences(here, change, book)))
+                changed.append((here, consequences(here, change, book, back)))
             except Rejected as refusal:
                 refused[here.id] = refusal
     stamp = Stamp(kind="call" if change.call else "status", by=change.by, at=change.at, why=change.why)
@@ -161,6 +163,13 @@ def change_all(connection: Connection, these: Sequence[Lead], change: Change) ->
         pool_calls.add(connection, (here.pool_id for here, _ in changed), change.at)
     _end_used_up(connection, changed, change, book)
     return refused
+
+
+def _back(connection: Connection, these: Sequence[Lead], change: Change, book: StatusBook) -> Mapping[int, int]:
+    """Lead → who owns it then, for those that the wanted status gives back."""
+    if not book.by_code[change.to].gives_back:
+        return {}
+    return returning.receivers(connection, these, {each.code for each in book.by_code.values() if each.takes_owner})
 
 
 def _uncallable(connection: Connection, these: Sequence[Lead]) -> dict[int, Rejected]:
@@ -189,22 +198,30 @@ def _end_used_up(
     if not book.by_code[change.to].open:
         return
     limits = {row.id: row.max_attempts or 0 for row in connection.execute(_LIMITS)}
-    used_up: dict[str, list[tuple[Lead, dict[str, Any]]]] = {}
+    used_up: dict[str, list[Lead]] = {}
     for here, values in changed:
         after = leads.after(here, values, change.to)
         limit = limits[here.campaign_id]
         if after.attempts >= limit:
-            over = Change(to=MAX_ATTEMPTS, by=None, at=change.at, why=f"{after.attempts} of {limit} call attempts")
-            used_up.setdefault(over.why, []).append((after, consequences(after, over, book)))
+            used_up.setdefault(f"{after.attempts} of {limit} call attempts", []).append(after)
     for why, some in used_up.items():
-        leads.write_all(connection, some, Stamp(kind="rule", by=None, at=change.at, why=why))
+        over = Change(to=MAX_ATTEMPTS, by=None, at=change.at, why=why)
+        back = _back(connection, some, over, book)
+        ended = [(after, consequences(after, over, book, back)) for after in some]
+        leads.write_all(connection, ended, Stamp(kind="rule", by=None, at=change.at, why=why))
 
 
 _LIMITS = select(campaigns.c.id, campaigns.c.max_attempts)
 
 
-def consequences(here: Lead, change: Change, book: StatusBook) -> dict[str, Any]:
-    """The new values of the lead's columns. Pure; raises Rejected when the status, or any call, may not follow."""
+_NONE: Mapping[int, int] = {}
+
+
+def consequences(here: Lead, change: Change, book: StatusBook, back: Mapping[int, int] = _NONE) -> dict[str, Any]:
+    """The new values of the lead's columns; `back` has who owns it when it is given back, if it is.
+
+    Pure; raises Rejected when the status, or any call, may not follow.
+    """
     old, new = book.by_code[here.status], book.get(change.to)
     if change.call and not old.open:
         told = f"{old.name} is a closed status: no call of lead {here.id} was due that could have ended"
@@ -216,7 +233,7 @@ def consequences(here: Lead, change: Change, book: StatusBook) -> dict[str, Any]
         "scheduled_at": change.scheduled_at if new.open else None,
         "locked_by_id": None,
         "locked_until": None,
-        **_ownership(here, old, new, change),
+        **_ownership(here, new, change, back),
     }
     if change.call:
         values |= {"called_at": change.at, "processed_by_id": change.by}
@@ -244,13 +261,11 @@ def _check(old: Status, new: Status, change: Change, book: StatusBook) -> None:
         )
 
 
-def _ownership(here: Lead, old: Status, new: Status, change: Change) -> dict[str, Any]:
+def _ownership(here: Lead, new: Status, change: Change, back: Mapping[int, int]) -> dict[str, Any]:
     """Private and VIP make the editor the owner; releasing gives the lead back to its original owner."""
     if new.takes_owner and change.by is not None and not change.retain_owner:
         return owned_by(here, change.by)
-    if old.takes_owner and new.gives_back:
-        return owned_by(here, here.original_owner_id)
-    return {}
+    return owned_by(here, back[here.id]) if here.id in back else {}
 
 
 def owned_by(here: Lead, owner_id: int) -> dict[str, Any]:

@@ -10,10 +10,12 @@ from pathlib import Path
 import pytest
 
 from ingestd.errors import Invalid, Misconfigured, Rejected
-from ingestd.leads import history, statuses
+from ingestd.leads import do_not_call, history, owner_change, statuses
 from ingestd.leads.lead import Lead
 from ingestd.settings import Configuration, read
-from ingestd.store.engine import reading
+from ingestd.store import rules
+from ingestd.store.audit import COMMAND_LINE, Deed
+from ingestd.store.engine import reading, writing
 from tests.leads.conftest import MINUTE, NOON, Desk
 from tests.running import example_config
 
@@ -107,6 +109,46 @@ def test_closing_a_private_lead_leaves_it_with_its_agent(desk: Desk) -> None:
     (number,) = desk.leads({})
     desk.change(number, "manual_redial_private", AGENT)
     assert desk.change(number, "success", AGENT).owner_id == desk.owner(f"user:{AGENT}")
+
+
+@pytest.mark.parametrize("after", ["not_interested", "unresolved"])
+def test_what_an_agent_kept_is_given_back_by_a_later_status(desk: Desk, after: str) -> None:
+    (number,) = desk.leads({}, owner="team:copenhagen")
+    desk.change(number, "manual_redial_private", AGENT)
+    assert desk.change(number, after, AGENT).owner_id == desk.owner(f"user:{AGENT}")
+    assert desk.change(number, "automatic_redial", AGENT).owner_id == desk.owner("team:copenhagen")
+
+
+def test_what_change_owner_gave_is_not_given_back_by_a_later_status(desk: Desk) -> None:
+    (number,) = desk.leads({}, owner="team:copenhagen")
+    desk.change(number, "manual_redial_private", AGENT)
+    desk.change(number, "not_interested", AGENT)
+    with reading(desk.engine) as connection:
+        to = rules.owners(connection).by_name["team:aarhus"]
+    owner_change.change_owner(desk.engine, owner_change.Move(to=to, by=to.id, at=NOON), [number])
+    assert desk.change(number, "automatic_redial", AGENT).owner_id == to.id
+
+
+@pytest.mark.parametrize("gone", [("users",), ("users", "teams")])
+@pytest.mark.parametrize("how", ["released", "listed"])
+def test_a_lead_of_who_has_left_is_given_back_to_the_nearest_active_team(
+    desk: Desk, gone: tuple[str, ...], how: str
+) -> None:
+    (number,) = desk.leads({}, owner="user:aarhus-1")
+    original = desk.lead(number).owner_id
+    desk.change(number, "manual_redial_private", "aarhus-2")
+    desk.set("users", "login", "aarhus-1", active=False)
+    denmark, aarhus = desk.owner("team:denmark"), desk.owner("team:aarhus")
+    if "teams" in gone:
+        desk.set("teams", "key", "aarhus", active=False)
+    if how == "released":
+        desk.change(number, "automatic_redial", "aarhus-2")
+    else:
+        with writing(desk.engine) as connection:
+            do_not_call.add(connection, [desk.lead(number).phone], None, Deed(actor=COMMAND_LINE, at=NOON))
+    here = desk.lead(number)
+    assert here.owner_id == (denmark if "teams" in gone else aarhus)
+    assert here.original_owner_id == original
 
 
 def test_only_calls_count_attempts(desk: Desk) -> None:
