@@ -67,8 +67,10 @@ class Row:
     """those of them that count against the campaign's limit"""
     contacts: int = 0
     """calls after which the lead had a status that says that somebody spoke"""
+    won: int = 0
+    """calls after which the lead was Success"""
     successes: int = 0
-    """leads that became Success"""
+    """leads that became Success, by a call or without"""
     closed: int = 0
     """open leads that were closed"""
     statuses: dict[str, int] = field(default_factory=dict)
@@ -81,8 +83,8 @@ class Row:
 
     @property
     def success_rate(self) -> float | None:
-        """Successes in percent of the calls; None without calls."""
-        return round(100 * self.successes / self.calls, 1) if self.calls else None
+        """Percent of the calls after which the lead was Success; None without calls."""
+        return round(100 * self.won / self.calls, 1) if self.calls else None
 
 
 FIGURES = ("uploaded", "calls", "attempts", "contacts", "contact_rate", "successes", "success_rate", "closed")
@@ -267,7 +269,7 @@ def _calls(by: By, bounds: Sequence[datetime], scope: _Scope) -> Any:
         .limit(1)
         .scalar_subquery()
     )
-    figure = case((after.in_(REACHED), "contacts"), else_="calls")
+    figure = case((after == "success", "won"), (after.in_(REACHED), "contacts"), else_="calls")
     ended = select(calls.c.at, figure.label("figure"), _of_event(by, calls.c).label("key")).subquery("ended")
     place = _period(ended.c.at, bounds)
     query = select(place, ended.c.key, ended.c.figure, func.count().label("count"))
@@ -290,6 +292,10 @@ def _names(connection: Connection, by: By) -> dict[int, tuple[str, str]]:
     return found
 
 
+_COUNTS_AS = {"won": ("won", "contacts", "calls"), "contacts": ("contacts", "calls")}
+"""A call that says more is one of the others too."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class _Rows:
     """The rows as they fill up."""
@@ -306,8 +312,8 @@ class _Rows:
             row.successes += count if code == "success" else 0
             row.closed += count if kind == "closed" else 0
             return
-        setattr(row, kind, getattr(row, kind) + count)
-        row.calls += count if kind == "contacts" else 0
+        for name in _COUNTS_AS.get(kind, (kind,)):
+            setattr(row, name, getattr(row, name) + count)
 
     def _row(self, place: int, number: int | None) -> Row:
         if (place, number) not in self.made:

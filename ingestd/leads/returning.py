@@ -18,8 +18,8 @@ _BY_STATUS = ("status", "call")
 def receivers(connection: Connection, these: Sequence[Lead], taking: Collection[str]) -> dict[int, int]:
     """Lead → who gets it when it is given back: of those with a status of `taking`, or whose owner has them by one.
 
-    So a lead that was closed with its agent, or went on to another open status, still returns; one that got its owner by
-    Change Owner since does not.
+    So a lead that was closed with its agent, or went on to another open status, still returns; one that got its owner
+    by Change Owner since does not.
     """
     others = [here for here in these if here.status not in taking and here.owner_id != here.original_owner_id]
     taken = _taken(connection, others) if others else set()

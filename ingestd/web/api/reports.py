@@ -37,8 +37,10 @@ class ReportRow(BaseModel):
     attempts: int = Field(description="those that count against the campaign's limit")
     contacts: int = Field(description="calls after which the lead had a status that says that somebody spoke")
     contact_rate: float | None = Field(description="percent of the calls; null: there were none")
-    successes: int = Field(description="leads that became Success")
-    success_rate: float | None = Field(description="percent of the calls; null: there were none")
+    successes: int = Field(description="leads that became Success, by a call or without")
+    success_rate: float | None = Field(
+        description="percent of the calls after which the lead was Success; null: there were none"
+    )
     closed: int = Field(description="open leads that were closed")
     statuses: dict[str, int] = Field(description="status → how often a lead got it")
 

@@ -30,7 +30,7 @@ USUAL = timedelta(days=29)
 """Before the last day, when nobody says which is the first."""
 MOST_ROWS = 500
 """Rows of a table; the download has all of them."""
-COUNTED = ("uploaded", "calls", "attempts", "contacts", "successes", "closed")
+COUNTED = ("uploaded", "calls", "attempts", "contacts", "won", "successes", "closed")
 
 Word = Annotated[str, Query(max_length=64)]
 
@@ -141,7 +141,7 @@ def bars(starts: Sequence[date], rows: Iterable[Row], parts: Sequence[tuple[str,
 def _told(rows: list[Row], wish: Wish) -> dict[str, Any]:
     starts = reports.periods(wish)
     keys = sorted(summed(rows, lambda row: row.key), key=lambda row: (-row.calls, -row.uploaded, row.key))
-    calls = (("calls", "calls", "calm"), ("contacts", "contacts", "busy"), ("successes", "successes", "good"))
+    calls = (("calls", "calls", "calm"), ("contacts", "contacts", "busy"), ("won", "successes", "good"))
     return {
         "keys": keys,
         "by_period": summed(rows, lambda row: row.period),
