@@ -21,6 +21,7 @@ from ingestd.leads import erasure, history, lead, statuses
 from ingestd.leads.erasure import Erased, Original
 from ingestd.leads.history import Stamp
 from ingestd.leads.lead import Lead
+from ingestd.leads.statuses import ANONYMISED
 from ingestd.leads.undoing import UNDONE
 from ingestd.model import Delivery, DialectHints
 from ingestd.schemas import SYSTEM_FIELDS, Schema
@@ -145,8 +146,9 @@ def _blank(connection: Connection, schema: Schema, lead_id: int, stamp: Stamp) -
     here = lead.take(connection, lead_id)
     lead.refuse_if_locked(connection, here, by=stamp.by, at=stamp.at)
     book = statuses.read(connection)
-    closed = {"status_id": book.get("anonymised").id, "status_at": stamp.at, "scheduled_at": None, "segment_id": None}
-    lead.write(connection, here, {**closed, "locked_by_id": None, "locked_until": None}, stamp)
+    closed = {"status_id": book.get(ANONYMISED).id, "result_id": statuses.result_of(here), "status_at": stamp.at}
+    gone = {"scheduled_at": None, "segment_id": None, "locked_by_id": None, "locked_until": None}
+    lead.write(connection, here, {**closed, **gone}, stamp)
     personal = {field.name for field in schema.fields if field.personal}
     this = (tables.leads.c.campaign_id == here.campaign_id, tables.leads.c.id == lead_id)
     values: dict[str, Any] = {name: None for name in SYSTEM_FIELDS if name in personal}
@@ -156,8 +158,8 @@ def _blank(connection: Connection, schema: Schema, lead_id: int, stamp: Stamp) -
     event = lead_tables.lead_events.c
     mine = (event.campaign_id == here.campaign_id, event.lead_id == lead_id)
     connection.execute(update(lead_tables.lead_events).where(*mine).values(why=""))
-    gone = {"before": None, "after": None}
-    connection.execute(update(lead_tables.lead_events).where(*mine, event.field.in_(personal)).values(gone))
+    nothing = {"before": None, "after": None}
+    connection.execute(update(lead_tables.lead_events).where(*mine, event.field.in_(personal)).values(nothing))
 
 
 def _noted(each: Erased, lead_id: int, by: int, at: datetime) -> Mapping[str, Any]:

@@ -26,6 +26,7 @@ def end(connection: Connection, these: ColumnElement[bool], to: Status | None, s
         code = select(tables.statuses.c.code).where(tables.statuses.c.id == table.c.status_id).scalar_subquery()
         history.record_all(connection, these, "status", (code, literal(to.code)), stamp)
         values |= {"status_id": to.id, "status_at": stamp.at, "scheduled_at": None, "dial_key": None}
+        values["result_id"] = func.coalesce(table.c.result_id, table.c.status_id)
         if to.gives_back:
             values["owner_id"] = _given_back(connection, these, stamp)
     signed = {"modified_by_id": stamp.by, "modified_at": stamp.at}

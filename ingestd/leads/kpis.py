@@ -6,6 +6,7 @@ the others are in KPIS. All but `first` are answered by the counts of pool and d
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -49,6 +50,10 @@ class Facts:
     """by the code of the status"""
     opened: frozenset[str]
     """the codes of the open statuses"""
+    results: Mapping[str, int]
+    """status code → leads that were called, by the last status that people gave"""
+    anonymised: Mapping[str, int]
+    """code of a closed status → anonymised leads that had it before"""
     records: Mapping[str, int]
     """the counts of the delivery; empty when the leads came otherwise"""
     days: float
@@ -60,6 +65,14 @@ class Facts:
         """The sum of `leads`, `called` or `attempts` over these statuses; None: over all."""
         chosen = self.groups if codes is None else self.groups.keys() & set(codes)
         return sum(getattr(self.groups[code], of) for code in chosen)
+
+    def having(self, code: str) -> int:
+        """The leads that have a status, or had it as their result when they were anonymised."""
+        return self.count("leads", [code]) + self.anonymised.get(code, 0)
+
+    def ended(self, *codes: str) -> Figure:
+        """The leads whose last status by people is one of these, in percent of those that were called."""
+        return _share(sum(self.results.get(code, 0) for code in codes), self.count("called"))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,9 +111,9 @@ KPIS = tuple(
          lambda facts: _records(facts, "updated")),
         ("reject_rate", "percent", "records with errors, of all records", lambda facts: _records(facts, "rejected")),
         ("contact_rate", "percent", "leads where somebody spoke, of those that were called",
-         lambda facts: _share(facts.count("called", REACHED), facts.count("called"))),
+         lambda facts: facts.ended(*REACHED)),
         ("success_rate", "percent", "leads with Success, of those that were called",
-         lambda facts: _share(facts.count("called", ["success"]), facts.count("called"))),
+         lambda facts: facts.ended("success")),
         ("average_attempts", "attempts", "attempts for each lead that was called", _average),
         ("age", "days", "since the upload", lambda facts: round(facts.days, 1)),
     )
@@ -165,11 +178,11 @@ def _known(name: str, book: StatusBook) -> Kpi:
 
 
 def _share_of(code: str, facts: Facts) -> Figure:
-    return _share(facts.count("leads", [code]), facts.count("leads"))
+    return _share(facts.having(code), facts.count("leads"))
 
 
 _OF_STATUS: Mapping[str, tuple[str, str, Callable[[str, Facts], Figure]]] = {
-    "count": ("leads", "", lambda code, facts: facts.count("leads", [code])),
+    "count": ("leads", "", lambda code, facts: facts.having(code)),
     "share": ("percent", ", of all leads", _share_of),
     "first": ("leads", ", now or once", lambda code, facts: facts.first[code]),
 }
@@ -193,6 +206,8 @@ def _facts(
         row["id"]: Facts(
             groups=_by_status(groups[row["id"]], book),
             opened=frozenset(code for code, status in book.by_code.items() if status.open),
+            results=_results(groups[row["id"]], book),
+            anonymised=_anonymised(groups[row["id"]], book),
             records={name: row[name] or 0 for name in _COUNTS},
             days=(at - row["uploaded_at"]).total_seconds() / 86_400,
         )
@@ -210,6 +225,23 @@ def _by_status(groups: Iterable[pool_counts.Group], book: StatusBook) -> dict[st
             called=sofar.called + (group.leads if group.called else 0),
             attempts=sofar.attempts + group.attempts,
         )
+    return found
+
+
+def _results(groups: Iterable[pool_counts.Group], book: StatusBook) -> Mapping[str, int]:
+    found: Counter[str] = Counter()
+    for group in groups:
+        if group.called:
+            found[book.by_id[group.result_id or group.status_id].code] += group.leads
+    return found
+
+
+def _anonymised(groups: Iterable[pool_counts.Group], book: StatusBook) -> Mapping[str, int]:
+    found: Counter[str] = Counter()
+    for group in groups:
+        before = None if group.result_id is None else book.by_id[group.result_id]
+        if before is not None and not before.open and book.by_id[group.status_id].code == statuses.ANONYMISED:
+            found[before.code] += group.leads
     return found
 
 

@@ -45,6 +45,8 @@ class Lead:
     """the user who typed it; None for what came in a file"""
     modified_by_id: int | None
     modified_at: datetime | None
+    result_id: int | None
+    """the last status that people gave, when a rule, a list or anonymising gave another one since; else None"""
     status_at: datetime | None
     """since when it has its status; None: since its upload"""
     called_at: datetime | None
@@ -91,7 +93,9 @@ _PLAIN = tuple(name for name in Lead.__dataclass_fields__ if name not in ("statu
 WITH_STATUS = select(table, statuses.c.code.label("status")).join(statuses, statuses.c.id == table.c.status_id)
 """Whole rows of leads, as `of_row` wants them."""
 
-UNTOLD = frozenset({"modified_by_id", "modified_at", "status_at", "called_at", "locked_until", "original_owner_id"})
+UNTOLD = frozenset({
+    *("modified_by_id", "modified_at", "status_at", "result_id", "called_at", "locked_until", "original_owner_id"),
+})  # fmt: skip
 """Columns whose change history tells by another one, or by its own moment."""
 
 _NAMES = {"status_id": "status", "owner_id": "owner", "locked_by_id": "lock", "processed_by_id": "processed_by"}

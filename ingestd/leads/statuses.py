@@ -21,7 +21,7 @@ from ingestd.store import listed, pool_calls
 from ingestd.store.tables import campaigns
 from ingestd.store.tables import statuses as table
 
-MAX_ATTEMPTS = "max_call_attempts"
+MAX_ATTEMPTS, ANONYMISED = "max_call_attempts", "anonymised"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,6 +229,7 @@ def consequences(here: Lead, change: Change, book: StatusBook, back: Mapping[int
     _check(old, new, change, book)
     values: dict[str, Any] = {
         "status_id": new.id,
+        "result_id": result_of(here) if change.by is None or new.set_by == "system" else None,
         "status_at": change.at,
         "scheduled_at": change.scheduled_at if new.open else None,
         "locked_by_id": None,
@@ -259,6 +260,11 @@ def _check(old: Status, new: Status, change: Change, book: StatusBook) -> None:
             suggestion="choose the status that says what happened",
             facts=facts,
         )
+
+
+def result_of(here: Lead) -> int:
+    """The number of the last status that people gave, which stays when a rule or a list gives another one. Pure."""
+    return here.status_id if here.result_id is None else here.result_id
 
 
 def _ownership(here: Lead, new: Status, change: Change, back: Mapping[int, int]) -> dict[str, Any]:

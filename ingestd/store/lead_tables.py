@@ -73,6 +73,7 @@ pool_counts = Table(
     Column("id", Id, primary_key=True, autoincrement=True),
     Column("pool_id", Id, nullable=False, index=True),
     Column("status_id", Integer, nullable=False),
+    Column("result_id", Integer),
     Column("called", Boolean, nullable=False),
     Column("deactivated", Boolean, nullable=False),
     Column("leads", BigInteger, nullable=False),

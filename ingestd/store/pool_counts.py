@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import polars as pl
-from sqlalchemy import Connection, bindparam, delete, func, insert, select
+from sqlalchemy import Connection, bindparam, delete, func, insert, or_, select
 
 from ingestd.store.lead_tables import pool_counts as table
 from ingestd.store.sums import Counted
@@ -19,9 +19,11 @@ from ingestd.store.tables import leads
 
 @dataclass(frozen=True, kw_only=True)
 class Group:
-    """The leads of a pool that have one status, and are called and deactivated or not."""
+    """The leads of a pool that have one status and result, and are called and deactivated or not."""
 
     status_id: int
+    result_id: int | None
+    """the last status that people gave; None: the one that they have"""
     called: bool
     deactivated: bool
     leads: int
@@ -29,7 +31,11 @@ class Group:
 
 
 _ADD = insert(table)
-_COUNTED = Counted(table=table, kinds=("pool_id", "status_id", "called", "deactivated"), figures=("leads", "attempts"))
+_COUNTED = Counted(
+    table=table,
+    kinds=("pool_id", "status_id", "result_id", "called", "deactivated"),
+    figures=("leads", "attempts"),
+)
 _OF_POOLS = _COUNTED.sums().where(table.c.pool_id.in_(bindparam("pools", expanding=True)))
 
 
@@ -39,8 +45,9 @@ def add(connection: Connection, frame: pl.DataFrame) -> None:
     # Nearly always one: grouping by both took 40 ms.
     for part in [frame] if pool.min() == pool.max() else frame.partition_by("pool_id"):
         for status_id, count in part["status_id"].value_counts(name="leads").iter_rows():
-            kind = {"pool_id": part["pool_id"][0], "status_id": status_id, "called": False, "deactivated": False}
-            connection.execute(_ADD, {**kind, "leads": count, "attempts": 0})
+            kind = {"pool_id": part["pool_id"][0], "status_id": status_id, "result_id": None}
+            new = {"called": False, "deactivated": False, "leads": count, "attempts": 0}
+            connection.execute(_ADD, {**kind, **new})
 
 
 def of_pools(connection: Connection, numbers: Iterable[int]) -> Mapping[int, list[Group]]:
@@ -55,8 +62,8 @@ def of_pools(connection: Connection, numbers: Iterable[int]) -> Mapping[int, lis
 def recount(connection: Connection) -> None:
     """Counts every lead anew; for those who put leads in by other ways than a load."""
     connection.execute(delete(table))
-    called, gone = leads.c.attempts > 0, leads.c.deactivated_at.is_not(None)
-    kinds = (leads.c.pool_id, leads.c.status_id, called, gone)
+    called, gone = or_(leads.c.attempts > 0, leads.c.called_at.is_not(None)), leads.c.deactivated_at.is_not(None)
+    kinds = (leads.c.pool_id, leads.c.status_id, leads.c.result_id, called, gone)
     counted = select(*kinds, func.count(), func.sum(leads.c.attempts)).group_by(*kinds)
     connection.execute(_ADD.from_select([*_COUNTED.kinds, *_COUNTED.figures], counted))
 

@@ -411,6 +411,7 @@ leads = Table(
     Column("dial_key", String(40)),
     Column("version", Integer, nullable=False, server_default="0"),
     Column("placed_version", Integer),
+    Column("result_id", Integer),
     # With the lead's number, so that the leads of a pool are walked in order, and not sorted for each page. A partition
     # of PostgreSQL is of one campaign, which would only be one more thing to compare.
     Index(None, "campaign_id", "phone").ddl_if(dialect="sqlite"),
@@ -424,6 +425,7 @@ leads = Table(
 What an import leaves empty costs a load nothing, so the columns from `original_owner_id` on are empty until somebody
 works with the lead: no original owner is the owner, no `status_at` is the moment of the upload, no `dial_rank` the row.
 `placed_version` is the version for which `segment_id` was worked out; none is 0, that of a lead nobody has changed.
+`result_id` is the last status that people gave, where a rule, a list or anonymising gave another one since.
 """
 
 # Whatever an import leaves empty is in none of these, so loading does not pay for them.

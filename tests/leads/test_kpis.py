@@ -9,8 +9,9 @@ import pytest
 from sqlalchemy import insert
 
 from ingestd.errors import Invalid, Missing
-from ingestd.leads import kpis
+from ingestd.leads import do_not_call, kpis
 from ingestd.store import tables
+from ingestd.store.audit import COMMAND_LINE, Deed
 from ingestd.store.engine import reading, writing
 from tests.leads.conftest import NOON, Desk
 
@@ -50,6 +51,49 @@ def test_figures_are_counted_from_leads_and_delivery(desk: Desk) -> None:
     assert figures(desk, pool, "total", source="nordlead") == {"total": 6}
     with pytest.raises(Missing):
         figures(desk, pool, "total", source="fibreweb")
+
+
+def rates(desk: Desk, pool: int) -> tuple[Any, ...]:
+    return tuple(figures(desk, pool, "contact_rate", "success_rate").values())
+
+
+def test_what_a_rule_or_a_list_does_leaves_what_became_of_the_calls(desk: Desk) -> None:
+    sold, spoken, missed, never = desk.leads({}, {}, {}, {})
+    pool = desk.lead(sold).pool_id
+    desk.change(sold, "success", call=True)
+    desk.change(spoken, "manual_redial_common", call=True)
+    desk.change(missed, "no_answer", call=True)
+    assert rates(desk, pool) == (66.7, 33.3)
+    for number in (spoken, never):
+        desk.change(number, "expired", None)
+    with writing(desk.engine) as connection:
+        phone = desk.lead(missed).phone
+        do_not_call.add(connection, [phone], None, Deed(actor=COMMAND_LINE, at=NOON))
+    assert rates(desk, pool) == (66.7, 33.3)
+    desk.change(spoken, "automatic_redial")  # by somebody: it is what the lead came to now
+    assert rates(desk, pool) == (33.3, 33.3)
+
+
+def test_anonymising_keeps_the_counts(desk: Desk) -> None:
+    sold, refused, opened = desk.leads({}, {}, {})
+    pool = desk.lead(sold).pool_id
+    desk.change(sold, "success", call=True)
+    desk.change(refused, "not_interested", call=True)
+    wanted = ("total", "contact_rate", "success_rate", "count:success", "share:success", "average_attempts")
+    before = figures(desk, pool, *wanted)
+    assert before["count:success"] == 1
+    for number in (sold, opened):
+        desk.change(number, "anonymised", None)
+    assert figures(desk, pool, *wanted) == before
+    assert figures(desk, pool, "count:anonymised", "count:unprocessed", "open") == {
+        "count:anonymised": 2, "count:unprocessed": 0, "open": 0,
+    }  # fmt: skip
+
+
+def test_a_call_that_counts_no_attempt_is_a_call(desk: Desk) -> None:
+    (number,) = desk.leads({})
+    desk.change(number, "pending_validation", call=True)
+    assert rates(desk, desk.lead(number).pool_id) == (100.0, 0.0)
 
 
 def test_leads_that_ever_came_into_a_status_are_counted_once(desk: Desk) -> None:

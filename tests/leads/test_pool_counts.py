@@ -6,11 +6,10 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, case, delete, false, func, select, update
+from sqlalchemy import Connection, case, delete, false, func, or_, select, update
 
 from ingestd.leads import pools, timed
 from ingestd.store import pool_counts, tables
@@ -23,15 +22,16 @@ from tests.leads.conftest import NOON, Desk
 
 
 def by_the_leads(connection: Connection) -> Counter[tuple[int, Group]]:
-    called, gone = leads.c.attempts > 0, leads.c.deactivated_at.is_not(None)
-    kinds = [case((called, 1), else_=0), case((gone, 1), else_=0)]
-    query = select(leads.c.pool_id, leads.c.status_id, *kinds, func.count(), func.sum(leads.c.attempts))
-    rows = connection.execute(query.group_by(leads.c.pool_id, leads.c.status_id, *kinds))
-    return Counter((row[0], Group(status_id=row[1], **_facts(row[2], row[3], row[4], row[5]))) for row in rows)
+    called, gone = or_(leads.c.attempts > 0, leads.c.called_at.is_not(None)), leads.c.deactivated_at.is_not(None)
+    own = [leads.c.pool_id, leads.c.status_id, leads.c.result_id]
+    kinds = [*own, case((called, 1), else_=0), case((gone, 1), else_=0)]
+    query = select(*kinds, func.count(), func.sum(leads.c.attempts)).group_by(*kinds)
+    return Counter((row[0], _group(*row[1:])) for row in connection.execute(query))
 
 
-def _facts(called: int, gone: int, count: int, attempts: int, /) -> dict[str, Any]:
-    return {"called": bool(called), "deactivated": bool(gone), "leads": count, "attempts": attempts}
+def _group(status: int, result: int | None, called: int, gone: int, count: int, attempts: int, /) -> Group:
+    facts = {"called": bool(called), "deactivated": bool(gone), "leads": count, "attempts": attempts}
+    return Group(status_id=status, result_id=result, **facts)
 
 
 def by_the_counts(connection: Connection) -> Counter[tuple[int, Group]]:
@@ -74,6 +74,10 @@ DEEDS: Deeds = {
     "closed": lambda desk, number: set_columns(desk, number, status_id=desk.status("success")),
     "closed and called": lambda desk, number: set_columns(
         desk, number, status_id=desk.status("busy"), attempts=leads.c.attempts + 2
+    ),
+    "called without an attempt": lambda desk, number: set_columns(desk, number, called_at=NOON),
+    "ended by a rule": lambda desk, number: set_columns(
+        desk, number, status_id=desk.status("expired"), result_id=leads.c.status_id
     ),
     "deactivated": lambda desk, number: set_columns(desk, number, deactivated_at=NOON),
     "activated": lambda desk, number: set_columns(desk, number, deactivated_at=None),

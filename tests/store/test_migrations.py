@@ -12,9 +12,9 @@ from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from procrastinate.schema import SchemaManager
-from sqlalchemy import Connection, Engine, insert, select
+from sqlalchemy import Connection, Engine, insert, select, update
 
-from ingestd.store import mappings, pool_calls, tables
+from ingestd.store import mappings, pool_calls, pool_counts, tables
 from ingestd.store.all_tables import metadata
 from ingestd.store.engine import open_engine, reading, sqlite_url, writing
 from ingestd.store.migrations import configured, upgrade
@@ -128,4 +128,39 @@ def test_views_keep_their_stars_and_calls_of_before_are_counted(
         del values["id"]
         assert connection.execute(insert(saved_views).values(values)).inserted_primary_key == (8,)
         assert pool_calls.of_pools(connection, [5], [yesterday.date()]) == {5: [2]}
+    engine.dispose()
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql"])
+def test_calls_of_before_that_counted_no_attempt_are_calls(
+    kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    on_sqlite = kind == "sqlite"
+    engine = open_engine(sqlite_url(tmp_path) if on_sqlite else request.getfixturevalue("postgres").new_database())
+    with writing(engine) as connection:
+        config = configured()
+        config.attributes["connection"] = connection
+        command.upgrade(config, "0020")
+        if not on_sqlite:
+            connection.exec_driver_sql("CREATE TABLE leads_c1 PARTITION OF leads FOR VALUES IN (1)")
+        counted = "(pool_id, status_id, called, deactivated, leads, attempts)"
+        for statement in (
+            """INSERT INTO leads (campaign_id, id, pool_id, row, owner_id, status_id, phone, attempts, called_at) VALUES
+                (1, 1, 5, 1, 1, 7, '', 0, '2026-06-15 12:00:00'), (1, 2, 5, 2, 1, 7, '', 2, '2026-06-15 12:00:00'),
+                (1, 3, 5, 3, 1, 7, '', 0, NULL)""",
+            f"INSERT INTO pool_counts {counted} VALUES (5, 7, false, false, 2, 0), (5, 7, true, false, 1, 2)",
+        ):
+            connection.exec_driver_sql(statement)
+    upgrade(engine)
+
+    def counts() -> set[tuple[int, int | None, bool, int, int]]:
+        with reading(engine) as connection:
+            groups = pool_counts.of_pools(connection, [5])[5]
+        return {(each.status_id, each.result_id, each.called, each.leads, each.attempts) for each in groups}
+
+    assert counts() == {(7, None, False, 1, 0), (7, None, True, 2, 2)}
+    with writing(engine) as connection:  # and so are those to come
+        these = tables.leads.c.id.in_((1, 2))
+        connection.execute(update(tables.leads).where(these).values(status_id=18, result_id=7))
+    assert counts() == {(7, None, False, 1, 0), (18, 7, True, 2, 2)}
     engine.dispose()
