@@ -12,9 +12,8 @@ from typing import Any
 from sqlalchemy import Connection, select
 
 from ingestd.errors import Invalid, Rejected
-from ingestd.leads import instants
+from ingestd.leads import instants, returning
 from ingestd.leads import lead as leads
-from ingestd.leads import returning
 from ingestd.leads.history import Stamp
 from ingestd.leads.lead import Lead
 from ingestd.store import listed, pool_calls
