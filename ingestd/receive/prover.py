@@ -23,6 +23,7 @@ from ingestd.store.proofs import REVIVABLE, Companion, Proofs
 log = structlog.get_logger()
 
 _WAITS = "it waits for"
+_TURNS = 10  # a worker moves a delivery on a few times; more is a fault of ours, and must not hold the door up
 _LOADED = (State.COMPLETED, State.COMPLETED_WITH_REJECTS)
 
 
@@ -150,9 +151,9 @@ class Prover:
     def settle(self, source: str, folder: str, name: str) -> str:
         """Decide about the newest file of a name; what is to be said to whom came second, empty when nothing is.
 
-        Raises Rejected when the file is not what its companions say, after it has been refused.
+        Raises Rejected when the file is not what its companions say, after it has been refused; Unavailable.
         """
-        while True:
+        for _ in range(_TURNS):
             delivery = self._proofs.concerned(source=source, folder=folder, name=name)
             if delivery is None or delivery.state in (State.FAILED, State.CANCELLED):
                 return ""
@@ -160,10 +161,11 @@ class Prover:
                 return ""
             if (told := self._decided(delivery, self._proofs.of(delivery))) is not None:
                 return told
+        raise Unavailable(f"the delivery of {name} could not be settled: it changed each time that it was looked at")
 
     def _decided(self, delivery: Delivery, known: Sequence[Companion]) -> str | None:
         """What is to be told; None when the delivery has moved on meanwhile and must be looked at again."""
-        md5 = functools.cache(lambda: self._md5(delivery))
+        md5 = functools.cache(lambda: _held_against(known) or self._md5(delivery))
         said = concerning(delivery, known, md5)
         others = [each for each in known if each.delivery_id is None and each not in said]
         if others:
@@ -260,6 +262,15 @@ class Prover:
             return digest.hexdigest()
         except OSError as problem:
             raise Unavailable(f"delivery {delivery.id} cannot be read: {problem.strerror}") from problem
+
+
+def _held_against(known: Sequence[Companion]) -> str:
+    """The MD5 that a delivery was found to have; empty when none of its companions gave one.
+
+    It is not computed again: the kept file has another one since somebody was anonymised in it.
+    """
+    held = (each.value for each in known if each.kind == Kind.MD5 and each.delivery_id is not None)
+    return next(held, "")
 
 
 def _changes(delivery: Delivery, judgement: Proven) -> bool:

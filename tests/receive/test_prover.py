@@ -43,9 +43,9 @@ class Office:
         self.rings, self.late = Rings(), timedelta()
         self.ledger = Ledger(engine=engine, submit=submit)
         self.proofs = Proofs(engine=engine, submit=submit)
-        spool = Spool(folder / "spool", reserve_bytes=0)
-        self.prover = Prover(spool, self.proofs, lambda _source: self.rules, self.rings, clock=self.now)
-        self.landing = Landing(spool, self.ledger, self.rings, prover=self.prover)
+        self.spool = Spool(folder / "spool", reserve_bytes=0)
+        self.prover = Prover(self.spool, self.proofs, lambda _source: self.rules, self.rings, clock=self.now)
+        self.landing = Landing(self.spool, self.ledger, self.rings, prover=self.prover)
 
     def now(self) -> datetime:
         return datetime.now(UTC) + self.late
@@ -196,6 +196,26 @@ def test_a_proof_after_loading_is_kept(office: Office) -> None:
     assert (office.known().state, office.known().completeness) == (State.COMPLETED, Completeness.PROVEN)
 
 
+def test_the_same_md5_again_needs_no_second_look_at_the_file(office: Office) -> None:
+    """Somebody was anonymised in it meanwhile, so that the kept file is not what the companion says any more."""
+    office.send("x.csv.md5", MD5.encode())
+    office.send("x.csv")
+    office.load()
+    office.spool.rewrite(office.known().spool_key, b" " * len(CONTENT))
+    office.send("x.csv.md5", MD5.encode())
+    assert str(office.send("x.csv")).startswith("duplicate of delivery 1")
+    assert (office.known().state, office.known().completeness) == (State.COMPLETED, Completeness.PROVEN)
+
+
+def test_a_delivery_that_changes_whenever_it_is_looked_at_holds_nobody_up(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    office.send("x.csv")
+    monkeypatch.setattr(Proofs, "refuse", lambda *_: False)
+    with pytest.raises(Unavailable, match="could not be settled"):
+        office.send("x.csv.sha256", WRONG.encode())
+
+
 def test_a_count_is_checked_when_the_records_are_known(office: Office) -> None:
     """Before loading it goes with the delivery, afterwards it is compared."""
     office.send("x.csv.count", b"2")
@@ -260,7 +280,7 @@ def _away(*_: object, **__: object) -> Delivery:
 def test_a_landing_without_prover_heeds_no_companions(office: Office) -> None:
     """`ingestd import`: the operator says that the file is whole."""
     office.send("x.csv.sha256", WRONG.encode())
-    office.landing = Landing(office.landing._spool, office.ledger, office.rings)
+    office.landing = Landing(office.spool, office.ledger, office.rings)
     office.send("x.csv")
     assert office.known().state is State.QUEUED
 
