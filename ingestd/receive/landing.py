@@ -145,13 +145,13 @@ class Landing:
     def _told(self, arrival: Arrival, recorded: Recorded) -> str:
         if recorded.proved:
             return f"that proves it: {arrival.evidence}"
-        return self._settled(arrival) if recorded.held else ""
+        return self._settled(recorded.duplicate_of or recorded.delivery_id) if recorded.held else ""
 
-    def _settled(self, arrival: Arrival) -> str:
+    def _settled(self, delivery_id: int) -> str:
         """What companions say about a file that was held; it is recorded, so the sweep can settle it as well."""
         assert self._prover is not None
         try:
-            return self._prover.settle(arrival.source, arrival.folder, arrival.name)
+            return self._prover.settle(delivery_id)
         except Unavailable:
             return "its companions are looked at later"
 

@@ -77,11 +77,14 @@ def judge(delivery: Delivery, said: Sequence[Companion], rules: ProofRules, md5:
     return Proven(completeness=delivery.completeness, evidence=delivery.evidence, expected_records=expected)
 
 
-def concerning(delivery: Delivery, known: Sequence[Companion], md5: Callable[[], str]) -> list[Companion]:
+def concerning(
+    delivery: Delivery, known: Sequence[Companion], md5: Callable[[], str], *, last: bool = True
+) -> list[Companion]:
     """Those of the known companions that speak of this delivery. The others wait for the next file of its name.
 
     That is so when it has one of that kind already, and when it was loaded and they do not fit: then they are most
-    likely the forerunners of another version. A marker fits always.
+    likely the forerunners of another version. A marker fits always. When this was not the `last` file of its name,
+    only a digest can mean it.
     """
     mine = {each.kind: each for each in known if each.delivery_id is not None}
     for each in known:
@@ -90,6 +93,8 @@ def concerning(delivery: Delivery, known: Sequence[Companion], md5: Callable[[],
         earlier = mine.get(each.kind)
         if earlier is not None:
             speaks = each.value == earlier.value
+        elif not last:
+            speaks = each.kind in (Kind.SHA256, Kind.MD5) and _fits(delivery, each, md5)
         else:
             speaks = delivery.state not in _LOADED or _fits(delivery, each, md5)
         if speaks:
@@ -148,29 +153,33 @@ class Prover:
         rules = self._rules(arrival.source)
         return rules.demand and not rules.trailer and arrival.completeness is not Completeness.PROVEN
 
-    def settle(self, source: str, folder: str, name: str) -> str:
-        """Decide about the newest file of a name; what is to be said to whom came second, empty when nothing is.
+    def settle(self, delivery_id: int) -> str:
+        """Decide about a delivery; what is to be said to whom came second, empty when nothing is.
 
         Raises Rejected when the file is not what its companions say, after it has been refused; Unavailable.
         """
         for _ in range(_TURNS):
-            delivery = self._proofs.concerned(source=source, folder=folder, name=name)
+            delivery = self._proofs.get(delivery_id)
             if delivery is None or delivery.state in (State.FAILED, State.CANCELLED):
                 return ""
             if delivery.state is State.REFUSED and delivery.reason_code not in REVIVABLE:
                 return ""
             if (told := self._decided(delivery, self._proofs.of(delivery))) is not None:
                 return told
-        raise Unavailable(f"the delivery of {name} could not be settled: it changed each time that it was looked at")
+        raise Unavailable(f"delivery {delivery_id} could not be settled: it changed each time that it was looked at")
 
     def _decided(self, delivery: Delivery, known: Sequence[Companion]) -> str | None:
         """What is to be told; None when the delivery has moved on meanwhile and must be looked at again."""
-        md5 = functools.cache(lambda: _held_against(known) or self._md5(delivery))
-        said = concerning(delivery, known, md5)
+        md5 = functools.cache(lambda: _held_against(delivery, known) or self._md5(delivery))
+        said = concerning(delivery, known, md5, last=self._proofs.came_last(delivery))
+        told = self._judged(delivery, said, md5)
         others = [each for each in known if each.delivery_id is None and each not in said]
-        if others:
+        if others and told == "":
             log.warning("companion_of_another_file", delivery=delivery.id, source=delivery.source, file=others[0].file)
             return f"kept for the next {delivery.name}; delivery {delivery.id} is another file"
+        return told
+
+    def _judged(self, delivery: Delivery, said: Sequence[Companion], md5: Callable[[], str]) -> str | None:
         judgement = judge(delivery, said, self._rules(delivery.source), md5)
         if judgement is None:
             waits = delivery.state is State.RECEIVED
@@ -209,15 +218,16 @@ class Prover:
         self._proofs.keep(
             source=arrival.source, folder=arrival.folder, name=about, kind=kind, value=value, file=arrival.name
         )
-        return self.settle(arrival.source, arrival.folder, about) or f"kept for {about}"
+        last = self._proofs.concerned(source=arrival.source, folder=arrival.folder, name=about)
+        return (self.settle(last.id) if last else "") or f"kept for {about}"
 
     def sweep(self) -> None:
         """Settle what a crash left, refuse what has waited too long, forget companions whose file never came."""
         now = self._clock()
-        spoken_of = {(each.source, each.folder, each.name) for each in self._proofs.unused()}
+        spoken_of = self._proofs.spoken_of()
         for delivery in self._proofs.waiting():
             late = now - delivery.received_at > self._rules(delivery.source).wait
-            if late or place_of(delivery) in spoken_of or not self._waits(delivery):
+            if late or delivery.id in spoken_of or not self._waits(delivery):
                 self._attempt(delivery, late=late)
         late_companions = [
             each for each in self._proofs.unused() if now - each.received_at > self._rules(each.source).wait
@@ -233,7 +243,7 @@ class Prover:
     def _attempt(self, delivery: Delivery, *, late: bool) -> None:
         """One delivery that meets a fault must not hold up the others, nor end the doors."""
         try:
-            told = self.settle(delivery.source, delivery.folder, delivery.name)
+            told = self.settle(delivery.id)
             if late and told.startswith(_WAITS):
                 self._proofs.refuse(delivery, _missing(delivery, self._rules(delivery.source).wait))
         except Rejected as why:
@@ -264,13 +274,14 @@ class Prover:
             raise Unavailable(f"delivery {delivery.id} cannot be read: {problem.strerror}") from problem
 
 
-def _held_against(known: Sequence[Companion]) -> str:
-    """The MD5 that a delivery was found to have; empty when none of its companions gave one.
+def _held_against(delivery: Delivery, known: Sequence[Companion]) -> str:
+    """The MD5 that a delivery was found to have; empty when none of its companions gave one, or while it waits.
 
     It is not computed again: the kept file has another one since somebody was anonymised in it.
     """
-    held = (each.value for each in known if each.kind == Kind.MD5 and each.delivery_id is not None)
-    return next(held, "")
+    if delivery.state is State.RECEIVED:
+        return ""
+    return next((each.value for each in known if each.kind == Kind.MD5 and each.delivery_id is not None), "")
 
 
 def _changes(delivery: Delivery, judgement: Proven) -> bool:
@@ -278,11 +289,6 @@ def _changes(delivery: Delivery, judgement: Proven) -> bool:
     if delivery.reason_code == "control_total_mismatch":
         return judgement.expected_records != delivery.expected_records
     return True
-
-
-def place_of(delivery: Delivery) -> tuple[str, str, str]:
-    """Under what a companion speaks of a delivery; capitals of a campaign's folder do not count."""
-    return delivery.source, delivery.folder.lower(), delivery.name
 
 
 def _missing(delivery: Delivery, waited: timedelta) -> Rejected:

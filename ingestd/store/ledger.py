@@ -18,10 +18,10 @@ from ingestd.errors import Rejected, Unavailable
 from ingestd.model import UPLOAD, Arrival, Completeness, Counts, Delivery, Outcome, PoolState, State
 from ingestd.receipts import receipt
 from ingestd.spool import Kept, Landed, Recorded
-from ingestd.store import audit, outbox
+from ingestd.store import audit, forerunners, outbox
 from ingestd.store.audit import Deed
 from ingestd.store.engine import reading, take_turn, writing
-from ingestd.store.tables import companions, deliveries, pools, receipts, sources
+from ingestd.store.tables import deliveries, pools, receipts, sources
 
 Clock = Callable[[], datetime]
 Submit = Callable[[Connection, int], None]
@@ -84,7 +84,8 @@ class Ledger:
         """One transaction {delivery, job} for a file that is durable in the spool; raises Unavailable.
 
         The same name with the same bytes is a duplicate of the delivery that was or will be loaded, and gets no job.
-        With `hold` it gets none either until it is proven whole; so with `heed`, when a companion has come before it.
+        With `hold` it gets none either until it is proven whole; so with `heed`, when a companion has come before it,
+        which is its own from now on.
         `also` is written in the same transaction, and what it raises takes all of it back.
         """
         with writing(self.engine) as connection:
@@ -95,10 +96,13 @@ class Ledger:
     def _record(self, connection: Connection, arrival: Arrival, landed: Landed, *, hold: bool, heed: bool) -> Recorded:
         hold_source(connection, arrival.source)
         duplicate_of = loaded_as(connection, arrival, landed.sha256)
+        heed = heed and forerunners.there(connection, arrival)
         if duplicate_of is not None:
-            return self._record_again(connection, arrival, landed, duplicate_of)
-        hold = hold or (heed and _spoken_of(connection, arrival))
-        return self._record_new(connection, arrival, landed, hold=hold)
+            return self._record_again(connection, arrival, landed, duplicate_of, heed=heed)
+        recorded = self._record_new(connection, arrival, landed, hold=hold or heed)
+        if heed:
+            forerunners.give(connection, arrival, recorded.delivery_id)
+        return recorded
 
     def _record_new(self, connection: Connection, arrival: Arrival, landed: Landed, *, hold: bool) -> Recorded:
         previous = _earlier_version(connection, arrival)
@@ -110,16 +114,20 @@ class Ledger:
             self.submit(connection, delivery_id)
         return Recorded(delivery_id=delivery_id, previous_version=previous, held=hold)
 
-    def _record_again(self, connection: Connection, arrival: Arrival, landed: Landed, first: int) -> Recorded:
+    def _record_again(
+        self, connection: Connection, arrival: Arrival, landed: Landed, first: int, *, heed: bool
+    ) -> Recorded:
         """A duplicate ends as it comes, and its bytes are not kept; but it may prove the first one."""
         moment = self.clock()
         ended = {"state": State.DUPLICATE, "finished_at": moment, "duplicate_of": first, "spool_key": ""}
         delivery_id = _insert(connection, arrival, landed, received_at=moment, node_id=self.node, **ended)
         self._announce(connection, delivery_id, State.DUPLICATE)
         proved = self._prove(connection, first, arrival)
-        return Recorded(
-            delivery_id=delivery_id, duplicate_of=first, proved=proved, held=not proved and _waits(connection, first)
-        )
+        waits = _waits(connection, first)
+        if heed and waits:
+            forerunners.give(connection, arrival, first)
+        held = not proved and (waits or heed)
+        return Recorded(delivery_id=delivery_id, duplicate_of=first, proved=proved, held=held)
 
     def _prove(self, connection: Connection, delivery_id: int, again: Arrival) -> bool:
         """The same file has come again in a way that proves it: what waited for a proof is let into the queue."""
@@ -478,13 +486,6 @@ def _insert(connection: Connection, arrival: Arrival, landed: Landed, **facts: A
 def _waits(connection: Connection, delivery_id: int) -> bool:
     """Whether a delivery is not queued yet."""
     return connection.scalar(select(deliveries.c.state).where(deliveries.c.id == delivery_id)) == State.RECEIVED
-
-
-def _spoken_of(connection: Connection, arrival: Arrival) -> bool:
-    """Whether a companion has come before its file."""
-    table = companions.c
-    about = (table.source == arrival.source, table.folder == arrival.folder.lower(), table.name == arrival.name)
-    return connection.scalar(select(table.id).where(*about, table.delivery_id.is_(None)).limit(1)) is not None
 
 
 def _earlier_version(connection: Connection, arrival: Arrival) -> int | None:

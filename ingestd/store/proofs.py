@@ -11,10 +11,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Engine, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, delete, func, insert, select, update
 
 from ingestd.errors import Rejected
 from ingestd.model import Completeness, Delivery, State
+from ingestd.store import forerunners
 from ingestd.store.engine import reading, writing
 from ingestd.store.ledger import Clock, Submit, delivery_of, give_up_pool, now, reasons
 from ingestd.store.tables import companions, deliveries, sources
@@ -41,9 +42,11 @@ class Companion:
     """the file that it speaks of"""
     received_at: datetime
     delivery_id: int | None
-    """the delivery that it was held against and fits; None while it waits for one"""
+    """the delivery that it was held against and fits, or came before; None while it waits for one"""
 
 
+# No results of what waits were handed back, so the small index of the unpublished finds it.
+_WAITS = (deliveries.c.published_at.is_(None), deliveries.c.state == State.RECEIVED)
 _SAID = tuple(companions.c[each.name] for each in dataclasses.fields(Companion))
 
 
@@ -67,12 +70,28 @@ class Proofs:
             connection.execute(insert(companions).values(values))
 
     def concerned(self, *, source: str, folder: str, name: str) -> Delivery | None:
-        """The newest delivery of a name, which a companion speaks of; None when it has not come yet."""
+        """The delivery of the file that came last under a name, of which a companion speaks; None when none has come.
+
+        When that was a duplicate, it is the delivery that it repeats.
+        """
         table = deliveries.c
         about = (table.source == source, func.lower(table.folder) == folder.lower(), table.name == name)
-        query = select(deliveries).where(*about, table.state != State.DUPLICATE).order_by(table.id.desc()).limit(1)
+        its_own = func.coalesce(table.duplicate_of, table.id)
+        last = select(its_own).where(*about).order_by(table.id.desc()).limit(1).scalar_subquery()
+        return self._one(table.id == last)
+
+    def get(self, delivery_id: int) -> Delivery | None:
+        """One delivery by its number."""
+        return self._one(deliveries.c.id == delivery_id)
+
+    def came_last(self, delivery: Delivery) -> bool:
+        """Whether no other file has come under the name of a delivery since it came, or came again."""
+        last = self.concerned(source=delivery.source, folder=delivery.folder, name=delivery.name)
+        return last is not None and last.id == delivery.id
+
+    def _one(self, this: ColumnElement[bool]) -> Delivery | None:
         with reading(self.engine) as connection:
-            row = connection.execute(query).mappings().one_or_none()
+            row = connection.execute(select(deliveries).where(this)).mappings().one_or_none()
         return None if row is None else delivery_of(row)
 
     def of(self, delivery: Delivery) -> list[Companion]:
@@ -120,7 +139,7 @@ class Proofs:
     def refuse(self, delivery: Delivery, why: Rejected) -> bool:
         """Ends a delivery that is not proven; False when it has moved on since it was read, perhaps to its end.
 
-        The companion stays unused: the file may be sent again and then fit.
+        The companion is unused again: the file may be sent once more and then fit.
         """
         doubted = {"completeness": Completeness.ASSUMED, "evidence": f"{delivery.evidence}; but {why.message}"}
         ended = {
@@ -135,6 +154,8 @@ class Proofs:
             if delivery.state not in _OPEN or not _unmoved(connection, delivery):
                 return False
             _change(connection, delivery, {**ended, **reasons(why)})
+            if delivery.state is State.RECEIVED:  # they came before it, and it has used none of them
+                forerunners.give_back(connection, delivery)
             give_up_pool(connection, delivery.id)
         return True
 
@@ -145,9 +166,18 @@ class Proofs:
 
     def waiting(self) -> list[Delivery]:
         """Every delivery that waits for its proof, oldest first."""
-        query = select(deliveries).where(deliveries.c.state == State.RECEIVED).order_by(deliveries.c.id)
+        query = select(deliveries).where(*_WAITS).order_by(deliveries.c.id)
         with reading(self.engine) as connection:
             return [delivery_of(row) for row in connection.execute(query).mappings()]
+
+    def spoken_of(self) -> set[int]:
+        """Those of them about which a companion may have to say something."""
+        its, said = deliveries.c, companions.c
+        about = (said.source == its.source, said.folder == func.lower(its.folder), said.name == its.name)
+        unsettled = said.delivery_id.is_(None) | (said.delivery_id == its.id)
+        query = select(its.id).where(*_WAITS, *about, unsettled)
+        with reading(self.engine) as connection:
+            return set(connection.scalars(query))
 
     def unused(self) -> list[Companion]:
         """Companions whose file has not come."""

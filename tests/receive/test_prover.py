@@ -32,6 +32,7 @@ CONTENT = b"name,phone\nAda,+4533330000\n"
 SHA256, MD5 = hashlib.sha256(CONTENT).hexdigest(), hashlib.md5(CONTENT, usedforsecurity=False).hexdigest()
 WRONG = "0" * 64
 LIMIT = 1_000_000
+LONGER = CONTENT + b"Bo,+4533330001\n"
 
 
 class Office:
@@ -69,6 +70,10 @@ class Office:
         found = self.proofs.concerned(source="nordlead", folder="", name=name)
         assert found is not None
         return found
+
+    def states(self) -> list[State]:
+        """Of all deliveries, in the order in which they came."""
+        return [each.state for each in reversed(self.ledger.latest(limit=99))]
 
     def load(self, name: str = "x.csv", records: int = 1) -> None:
         """What a worker does, without the work."""
@@ -265,12 +270,80 @@ def test_a_sweep_settles_what_a_failing_store_left(office: Office, monkeypatch: 
     office.send("x.csv.sha256", SHA256.encode())
     office.send("y.csv.sha256", WRONG.encode())
     with monkeypatch.context() as away:
-        away.setattr(Proofs, "concerned", _away)
+        away.setattr(Proofs, "get", _away)
         for name in ("x.csv", "y.csv"):
             assert "its companions are looked at later" in str(office.send(name))
     assert office.known().state is State.RECEIVED
     office.prover.sweep()
     assert (office.known().state, office.known("y.csv").state) == (State.QUEUED, State.REFUSED)
+
+
+def test_two_versions_that_wait_both_come_to_an_end(strict: Office) -> None:
+    """The marker is of the one that came last; the first one is refused when its own has not come in time."""
+    strict.send("x.csv")
+    strict.send("x.csv", LONGER)
+    strict.send("x.csv.done", b"")
+    assert strict.states() == [State.RECEIVED, State.QUEUED]
+    strict.load()
+    strict.late = timedelta(hours=25)
+    strict.prover.sweep()
+    first = strict.ledger.get(1)
+    assert first is not None
+    assert (first.state, first.reason_code) == (State.REFUSED, "proof_missing")
+    assert strict.known().state is State.COMPLETED
+
+
+@pytest.mark.parametrize("loaded", [True, False])
+def test_an_older_version_is_known_by_its_digest_alone(strict: Office, loaded: bool) -> None:
+    strict.send("x.csv")
+    strict.send("x.csv", LONGER, proven=True)
+    if loaded:
+        strict.load()
+    strict.send("x.csv.count", b"7")
+    if loaded:
+        strict.send("x.csv.sha256", SHA256.encode())
+    else:
+        strict.refused("x.csv.sha256", SHA256.encode())
+    strict.prover.sweep()
+    first = strict.ledger.get(1)
+    assert first is not None
+    assert (first.state, first.completeness, first.expected_records) == (State.QUEUED, Completeness.PROVEN, None)
+
+
+def test_an_older_version_that_comes_again_is_the_last_one(strict: Office) -> None:
+    """What comes after it, and what comes before it, speaks of it."""
+    strict.send("x.csv")
+    strict.send("x.csv", LONGER, proven=True)
+    assert str(strict.send("x.csv")).startswith("duplicate of delivery 1")
+    strict.send("x.csv.done", b"")
+    assert strict.states() == [State.QUEUED, State.QUEUED, State.DUPLICATE]
+
+
+def test_a_companion_is_of_the_file_that_it_came_before(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also when the next version comes while the store was away between the two steps of the first one."""
+    office.send("x.csv.sha256", SHA256.encode())
+    with monkeypatch.context() as away:
+        away.setattr(Proofs, "get", _away)
+        office.send("x.csv")
+    assert str(office.send("x.csv", LONGER)).startswith("delivery 2 received")
+    office.prover.sweep()
+    assert office.states() == [State.QUEUED, State.QUEUED]
+    first = office.ledger.get(1)
+    assert first is not None
+    assert first.completeness is Completeness.PROVEN
+
+
+def test_a_companion_of_the_next_file_does_not_keep_the_first_one_waiting(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first was not judged yet when it came."""
+    office.send("x.csv.sha256", SHA256.encode())
+    with monkeypatch.context() as away:
+        away.setattr(Proofs, "get", _away)
+        office.send("x.csv")
+    office.send("x.csv.sha256", hashlib.sha256(LONGER).hexdigest().encode())
+    assert office.states() == [State.QUEUED]
+    assert "delivery 2: proven" in str(office.send("x.csv", LONGER))
 
 
 def _away(*_: object, **__: object) -> Delivery:
@@ -316,10 +389,10 @@ def test_one_delivery_that_meets_a_fault_does_not_hold_up_the_others(
     strict.late = timedelta(hours=25)
     settle = strict.prover.settle
 
-    def faulty(source: str, folder: str, name: str) -> str:
-        if name == "a.csv":
+    def faulty(delivery_id: int) -> str:
+        if delivery_id == strict.known("a.csv").id:
             raise OverflowError("nobody foresaw it")
-        return settle(source, folder, name)
+        return settle(delivery_id)
 
     monkeypatch.setattr(strict.prover, "settle", faulty)
     with capture_logs() as lines:
