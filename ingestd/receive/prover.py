@@ -22,6 +22,9 @@ from ingestd.store.proofs import REVIVABLE, Companion, Proofs
 
 log = structlog.get_logger()
 
+SOON = timedelta(hours=1)
+"""So long after its file a number of records is of it, and not of the next one that has as many."""
+
 _WAITS = "it waits for"
 _TURNS = 10  # a worker moves a delivery on a few times; more is a fault of ours, and must not hold the door up
 _LOADED = (State.COMPLETED, State.COMPLETED_WITH_REJECTS)
@@ -78,32 +81,43 @@ def judge(delivery: Delivery, said: Sequence[Companion], rules: ProofRules, md5:
 
 
 def concerning(
-    delivery: Delivery, known: Sequence[Companion], md5: Callable[[], str], *, last: bool = True
+    delivery: Delivery, known: Sequence[Companion], md5: Callable[[], str], came: datetime | None
 ) -> list[Companion]:
     """Those of the known companions that speak of this delivery. The others wait for the next file of its name.
 
-    That is so when it has one of that kind already, and when it was loaded and they do not fit: then they are most
-    likely the forerunners of another version. A marker fits always. When this was not the `last` file of its name,
-    only a digest can mean it.
+    `came` is when its file came, the last time; None when another one of its name has come since.
     """
-    mine = {each.kind: each for each in known if each.delivery_id is not None}
+    first: dict[str, Companion] = {}
     for each in known:
         if each.delivery_id is not None:
-            continue
-        earlier = mine.get(each.kind)
-        if earlier is not None:
-            speaks = each.value == earlier.value
-        elif not last:
-            speaks = each.kind in (Kind.SHA256, Kind.MD5) and _fits(delivery, each, md5)
-        else:
-            speaks = delivery.state not in _LOADED or _fits(delivery, each, md5)
-        if speaks:
-            mine[each.kind] = each
-    return list(mine.values())
+            first.setdefault(each.kind, each)
+    waiting = (each for each in known if each.delivery_id is None)
+    spoken = {each.kind: each for each in waiting if _speaks(delivery, each, first.get(each.kind), md5, came)}
+    return list({**first, **spoken}.values())
+
+
+def _speaks(
+    delivery: Delivery, said: Companion, first: Companion | None, md5: Callable[[], str], came: datetime | None
+) -> bool:
+    """Whether a companion that nothing has used yet speaks of a delivery, whose `first` one of its kind is known.
+
+    One that says something else is most likely the forerunner of another version. So is one that says the same where
+    the first came before its file. Was it given to the old file, the new one would be taken as it is, even when it was
+    cut.
+    """
+    if came is None:
+        return first is None and said.kind in (Kind.SHA256, Kind.MD5) and _fits(delivery, said, md5)
+    if first is not None:
+        here_after = said.received_at > came and first.received_at <= delivery.received_at
+        return said.value == first.value and not here_after
+    if delivery.state not in _LOADED:
+        return True
+    # Another file may have as many records; no other one has the digest. Markers come last.
+    return _fits(delivery, said, md5) and (said.kind != Kind.COUNT or said.received_at - came <= SOON)
 
 
 def _fits(delivery: Delivery, said: Companion, md5: Callable[[], str]) -> bool:
-    """Whether a delivery that was loaded is what a companion says."""
+    """Whether a delivery that was loaded is what a companion says. A marker fits always."""
     kind = Kind(said.kind)
     if kind is Kind.SHA256:
         return said.value == delivery.sha256
@@ -171,13 +185,16 @@ class Prover:
     def _decided(self, delivery: Delivery, known: Sequence[Companion]) -> str | None:
         """What is to be told; None when the delivery has moved on meanwhile and must be looked at again."""
         md5 = functools.cache(lambda: _held_against(delivery, known) or self._md5(delivery))
-        said = concerning(delivery, known, md5, last=self._proofs.came_last(delivery))
+        said = concerning(delivery, known, md5, self._proofs.came_last(delivery))
         told = self._judged(delivery, said, md5)
         others = [each for each in known if each.delivery_id is None and each not in said]
-        if others and told == "":
-            log.warning("companion_of_another_file", delivery=delivery.id, source=delivery.source, file=others[0].file)
-            return f"kept for the next {delivery.name}; delivery {delivery.id} is another file"
-        return told
+        return self._kept(delivery, others[0], known) if others and told == "" else told
+
+    def _kept(self, delivery: Delivery, companion: Companion, known: Sequence[Companion]) -> str:
+        if _is_so(delivery, companion, known):
+            return f"kept for the next {delivery.name}"
+        log.warning("companion_of_another_file", delivery=delivery.id, source=delivery.source, file=companion.file)
+        return f"kept for the next {delivery.name}; delivery {delivery.id} is another file"
 
     def _judged(self, delivery: Delivery, said: Sequence[Companion], md5: Callable[[], str]) -> str | None:
         judgement = judge(delivery, said, self._rules(delivery.source), md5)
@@ -256,10 +273,12 @@ class Prover:
             self._told.discard(delivery.id)
 
     def _give_up(self, late: Sequence[Companion]) -> None:
-        """No other file has come: so these spoke of the one that had been loaded, and it is not what they say."""
+        """No other file has come: so these spoke of the one that had been loaded. Told when it is not what they say."""
         for companion in late:
             delivery = self._proofs.concerned(source=companion.source, folder=companion.folder, name=companion.name)
-            if delivery is not None and delivery.state in _LOADED:
+            if delivery is None or delivery.state not in _LOADED:
+                continue
+            if not _is_so(delivery, companion, self._proofs.of(delivery)):
                 reason = f"{companion.file} says {companion.value}, which came after it was loaded and does not fit"
                 self._proofs.note(delivery, f"{delivery.evidence}; {reason}")
                 log.warning("delivery_disproved", delivery=delivery.id, source=delivery.source, reason=reason)
@@ -282,6 +301,13 @@ def _held_against(delivery: Delivery, known: Sequence[Companion]) -> str:
     if delivery.state is State.RECEIVED:
         return ""
     return next((each.value for each in known if each.kind == Kind.MD5 and each.delivery_id is not None), "")
+
+
+def _is_so(delivery: Delivery, companion: Companion, known: Sequence[Companion]) -> bool:
+    """Whether a companion says what is known of a delivery; its file is not read."""
+    used = [(each.kind, each.value) for each in known if each.delivery_id is not None]
+    counted = companion.kind == Kind.COUNT and _fits(delivery, companion, str)
+    return counted or (companion.kind, companion.value) in used
 
 
 def _changes(delivery: Delivery, judgement: Proven) -> bool:

@@ -84,8 +84,7 @@ class Ledger:
         """One transaction {delivery, job} for a file that is durable in the spool; raises Unavailable.
 
         The same name with the same bytes is a duplicate of the delivery that was or will be loaded, and gets no job.
-        With `hold` it gets none either until it is proven whole; so with `heed`, when a companion has come before it,
-        which is its own from now on.
+        With `hold` it gets none either until it is proven whole; so with `heed`, when its companion came before it.
         `also` is written in the same transaction, and what it raises takes all of it back.
         """
         with writing(self.engine) as connection:

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ColumnElement, Connection, Engine, delete, func, insert, select, update
+from sqlalchemy.sql import Select
 
 from ingestd.errors import Rejected
 from ingestd.model import Completeness, Delivery, State
@@ -75,19 +76,21 @@ class Proofs:
         When that was a duplicate, it is the delivery that it repeats.
         """
         table = deliveries.c
-        about = (table.source == source, func.lower(table.folder) == folder.lower(), table.name == name)
         its_own = func.coalesce(table.duplicate_of, table.id)
-        last = select(its_own).where(*about).order_by(table.id.desc()).limit(1).scalar_subquery()
-        return self._one(table.id == last)
+        return self._one(table.id == _last(source, folder, name).with_only_columns(its_own).scalar_subquery())
 
     def get(self, delivery_id: int) -> Delivery | None:
         """One delivery by its number."""
         return self._one(deliveries.c.id == delivery_id)
 
-    def came_last(self, delivery: Delivery) -> bool:
-        """Whether no other file has come under the name of a delivery since it came, or came again."""
-        last = self.concerned(source=delivery.source, folder=delivery.folder, name=delivery.name)
-        return last is not None and last.id == delivery.id
+    def came_last(self, delivery: Delivery) -> datetime | None:
+        """When the file of a delivery came, the last time; None when another one of its name has come since."""
+        table, last = deliveries.c, _last(delivery.source, delivery.folder, delivery.name)
+        its_own = func.coalesce(table.duplicate_of, table.id)
+        with reading(self.engine) as connection:
+            found = connection.execute(last.with_only_columns(its_own, table.received_at)).one()
+        moment: datetime = found.received_at
+        return moment if found[0] == delivery.id else None
 
     def _one(self, this: ColumnElement[bool]) -> Delivery | None:
         with reading(self.engine) as connection:
@@ -95,14 +98,15 @@ class Proofs:
         return None if row is None else delivery_of(row)
 
     def of(self, delivery: Delivery) -> list[Companion]:
-        """What was said about a delivery, and what waits for a file of its name; of each kind the last."""
+        """What was said about a delivery, first things first, and what waits for a file of its name."""
         table = companions.c
         about = (table.source == delivery.source, table.folder == delivery.folder.lower(), table.name == delivery.name)
         mine = table.delivery_id.is_(None) | (table.delivery_id == delivery.id)
         query = select(*_SAID).where(*about, mine).order_by(table.id)
         with reading(self.engine) as connection:
             found = [Companion(**row) for row in connection.execute(query).mappings()]
-        return list({(companion.kind, companion.delivery_id): companion for companion in found}.values())
+        waiting = {companion.kind: companion for companion in found if companion.delivery_id is None}
+        return [*(companion for companion in found if companion.delivery_id is not None), *waiting.values()]
 
     def release(
         self,
@@ -191,6 +195,13 @@ class Proofs:
         with writing(self.engine) as connection:
             mine = table.id.in_([companion.id for companion in late])
             return connection.execute(delete(companions).where(mine, table.delivery_id.is_(None))).rowcount
+
+
+def _last(source: str, folder: str, name: str) -> Select[Any]:
+    """The row of what came last under a name, duplicate or not."""
+    table = deliveries.c
+    about = (table.source == source, func.lower(table.folder) == folder.lower(), table.name == name)
+    return select(deliveries).where(*about).order_by(table.id.desc()).limit(1)
 
 
 def _counted_too_late(delivery: Delivery, expected_records: int | None) -> bool:

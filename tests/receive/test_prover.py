@@ -42,8 +42,8 @@ class Office:
         submit = dispatch.of(engine).submit
         self.rules = ProofRules(**rules)  # type: ignore[arg-type]
         self.rings, self.late = Rings(), timedelta()
-        self.ledger = Ledger(engine=engine, submit=submit)
-        self.proofs = Proofs(engine=engine, submit=submit)
+        self.ledger = Ledger(engine=engine, submit=submit, clock=self.now)
+        self.proofs = Proofs(engine=engine, submit=submit, clock=self.now)
         self.spool = Spool(folder / "spool", reserve_bytes=0)
         self.prover = Prover(self.spool, self.proofs, lambda _source: self.rules, self.rings, clock=self.now)
         self.landing = Landing(self.spool, self.ledger, self.rings, prover=self.prover)
@@ -199,6 +199,65 @@ def test_a_proof_after_loading_is_kept(office: Office) -> None:
     office.load()
     assert "proven" in str(office.send("x.csv.sha256", SHA256.encode()))
     assert (office.known().state, office.known().completeness) == (State.COMPLETED, Completeness.PROVEN)
+
+
+@pytest.mark.parametrize(("kind", "value"), [("count", "1"), ("sha256", SHA256), ("md5", MD5), ("done", "")])
+@pytest.mark.parametrize("loaded", [True, False])
+def test_the_companion_of_today_is_not_of_the_file_of_yesterday(
+    office: Office, kind: str, value: str, loaded: bool
+) -> None:
+    """It says the same as the one before, which came before its file as well; so that a cut file is not loaded."""
+    for _ in range(2):
+        assert str(office.send(f"x.csv.{kind}", value.encode())).endswith("x.csv")
+        office.send("x.csv")
+        if loaded and office.known().state is State.QUEUED:
+            office.load()
+    assert office.proofs.unused() == []
+    office.send(f"x.csv.{kind}", value.encode())
+    if kind in ("sha256", "md5"):
+        assert office.refused("x.csv", CONTENT[:-9]).code == "digest_mismatch"
+    else:
+        office.send("x.csv", CONTENT[:-9])
+        assert (office.known().id, office.known().state) == (3, State.QUEUED)
+        assert office.known().expected_records == (1 if kind == "count" else None)
+
+
+def test_a_companion_that_comes_once_more_after_its_file_is_not_of_the_next_one(office: Office) -> None:
+    """Its sender did not hear the answer; or the file came again as well."""
+    for again in (False, True):
+        office.send("x.csv")
+        if not again:
+            office.load()
+        for _ in range(2):
+            office.send("x.csv.done", b"")
+            office.send("x.csv.sha256", SHA256.encode())
+    assert office.proofs.unused() == []
+    office.send("x.csv", LONGER)
+    assert (office.known().state, office.known().completeness) == (State.QUEUED, Completeness.ASSUMED)
+
+
+@pytest.mark.parametrize(("hours", "other"), [(0, False), (0, True), (20, True)])
+def test_a_count_is_of_the_file_that_came_just_before(office: Office, hours: int, other: bool) -> None:
+    """Later it is of the next one, which may have as many records; when none comes, it was right of the first."""
+    office.send("x.csv")
+    office.load()
+    office.late = timedelta(hours=hours)
+    told = str(office.send("x.csv.count", b"1"))
+    assert told.endswith("kept for the next x.csv") == bool(hours)
+    if other:
+        office.send("x.csv", CONTENT[:-9])
+        assert office.known().expected_records == (1 if hours else None)
+
+
+def test_a_count_that_was_right_after_all_is_no_alarm(office: Office) -> None:
+    office.send("x.csv")
+    office.load()
+    office.late = timedelta(hours=20)
+    office.send("x.csv.count", b"1")
+    office.late = timedelta(hours=45)
+    office.prover.sweep()
+    assert office.known().evidence == "told by the test"
+    assert office.proofs.unused() == []
 
 
 def test_the_same_md5_again_needs_no_second_look_at_the_file(office: Office) -> None:
