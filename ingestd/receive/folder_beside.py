@@ -70,6 +70,11 @@ def _opened(file: Found) -> Iterator[IO[bytes]]:
             yield reader
 
 
+def _left(companion: Found, claimed: Found) -> bool:
+    """Whether a companion was there when its file was claimed: a kill came before it was removed."""
+    return companion.status.st_ctime_ns <= claimed.status.st_ctime_ns  # which a rename sets
+
+
 class Beside:
     """The companions of one scan, by the file that they speak about."""
 
@@ -86,10 +91,11 @@ class Beside:
             self._by_place[companion.place].append(companion)
 
     def of(self, file: Found) -> Sequence[Found]:
-        """The companions of a file, in the order of their names. A claimed file has had them."""
-        if file.claimed or file.place not in self._by_place:
+        """The companions of a file, in the order of their names. What came after its claim is of another."""
+        if file.place not in self._by_place:
             return ()
-        return sorted(self._by_place[file.place], key=lambda companion: companion.raw_name)
+        its_own = [each for each in self._by_place[file.place] if not file.claimed or _left(each, file)]
+        return sorted(its_own, key=lambda companion: companion.raw_name)
 
     def whole(self, companion: Found) -> bool:
         """Whether a companion may be read."""

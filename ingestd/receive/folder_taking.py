@@ -40,7 +40,7 @@ class Taking:
         self._custody = custody
         self._ours = MoveAway(handed_back=True)
         self._audit = audit
-        self._handed: dict[Path, Mark] = {}
+        self._handed: dict[Path, tuple[Mark, bool]] = {}
 
     def custody(self, file: Found) -> Custody:
         """What is done to a file. One in `.taking/` is ours, also after files were told to be left where they are."""
@@ -52,7 +52,7 @@ class Taking:
 
     def forget_all_but(self, present: Collection[Path]) -> None:
         """Forget the companions that are gone."""
-        self._handed = {path: mark for path, mark in self._handed.items() if path in present}
+        self._handed = {path: how for path, how in self._handed.items() if path in present}
 
     def take(self, file: Found, known: str, companions: Sequence[Found], *, found_by: str) -> Receipt | None:
         """Take a file, its companions first, so that it is judged at once. None when it was not taken."""
@@ -61,7 +61,7 @@ class Taking:
             return None
         if not file.claimed and not unchanged(file.base, file.path, file.status):
             return None  # written to since the scan, which may be a while: it is looked at again
-        if not all(self.hand(companion) for companion in companions):
+        if not all(self.hand(companion, ahead=True) for companion in companions):
             return None  # one was refused: what is known of the file is another now
         custody = self.custody(file)
         path = custody.hold(file)
@@ -83,17 +83,21 @@ class Taking:
             self.custody(file).taken(file, path, receipt.delivery_id)
         return receipt
 
-    def hand(self, companion: Found) -> bool:
-        """Tell the landing what a companion says, once; False when that cannot be, or it was refused."""
-        if self._handed.get(companion.path) == companion.mark:
+    def hand(self, companion: Found, *, ahead: bool = False) -> bool:
+        """Tell the landing what a companion says, once; False when that cannot be, or it was refused.
+
+        `ahead` of its file: else a delivery that had the name before would take it, and the file, which may not get
+        through at once, would have nothing to prove it.
+        """
+        if self._handed.get(companion.path) == (companion.mark, ahead):
             return True
         handed = False
         with self._refusals(companion, companion.path):
             incoming = self._copied(companion, companion.path, LARGEST)
             if incoming is not None:
-                receipt = self._landing.accept(incoming, _arrival(companion, BESIDE))
+                receipt = self._landing.accept(incoming, _arrival(companion, BESIDE), ahead=ahead)
                 self._audit.info("folder_companion", **_who(companion), receipt=str(receipt))
-                self._handed[companion.path] = companion.mark
+                self._handed[companion.path] = (companion.mark, ahead)
                 handed = True
         return handed
 

@@ -105,15 +105,16 @@ class Landing:
         """Raise ENOSPC when so many bytes would not fit."""
         self._spool.check_room(size)
 
-    def accept(self, incoming: Incoming, arrival: Arrival, also: Also = _nothing) -> Receipt:
+    def accept(self, incoming: Incoming, arrival: Arrival, also: Also = _nothing, *, ahead: bool = False) -> Receipt:
         """Keep the file. When this returns it survives a power cut; when it raises, nothing was kept.
 
         But for Rejected: then the file was kept and refused, because it is not what its companion says. Companions
-        themselves (`leads.csv.sha256`) are held against their file and are no deliveries.
+        themselves (`leads.csv.sha256`) are held against their file and are no deliveries. With `ahead` that file is the
+        one which is accepted next under its name, whatever came before.
         """
         companion = kind_of(arrival.name) if self._prover else None
         if companion is not None:
-            return self._accept_companion(incoming, arrival, *companion)
+            return self._accept_companion(incoming, arrival, *companion, ahead=ahead)
         try:
             landed = incoming.commit()
             recorded = self._record(arrival, landed, also)
@@ -131,13 +132,15 @@ class Landing:
             told=self._told(arrival, recorded),
         )
 
-    def _accept_companion(self, incoming: Incoming, arrival: Arrival, about: str, kind: Kind) -> Receipt:
+    def _accept_companion(
+        self, incoming: Incoming, arrival: Arrival, about: str, kind: Kind, *, ahead: bool
+    ) -> Receipt:
         assert self._prover is not None
         try:
             incoming.check_whole()
             with Path(incoming.name).open("rb") as file:
                 value = parse(kind, file.read(LARGEST + 1), about)
-            told = self._prover.companion(arrival, about, kind, value)
+            told = self._prover.companion(arrival, about, kind, value, ahead=ahead)
             return Receipt(delivery_id=None, size=incoming.size, sha256=incoming.digest(), told=told)
         finally:
             incoming.close()

@@ -227,15 +227,18 @@ class Prover:
             log.info("delivery_disproved", delivery=delivery.id, source=delivery.source, reason=why.message)
         raise why
 
-    def companion(self, arrival: Arrival, about: str, kind: Kind, value: str) -> str:
+    def companion(self, arrival: Arrival, about: str, kind: Kind, value: str, *, ahead: bool = False) -> str:
         """Keep what a companion says, and hold it against its file; returns what to tell its sender.
 
+        With `ahead` its file has not come yet, though others may have under its name.
         Raises Rejected when they do not fit, Unavailable when it cannot be kept.
         """
         self._proofs.keep(
             source=arrival.source, folder=arrival.folder, name=about, kind=kind, value=value, file=arrival.name
         )
-        last = self._proofs.concerned(source=arrival.source, folder=arrival.folder, name=about)
+        last = None
+        if not ahead:
+            last = self._proofs.concerned(source=arrival.source, folder=arrival.folder, name=about)
         return (self.settle(last.id) if last else "") or f"kept for {about}"
 
     def sweep(self) -> None:

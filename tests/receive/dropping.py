@@ -106,10 +106,17 @@ class Judge(Landing):
         self.refused: dict[str, str] = {}
         """name → why"""
 
-    def accept(self, incoming: Incoming, arrival: Arrival, also: Also = lambda _connection, _delivery: None) -> Receipt:
+    def accept(
+        self,
+        incoming: Incoming,
+        arrival: Arrival,
+        also: Also = lambda _connection, _delivery: None,
+        *,
+        ahead: bool = False,
+    ) -> Receipt:
         self.names.append(arrival.name)
         if kind_of(arrival.name) is None:
-            receipt = super().accept(incoming, arrival, also)
+            receipt = super().accept(incoming, arrival, also, ahead=ahead)
         else:
             self.said[arrival.name] = Path(incoming.name).read_bytes()
             incoming.close()

@@ -166,10 +166,10 @@ def test_a_companion_that_comes_after_its_file_was_taken_is_handed_in_at_once(
     assert landing.names[2:] == ["x.csv.sha256", "x.csv"]
 
 
-def test_a_companion_without_a_file_is_handed_in_once_and_lies_until_its_file_comes(
+def test_a_companion_without_a_file_is_handed_in_and_lies_until_its_file_comes(
     make: Make, drop: Path, clock: Clock, ledger: MemoryLedger, landing: Judge
 ) -> None:
-    """Its file may have come by another door, or before the daemon was started anew."""
+    """Its file may have come by another door, or before the daemon was started anew. Else it is handed in with it."""
     (drop / "x.csv.sha256").write_bytes(SHA256)
     folder = make()
     quiet_scan(folder, clock)
@@ -181,7 +181,7 @@ def test_a_companion_without_a_file_is_handed_in_once_and_lies_until_its_file_co
     (drop / "x.csv").write_bytes(b"rows")
     assert quiet_scan(folder, clock) == 1
     assert ledger.arrivals[0].evidence == "digest x.csv.sha256"
-    assert (landing.names, lying(drop)) == (["x.csv.sha256", "x.csv"], [])
+    assert (landing.names, lying(drop)) == (["x.csv.sha256", "x.csv.sha256", "x.csv"], [])
 
 
 def test_a_companion_whose_file_never_comes_is_put_aside(make: Make, drop: Path, clock: Clock) -> None:

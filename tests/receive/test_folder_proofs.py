@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 from collections.abc import Callable
 from pathlib import Path
@@ -12,9 +13,12 @@ from sqlalchemy import Engine
 
 from ingestd.model import Completeness, State
 from ingestd.receive.folder import DropFolder, DropOptions, FolderOptions
+from ingestd.receive.folder_after import MoveAway
 from ingestd.receive.folder_rules import PATIENCE
+from ingestd.receive.prover import ProofRules
+from ingestd.spool import Incoming
 from tests.receive.dropping import Clock, lying, quiet_scan
-from tests.receive.test_prover import CONTENT, SHA256, Office
+from tests.receive.test_prover import CONTENT, LONGER, SHA256, Office
 
 Make = Callable[..., DropFolder]
 
@@ -86,3 +90,53 @@ def test_what_is_demanded_is_proven_by_the_folder_s_own_companion(
     (place / "x.csv.md5").write_bytes(hashlib.md5(CONTENT).hexdigest().encode())
     assert quiet_scan(folder, clock) == 1
     assert office.known().completeness is Completeness.PROVEN
+
+
+@pytest.mark.parametrize("before", ["loaded", "queued", "waiting"])
+@pytest.mark.parametrize("suffix", ["done", "count", "sha256"])
+def test_a_companion_beside_its_file_is_of_that_file(
+    office: Office, watch: Make, place: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, before: str, suffix: str
+) -> None:
+    """Not of a delivery that had the name before, also when the file gets through only later, after another start."""
+    office.rules = ProofRules(demand=True)
+    office.send("x.csv", proven=before != "waiting")
+    if before == "loaded":
+        office.load()
+    said = {"done": "", "count": "1", "sha256": hashlib.sha256(LONGER).hexdigest()}
+    (place / "x.csv").write_bytes(LONGER)
+    (place / f"x.csv.{suffix}").write_text(said[suffix])
+    write = Incoming.write
+
+    def full(self: Incoming, chunk: bytes) -> int:
+        if chunk == LONGER:
+            raise OSError(errno.ENOSPC, "no room")
+        return write(self, chunk)
+
+    with monkeypatch.context() as disk:
+        disk.setattr(Incoming, "write", full)
+        assert quiet_scan(watch(demand=True), clock) == 0
+    quiet_scan(watch(demand=True), clock)
+    assert office.states() == [
+        {"loaded": State.COMPLETED, "queued": State.QUEUED, "waiting": State.RECEIVED}[before],
+        State.QUEUED,
+    ]
+    assert office.known().completeness is (Completeness.ASSUMED if suffix == "count" else Completeness.PROVEN)
+    assert office.proofs.unused() == []
+    assert lying(place) == []
+
+
+@pytest.mark.parametrize("suffix", ["done", "sha256"])
+def test_a_companion_that_a_kill_left_goes_with_its_file(
+    office: Office, watch: Make, place: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, suffix: str
+) -> None:
+    """The file was claimed, and its companion not removed yet."""
+    (place / "x.csv").write_bytes(CONTENT)
+    (place / f"x.csv.{suffix}").write_text(SHA256)
+    with monkeypatch.context() as kill:
+        kill.setattr(MoveAway, "taken", lambda *_: 1 / 0)
+        assert quiet_scan(watch(), clock) == 0
+    assert lying(place) == [".taking/@x.csv", f"x.csv.{suffix}"]
+    quiet_scan(watch(demand=True), clock)
+    assert (office.states(), office.known().completeness) == ([State.QUEUED], Completeness.PROVEN)
+    assert lying(place) == []
+    assert office.proofs.unused() == []
