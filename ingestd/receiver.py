@@ -112,7 +112,7 @@ def receive(house: House, pipes: Pipes, metrics: Metrics) -> None:
         while not stopped.wait(SOURCES_SECONDS):
             wiring.feeds.look()
             if time.monotonic() - swept >= SWEEP_SECONDS:
-                _sweep(prover, landing)
+                _sweep(prover, landing, beat)
                 swept = time.monotonic()
             beat()
         wiring.pulse.loops.clear()  # doors that wait for their last transfers are not stuck
@@ -133,9 +133,9 @@ def proof_rules(sources: Iterable[Source], name: str) -> ProofRules:
     return ProofRules()
 
 
-def _sweep(prover: Prover, landing: Landing) -> None:
+def _sweep(prover: Prover, landing: Landing, beat: Callable[[], None]) -> None:
     try:
-        prover.sweep()
+        prover.sweep(beat)
         landing.settle_doubts()
     except Unavailable as problem:
         log.warning("proofs_not_swept", reason=str(problem))

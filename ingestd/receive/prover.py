@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -24,6 +25,9 @@ log = structlog.get_logger()
 
 SOON = timedelta(hours=1)
 """So long after its file a number of records is of it, and not of the next one that has as many."""
+
+MOST_CHUNKS = 20
+"""Chunks of companions that one sweep forgets; the next sweep goes on, and what is beside it is not kept waiting."""
 
 _WAITS = "it waits for"
 _TURNS = 10  # a worker moves a delivery on a few times; more is a fault of ours, and must not hold the door up
@@ -241,20 +245,29 @@ class Prover:
             last = self._proofs.concerned(source=arrival.source, folder=arrival.folder, name=about)
         return (self.settle(last.id) if last else "") or f"kept for {about}"
 
-    def sweep(self) -> None:
-        """Settle what a crash left, refuse what has waited too long, forget companions whose file never came."""
+    def sweep(self, beat: Callable[[], None] = lambda: None) -> None:
+        """Settle what a crash left, refuse what has waited too long, forget companions whose file never came.
+
+        `beat` is called again and again meanwhile.
+        """
         now = self._clock()
         spoken_of = self._proofs.spoken_of()
         for delivery in self._proofs.waiting():
             late = now - delivery.received_at > self._rules(delivery.source).wait
             if late or delivery.id in spoken_of or not self._waits(delivery):
                 self._attempt(delivery, late=late)
-        late_companions = [
-            each for each in self._proofs.unused() if now - each.received_at > self._rules(each.source).wait
-        ]
-        if late_companions:
-            self._give_up(late_companions)
-            self._proofs.forget(late_companions)
+                beat()
+        for companions in itertools.islice(self._late(now), MOST_CHUNKS):
+            self._give_up(companions)
+            self._proofs.forget(companions)
+            beat()
+
+    def _late(self, now: datetime) -> Iterator[list[Companion]]:
+        """Companions whose file has not come in time, in chunks; the next one without those that were forgotten."""
+        for source, oldest in self._proofs.oldest_unused().items():
+            before = now - self._rules(source).wait
+            while oldest < before and (late := self._proofs.late(source, before)):
+                yield late
 
     def _waits(self, delivery: Delivery) -> bool:
         """Whether a file without companions has to wait at all: what its source demands may have changed."""
@@ -277,7 +290,7 @@ class Prover:
 
     def _give_up(self, late: Sequence[Companion]) -> None:
         """No other file has come: so these spoke of the one that had been loaded. Told when it is not what they say."""
-        for companion in late:
+        for companion in self._proofs.named(late):
             delivery = self._proofs.concerned(source=companion.source, folder=companion.folder, name=companion.name)
             if delivery is None or delivery.state not in _LOADED:
                 continue

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Engine, delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Connection, Engine, delete, exists, func, insert, select, update
 from sqlalchemy.sql import Select
 
 from ingestd.errors import Rejected
@@ -23,6 +23,9 @@ from ingestd.store.tables import companions, deliveries, sources
 
 REVIVABLE = ("digest_mismatch", "proof_missing", "control_total_mismatch")
 """Refusals that a companion which comes later, and fits, takes back."""
+
+AT_ONCE = 500
+"""companions in one statement; databases take a limited number of values"""
 
 _OPEN = (State.RECEIVED, State.QUEUED, State.RUNNING, State.AWAITING_CONFIRMATION)
 
@@ -46,6 +49,7 @@ class Companion:
     """the delivery that it was held against and fits, or came before; None while it waits for one"""
 
 
+_UNUSED = companions.c.delivery_id.is_(None)
 # No results of what waits were handed back, so the small index of the unpublished finds it.
 _WAITS = (deliveries.c.published_at.is_(None), deliveries.c.state == State.RECEIVED)
 _SAID = tuple(companions.c[each.name] for each in dataclasses.fields(Companion))
@@ -183,18 +187,34 @@ class Proofs:
         with reading(self.engine) as connection:
             return set(connection.scalars(query))
 
-    def unused(self) -> list[Companion]:
-        """Companions whose file has not come."""
-        query = select(*_SAID).where(companions.c.delivery_id.is_(None)).order_by(companions.c.id)
+    def oldest_unused(self) -> dict[str, datetime]:
+        """Source → when the oldest came of its companions whose file has not come."""
+        oldest = select(companions.c.source, func.min(companions.c.received_at)).where(_UNUSED)
+        with reading(self.engine) as connection:
+            return dict(connection.execute(oldest.group_by(companions.c.source)).all())
+
+    def late(self, source: str, before: datetime) -> list[Companion]:
+        """Companions of a source that came before a moment, and their file has not; some of them."""
+        late = (companions.c.source == source, _UNUSED, companions.c.received_at < before)
+        query = select(*_SAID).where(*late).limit(AT_ONCE)
         with reading(self.engine) as connection:
             return [Companion(**row) for row in connection.execute(query).mappings()]
 
+    def named(self, late: Sequence[Companion]) -> list[Companion]:
+        """Those of them under whose file's name something has come at any time."""
+        its, said = deliveries.c, companions.c
+        about = (its.source == said.source, func.lower(its.folder) == said.folder, its.name == said.name)
+        query = select(said.id).where(said.id.in_([companion.id for companion in late]), exists().where(*about))
+        with reading(self.engine) as connection:
+            found = set(connection.scalars(query))
+        return [companion for companion in late if companion.id in found]
+
     def forget(self, late: Sequence[Companion]) -> int:
-        """Removes companions whose file did not come in time; returns how many. One that was used meanwhile stays."""
+        """Removes `late` companions; returns how many. One that was used meanwhile stays."""
         table = companions.c
         with writing(self.engine) as connection:
             mine = table.id.in_([companion.id for companion in late])
-            return connection.execute(delete(companions).where(mine, table.delivery_id.is_(None))).rowcount
+            return connection.execute(delete(companions).where(mine, _UNUSED)).rowcount
 
 
 def _last(source: str, folder: str, name: str) -> Select[Any]:

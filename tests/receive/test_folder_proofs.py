@@ -121,7 +121,7 @@ def test_a_companion_beside_its_file_is_of_that_file(
         State.QUEUED,
     ]
     assert office.known().completeness is (Completeness.ASSUMED if suffix == "count" else Completeness.PROVEN)
-    assert office.proofs.unused() == []
+    assert office.unused() == []
     assert lying(place) == []
 
 
@@ -139,4 +139,4 @@ def test_a_companion_that_a_kill_left_goes_with_its_file(
     quiet_scan(watch(demand=True), clock)
     assert (office.states(), office.known().completeness) == ([State.QUEUED], Completeness.PROVEN)
     assert lying(place) == []
-    assert office.proofs.unused() == []
+    assert office.unused() == []

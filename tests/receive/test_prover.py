@@ -12,12 +12,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Engine
+from sqlalchemy import Engine, insert
 from structlog.testing import capture_logs
 
 from ingestd import dispatch
 from ingestd.errors import Rejected, Unavailable
 from ingestd.model import Arrival, Completeness, Counts, Delivery, State
+from ingestd.receive import prover
 from ingestd.receive.companions import Kind
 from ingestd.receive.landing import Landing, Receipt
 from ingestd.receive.prover import ProofRules, Proven, Prover, judge
@@ -25,6 +26,7 @@ from ingestd.spool import Spool
 from ingestd.store.engine import open_engine, writing
 from ingestd.store.ledger import Ledger
 from ingestd.store.proofs import Companion, Proofs
+from ingestd.store.tables import companions
 from tests import databases
 from tests.receive.receiving import Rings
 
@@ -74,6 +76,10 @@ class Office:
     def states(self) -> list[State]:
         """Of all deliveries, in the order in which they came."""
         return [each.state for each in reversed(self.ledger.latest(limit=99))]
+
+    def unused(self) -> list[Companion]:
+        """Companions whose file has not come."""
+        return self.proofs.late("nordlead", self.now() + timedelta(days=1))
 
     def load(self, name: str = "x.csv", records: int = 1) -> None:
         """What a worker does, without the work."""
@@ -163,7 +169,7 @@ def test_a_mismatch_after_loading_is_told_and_waits_for_the_next_file(office: Of
     office.prover.sweep()
     assert f"x.csv.sha256 says {WRONG}" in office.known().evidence
     assert office.known().state is State.COMPLETED
-    assert office.proofs.unused() == []
+    assert office.unused() == []
 
 
 @pytest.mark.parametrize(("loaded", "proof"), [(True, True), (True, False), (False, True)])
@@ -191,7 +197,7 @@ def test_a_second_companion_that_says_the_same_changes_nothing(office: Office) -
     office.send("x.csv.done", b"")
     office.send("x.csv.done", b"")
     assert office.known().state is State.QUEUED
-    assert office.proofs.unused() == []
+    assert office.unused() == []
 
 
 def test_a_proof_after_loading_is_kept(office: Office) -> None:
@@ -212,7 +218,7 @@ def test_the_companion_of_today_is_not_of_the_file_of_yesterday(
         office.send("x.csv")
         if loaded and office.known().state is State.QUEUED:
             office.load()
-    assert office.proofs.unused() == []
+    assert office.unused() == []
     office.send(f"x.csv.{kind}", value.encode())
     if kind in ("sha256", "md5"):
         assert office.refused("x.csv", CONTENT[:-9]).code == "digest_mismatch"
@@ -231,7 +237,7 @@ def test_a_companion_that_comes_once_more_after_its_file_is_not_of_the_next_one(
         for _ in range(2):
             office.send("x.csv.done", b"")
             office.send("x.csv.sha256", SHA256.encode())
-    assert office.proofs.unused() == []
+    assert office.unused() == []
     office.send("x.csv", LONGER)
     assert (office.known().state, office.known().completeness) == (State.QUEUED, Completeness.ASSUMED)
 
@@ -257,7 +263,7 @@ def test_a_count_that_was_right_after_all_is_no_alarm(office: Office) -> None:
     office.late = timedelta(hours=45)
     office.prover.sweep()
     assert office.known().evidence == "told by the test"
-    assert office.proofs.unused() == []
+    assert office.unused() == []
 
 
 def test_the_same_md5_again_needs_no_second_look_at_the_file(office: Office) -> None:
@@ -481,6 +487,29 @@ def test_companions_are_forgotten_when_their_file_never_comes(office: Office) ->
     office.prover.sweep()
     office.send("x.csv")
     assert office.known().state is State.QUEUED
+
+
+def test_many_companions_whose_file_never_comes_are_forgotten_in_chunks(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database takes so many values in a statement, and whoever looks after the doors wants to hear of the sweep."""
+    office.send("7.csv")
+    office.load("7.csv")
+    said = [
+        {"source": source, "folder": "", "name": f"{number}.csv", "kind": "md5", "value": WRONG[:32],
+         "file": f"{number}.csv.md5", "received_at": office.now() - timedelta(hours=25)}
+        for source in ("nordlead", "one that is gone") for number in range(700)
+    ]  # fmt: skip
+    with writing(office.ledger.engine) as connection:
+        connection.execute(insert(companions), said)
+    monkeypatch.setattr(prover, "MOST_CHUNKS", 3)
+    beats = Rings()
+    office.prover.sweep(beats)
+    assert beats.count == 3
+    assert "7.csv.md5 says 000" in office.known("7.csv").evidence
+    assert sum(len(office.proofs.late(each["source"], office.now())) for each in (said[0], said[-1])) == 200
+    office.prover.sweep(beats)
+    assert (beats.count, office.proofs.oldest_unused()) == (4, {})
 
 
 def delivery(**values: object) -> Delivery:

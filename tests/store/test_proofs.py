@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
+
 import pytest
 from sqlalchemy import Engine
 
@@ -16,6 +18,7 @@ from ingestd.store.proofs import Proofs
 
 ARRIVAL = Arrival(source="nordlead", login="nordlead", peer="192.0.2.1", protocol="ftp", name="x.csv", evidence="fin")
 ABOUT = {"source": "nordlead", "folder": "", "name": "x.csv"}
+LATER = datetime.now(UTC) + timedelta(days=1)
 WHY = Rejected("digest_mismatch", "x.csv has another digest", suggestion="send it again")
 
 
@@ -155,7 +158,7 @@ def test_a_loaded_file_only_learns_its_proof(ledger: Ledger, proofs: Proofs, dis
 
 def test_a_companion_that_was_used_meanwhile_is_not_forgotten(ledger: Ledger, proofs: Proofs) -> None:
     say(proofs)
-    late = proofs.unused()
+    late = proofs.late("nordlead", LATER)
     ledger.record(ARRIVAL, landed(), heed=True)
     release(proofs, concerned(proofs))
     assert proofs.forget(late) == 0
@@ -163,7 +166,7 @@ def test_a_companion_that_was_used_meanwhile_is_not_forgotten(ledger: Ledger, pr
 
 def test_companions_whose_file_never_came_are_forgotten(ledger: Ledger, proofs: Proofs) -> None:
     say(proofs)
-    (late,) = proofs.unused()
+    (late,) = proofs.late("nordlead", LATER)
     assert proofs.forget([late]) == 1
-    assert proofs.unused() == []
+    assert proofs.late("nordlead", LATER) == []
     assert not ledger.record(ARRIVAL, landed(), heed=True).held
