@@ -24,7 +24,7 @@ from ingestd.schemas import Schema
 from ingestd.settings import Source
 from ingestd.store import engine as store
 from ingestd.store import mappings, orders, organisation, rules
-from ingestd.store.ledger import same_content
+from ingestd.store.same_content import same_content
 
 Onlooker = Callable[[str], None]
 """Is told the name of each stage as it begins."""

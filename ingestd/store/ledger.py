@@ -39,18 +39,6 @@ _IT = deliveries.c.id == bindparam("delivery")
 _GET = select(deliveries).where(_IT)
 _GET_LOCKED = _GET.with_for_update()
 _TAKE = update(deliveries).where(_IT).values({name: bindparam(f"its_{name}") for name in _TAKEN})
-_SAME_CONTENT = (
-    select(deliveries.c.id)
-    .where(
-        deliveries.c.sha256 == bindparam("sha256"),
-        deliveries.c.source == bindparam("source"),
-        func.lower(deliveries.c.folder) == bindparam("folder"),
-        deliveries.c.id < bindparam("before"),
-        deliveries.c.state.in_(_LOADED_OR_WILL_BE),
-    )
-    .order_by(deliveries.c.id)
-    .limit(1)
-)
 
 
 class Fenced(Unavailable):
@@ -401,18 +389,6 @@ def _note(connection: Connection, deed: Deed | None, action: str, delivery: Deli
     if deed is not None:
         states = {"before": {"state": delivery.state}, "after": {"state": state}}
         audit.note(connection, deed, action, f"delivery:{delivery.id}", **states)
-
-
-def same_content(connection: Connection, delivery: Delivery) -> int | None:
-    """The first delivery before this one that its source sent with the same bytes under another name, if any.
-
-    Another campaign's folder is another place: one list may be meant for two campaigns. What has no file of its own,
-    as leads that were pushed or a rehearsal, is like no other.
-    """
-    if not delivery.sha256:
-        return None
-    place = {"source": delivery.source, "folder": delivery.folder.lower(), "before": delivery.id}
-    return connection.scalar(_SAME_CONTENT, {"sha256": delivery.sha256, **place})
 
 
 def give_up_pool(connection: Connection, delivery_id: int) -> None:

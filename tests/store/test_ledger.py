@@ -15,7 +15,7 @@ from ingestd.model import Arrival, Counts, Delivery, State
 from ingestd.spool import Kept, Landed, Recorded
 from ingestd.store import tables
 from ingestd.store.engine import reading, writing
-from ingestd.store.ledger import Fenced, Ledger, same_content
+from ingestd.store.ledger import Fenced, Ledger
 
 ARRIVAL = Arrival(source="nordlead", login="nordlead", peer="127.0.0.1", protocol="ftp", name="leads.csv")
 
@@ -196,15 +196,6 @@ def test_a_file_that_came_again_since_is_not_retried(ledger: Ledger) -> None:
     again = ledger.record(ARRIVAL, landed())
     with pytest.raises(Rejected, match=f"is delivery {again.delivery_id}"):
         ledger.retry(delivery.id)
-
-
-def test_the_first_delivery_with_the_same_bytes_is_named(ledger: Ledger) -> None:
-    first = begun(ledger)
-    other = ledger.record(dataclasses.replace(ARRIVAL, name="copy.csv"), landed())
-    known = ledger.get(other.delivery_id)
-    assert known is not None
-    with reading(ledger.engine) as connection:
-        assert [same_content(connection, each) for each in (first, known)] == [None, first.id]
 
 
 def test_moments_come_back_in_utc(ledger: Ledger) -> None:
