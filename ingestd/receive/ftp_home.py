@@ -12,7 +12,7 @@ from typing import IO
 from pyftpdlib.exceptions import FilesystemError
 from pyftpdlib.filesystems import AbstractedFS
 
-from ingestd.receive.home import NotAllowed, PartnerHome
+from ingestd.receive.home import NotAllowed, PartnerHome, TooManyFolders
 
 
 @contextlib.contextmanager
@@ -20,7 +20,7 @@ def _answered() -> Iterator[None]:
     """pyftpdlib answers 550 with the text of a FilesystemError."""
     try:
         yield
-    except NotAllowed as problem:
+    except (NotAllowed, TooManyFolders) as problem:
         raise FilesystemError(str(problem)) from problem
 
 

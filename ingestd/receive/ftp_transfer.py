@@ -145,7 +145,7 @@ class TransferCommands(Control):
         try:
             place = upload_place(self.fs.fs2ftp(path))
             if place.partial:
-                Path(path).parent.mkdir(exist_ok=True)
+                self.fs.home.make_folder_of(path)
                 Path(source).rename(path)
         except (NotAllowed, OSError) as problem:
             self.respond(f"550 {problem if isinstance(problem, NotAllowed) else problem.strerror}.")

@@ -6,6 +6,8 @@ No symbolic link is followed. Paths come in two kinds: `path` as the partner wri
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import os
 import stat
 from dataclasses import dataclass
@@ -18,9 +20,22 @@ from ingestd.receive import names
 UPLOAD = "upload"
 RESULTS = "results"
 
+MOST_FOLDERS = 500
+"""campaign folders in one home; each is looked into whenever a file is parked"""
+
 
 class NotAllowed(IngestdError):
     """The partner asked for a place that is not theirs to use so; the text is written for them."""
+
+
+class TooManyFolders(OSError):
+    """A partner has made more campaign folders than anybody needs; the text is written for them."""
+
+    def __init__(self) -> None:
+        super().__init__(errno.EDQUOT, f"there are {MOST_FOLDERS} folders; remove those that you do not need first")
+
+    def __str__(self) -> str:
+        return str(self.strerror)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -127,9 +142,19 @@ class PartnerHome:
             raise NotAllowed(str(problem)) from problem
 
     def make_folder(self, real: str) -> None:
-        """Make a campaign's folder."""
+        """Make a campaign's folder. Raises NotAllowed, and OSError when it is one too many or is there."""
         upload_folder(self.path(real))
+        with os.scandir(self.root / UPLOAD) as entries:
+            if sum(entry.is_dir(follow_symlinks=False) for entry in entries) >= MOST_FOLDERS:
+                raise TooManyFolders
         Path(real).mkdir()
+
+    def make_folder_of(self, real: str) -> None:
+        """Make the folder that a file is to be parked in, unless it is there. Raises as `make_folder` does."""
+        folder = Path(real).parent
+        if not folder.is_dir():
+            with contextlib.suppress(FileExistsError):  # another session was quicker
+                self.make_folder(str(folder))
 
     def remove_folder(self, real: str) -> None:
         """Remove a campaign's folder, if it is empty."""

@@ -10,7 +10,7 @@ from pathlib import Path
 from ingestd.accounts import Account
 from ingestd.errors import Rejected, Unavailable
 from ingestd.model import Arrival, Completeness
-from ingestd.receive.home import Place
+from ingestd.receive.home import PartnerHome, Place, TooManyFolders
 from ingestd.receive.landing import Landing, Receipt
 from ingestd.receive.open_files import TooManyOpen
 from ingestd.receive.parked import TooMuchWaits, check_waiting
@@ -68,6 +68,7 @@ class Sending:
             if self.park_at is None:
                 return landing.accept(self.incoming, self.sender.arrival(self.place, self.completeness, self.evidence))
             check_waiting(self.home, self.park_at, self.incoming.size, self.sender.account.limit)
+            PartnerHome(self.home).make_folder_of(str(self.park_at))
             self.incoming.park(self.park_at)
             return None
         finally:
@@ -112,7 +113,7 @@ def why_not_kept(problem: BaseException) -> str:
     code = problem.errno if isinstance(problem, OSError) else None
     if isinstance(problem, Rejected):
         return f"{problem.message}; {problem.suggestion}" if problem.suggestion else problem.message
-    if isinstance(problem, (TooManyOpen, TooMuchWaits)):
+    if isinstance(problem, (TooManyOpen, TooMuchWaits, TooManyFolders)):
         return str(problem)
     if isinstance(problem, Gap):
         return f"{problem}: the file is not whole; nothing was kept, send the whole file again"

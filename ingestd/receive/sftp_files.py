@@ -265,7 +265,7 @@ class Files(asyncssh.SFTPServer):
     def _park_as(self, source: Path, target: Path, *, replace: bool) -> None:
         if os.path.lexists(target) and not replace:
             raise asyncssh.SFTPFailure("there is a file of that name")
-        target.parent.mkdir(exist_ok=True)
+        self._home.make_folder_of(str(target))
         source.rename(target)
         if known := self._parked.pop(str(source), None):
             self._parked[str(target)] = known

@@ -11,6 +11,7 @@ import asyncssh
 import pytest
 from structlog.testing import capture_logs
 
+from ingestd.receive import home as homes
 from ingestd.receive import parked
 from ingestd.receive.parked import KEEP, TooMuchWaits, check_waiting, prune_parked
 from ingestd.receive.sftp import SftpDoor
@@ -120,4 +121,27 @@ def test_both_doors_refuse_what_is_too_much(
         assert wire.store(b"one.part").startswith(b"226"), "it replaces the one that waits"
         client.do("rename", "upload/two.part", "upload/two.csv")
         assert wire.store(b"three.part").startswith(b"226")
+    wire.close()
+
+
+def test_both_doors_make_so_many_folders(
+    door: OpenDoor, open_sftp: Callable[..., SftpDoor], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By itself, for a file that is parked there, and for one that is renamed into it."""
+    monkeypatch.setattr(homes, "MOST_FOLDERS", 2)
+    told = "there are 2 folders; remove those that you do not need first"
+    wire = Wire(door).log_in()
+    assert wire.say(b"MKD upload/C-1").startswith(b"257")
+    assert wire.store(b"upload/C-2/x.part").startswith(b"226")
+    assert wire.say(b"MKD upload/C-3").startswith(b"550 there are 2 folders")
+    assert wire.store(b"upload/C-3/x.part") == b"452 " + told.encode() + b"."
+    assert wire.say(b"RNFR upload/C-2/x.part").startswith(b"350")
+    assert wire.say(b"RNTO upload/C-3/x.part").startswith(b"550 there are 2 folders")
+    with SftpClient(open_sftp()) as client:
+        for refused in (("mkdir", "upload/C-3"), ("rename", "upload/C-2/x.part", "upload/C-3/x.part")):
+            with pytest.raises(asyncssh.SFTPFailure, match="there are 2 folders"):
+                client.do(*refused)
+        client.do("rmdir", "upload/C-1")
+        client.do("mkdir", "upload/C-3")
+    assert wire.store(b"upload/C-3/x.part").startswith(b"226")
     wire.close()
