@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import IntegrityError
 
 from ingestd.errors import Damaged, Misconfigured, Rejected, Unavailable, Unconfirmed
-from ingestd.ingest import fates, load, poollog, problems, screening
+from ingestd.ingest import fates, load, poollog, problems, updates
 from ingestd.ingest.judging import Judge, Judged, Onlooker, Plan
 from ingestd.ingest.screening import Screened
 from ingestd.model import Counts, PoolState, State
@@ -226,14 +226,14 @@ class Trip(Judge):
         poollog.write(logs, key, header=header, origin=judged.origin, rows=told, found=found)
 
     def _store(
-        self, connection: Connection, plan: Plan, new: pl.DataFrame, updates: pl.DataFrame, counts: Counts
+        self, connection: Connection, plan: Plan, new: pl.DataFrame, changed: pl.DataFrame, counts: Counts
     ) -> int:
         pool_id = pools.create(connection, self.delivery, plan.campaign.id, fates.pool_state(counts))
         target = load.Target(campaign_id=plan.campaign.id, pool_id=pool_id, statuses=plan.statuses)
         if not new.is_empty():
             loading.insert_leads(connection, load.lead_frame(new, target))
-        if not updates.is_empty():
-            loading.update_leads(connection, screening.changes(updates), plan.campaign.id)
+        if not changed.is_empty():
+            updates.write(connection, changed, plan.campaign.id)
         return pool_id
 
     def _finish(self, connection: Connection, state: State, pool_id: int, counts: Counts, **facts: Any) -> None:

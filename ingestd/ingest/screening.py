@@ -7,14 +7,12 @@ lead.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from typing import Any
 
 import polars as pl
 from sqlalchemy import Connection, Engine
 
-from ingestd.ingest import problems
+from ingestd.ingest import comparing, problems
 from ingestd.model import CampaignRules, Outcome, Severity, Stage
 from ingestd.store import fences, loading, rules
 
@@ -35,7 +33,7 @@ class Screened:
     new: pl.DataFrame
     """The records to insert, with their `status` code."""
     updates: pl.DataFrame
-    """`row`, `id` of the lead, and the new values of its columns."""
+    """`row`, `id` and `version` of the lead, the new values of its columns, and behind `_there` those it had."""
     settled: pl.DataFrame
     """`row`, `outcome`, `lead_id` of the records that load nothing: unchanged, duplicate, rejected."""
     problems: pl.DataFrame
@@ -68,11 +66,6 @@ def screen(
     return result
 
 
-def changes(updates: pl.DataFrame) -> pl.DataFrame:
-    """`id` and the columns of the table of leads that an update writes."""
-    return updates.select(name for name in updates.columns if name not in _NEVER_UPDATED)
-
-
 @dataclass(frozen=True, kw_only=True)
 class _Sorted:
     """Records by what the duplicate rule makes of them."""
@@ -99,7 +92,7 @@ def _duplicates(
     if not known.is_empty():  # a join copies every column of every record
         new = new.join(known.select("phone"), on="phone", how="anti", maintain_order="left")
     if campaign.on_duplicate == "update":
-        updates, unchanged = _compare(_closing(connection, known))
+        updates, unchanged = comparing.compare(_closing(connection, known))
         settled.append(_settled(unchanged, Outcome.UNCHANGED))
     elif not known.is_empty():
         settled.append(_settled(known, Outcome.DUPLICATE))
@@ -181,7 +174,7 @@ def _repeated_in_file(frame: pl.DataFrame, column: str) -> tuple[pl.DataFrame, p
 def _there(connection: Connection, frame: pl.DataFrame, campaign: CampaignRules, beside: Engine | None) -> pl.DataFrame:
     """The leads of the campaign that have the numbers of these records, with the columns that an update compares."""
     columns = tuple(name for name in frame.columns if name not in _NEVER_UPDATED)
-    compared = ("status_id", *columns) if campaign.on_duplicate == "update" else ()
+    compared = ("version", "status_id", *columns) if campaign.on_duplicate == "update" else ()
     return loading.existing(connection, campaign.id, frame["phone"], compared, beside=beside)
 
 
@@ -200,32 +193,6 @@ def _already_there(known: pl.DataFrame, campaign: CampaignRules, column: str) ->
         message=pl.format(f"the campaign {campaign.code} has this number already, as lead {{}}", pl.col("id")),
         suggestion="nothing to do: the lead is there",
     )
-
-
-def _compare(known: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The records that say something new about their lead, and those that do not. An empty cell says nothing."""
-    columns = [name for name in known.columns if f"{name}_there" in known.columns]
-    if "extra" in columns:
-        known = known.with_columns(_merged_extra(known))
-    values = known.with_columns(pl.coalesce(name, f"{name}_there").alias(name) for name in columns)
-    differs = pl.any_horizontal(
-        pl.lit(value=False), *(pl.col(name).ne_missing(pl.col(f"{name}_there")) for name in columns)
-    )
-    changed = values.filter(differs).drop(f"{name}_there" for name in columns)
-    return changed, values.filter(~differs)
-
-
-def _merged_extra(known: pl.DataFrame) -> pl.Series:
-    pairs = zip(known["extra"], known["extra_there"], strict=True)
-    return pl.Series("extra", [_merge(mine, there) for mine, there in pairs], dtype=pl.String)
-
-
-def _merge(mine: str | None, there: str | None) -> str | None:
-    if mine is None or there is None:
-        return mine
-    old: dict[str, Any] = json.loads(there)
-    merged = old | {name: value for name, value in json.loads(mine).items() if value is not None}
-    return there if merged == old else json.dumps(merged, ensure_ascii=False, separators=(",", ":"))
 
 
 def _settled(frame: pl.DataFrame, outcome: Outcome) -> pl.DataFrame:

@@ -27,7 +27,7 @@ from ingestd.model import Delivery, DialectHints
 from ingestd.schemas import SYSTEM_FIELDS, Schema
 from ingestd.spool import Spool
 from ingestd.storage import Storage
-from ingestd.store import access_tables, lead_tables, orders, pushes, segment_tables, tables, view_tables
+from ingestd.store import access_tables, fences, lead_tables, orders, pushes, segment_tables, tables, view_tables
 from ingestd.store.engine import reading, settle, writing
 from ingestd.store.ledger import Ledger
 
@@ -86,6 +86,7 @@ def anonymise(places: Places, lead_id: int, *, by: int, at: datetime) -> Anonymi
             erased.append(erasure.erase(log, _original(places, delivery), found, moment=at.isoformat()))
         erasure.remove_earlier(log)
     with writing(places.engine) as connection:
+        fences.overtake(connection, here.campaign_id)  # before the lead, as a load takes them
         _blank(connection, schema, lead_id, Stamp(kind="anonymised", by=by, at=at))
         pushes.blank(connection, lead_id, phones, erasure.TOLD)
         for each in erased:

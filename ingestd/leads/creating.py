@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 from sqlalchemy import Connection, Engine, func, insert, select, update
@@ -14,7 +13,7 @@ from sqlalchemy import Connection, Engine, func, insert, select, update
 from ingestd import schemas
 from ingestd.access.permissions import Permission
 from ingestd.errors import Conflict, Denied
-from ingestd.ingest import load, ownership, problems, screening
+from ingestd.ingest import comparing, load, ownership, problems, screening
 from ingestd.ingest.screening import Screened
 from ingestd.leads import access, agents, checking, history, lead, rights
 from ingestd.leads.agents import Agent
@@ -163,16 +162,14 @@ def _store(
 
 def _update(connection: Connection, typed: Typed, updates: pl.DataFrame, remarks: tuple[Problem, ...]) -> Created:
     """The number is there already, and the campaign says that its lead takes what was typed."""
-    values: dict[str, Any] = screening.changes(updates).row(0, named=True)
-    here = lead.take(connection, values.pop("id"))
+    values = comparing.said(updates.row(0, named=True))
+    here = lead.take(connection, updates["id"][0])
     if not rights.may_change(connection, typed.by, here.id):
         told = f"the campaign {typed.campaign} has this number already, with a lead that is not yours to change"
         raise Conflict("duplicate_elsewhere", told)
     lead.refuse_if_locked(connection, here, by=typed.by.id, at=typed.at)
     if "extra" in values:
-        values["extra"] = lead.unpacked(values["extra"])
-    if values.get("status_id") is None:
-        values.pop("status_id", None)
+        values["extra"] = {**here.extra, **values["extra"]}
     lead.write(connection, here, values, Stamp(kind="edited", by=typed.by.id, at=typed.at, why="typed in again"))
     return Created(lead_id=here.id, outcome=Outcome.UPDATED, remarks=remarks)
 

@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Engine, and_, case, delete, fu
 from ingestd.errors import Conflict, Missing
 from ingestd.leads import access, dialling, rights, selection, statuses
 from ingestd.model import PoolState
-from ingestd.store import audit, outbox, pool_calls, pool_counts
+from ingestd.store import audit, fences, outbox, pool_calls, pool_counts
 from ingestd.store.audit import Deed
 from ingestd.store.engine import reading, writing
 from ingestd.store.lead_tables import lead_events
@@ -131,9 +131,7 @@ def delete_unprocessed(connection: Connection, deed: Deed, number: int, beyond: 
     told = (lead_events.c.campaign_id == pool.campaign_id, selection.among(connection, lead_events.c.lead_id, gone))
     if gone:
         connection.execute(delete(lead_events).where(*told))
-        # A load that found one of them to be there already has to look once more.
-        grown = {"load_sequence": campaigns.c.load_sequence + 1}
-        connection.execute(update(campaigns).where(campaigns.c.id == pool.campaign_id).values(grown))
+        fences.overtake(connection, pool.campaign_id)
     kept = _kept(connection, pool, case((~unprocessed, "processed"), (~uncalled, "called"), else_="locked"))
     done = {"deleted": len(gone), "kept": kept}
     audit.note(connection, deed, "pool_emptied", f"pool:{number}", after=done)

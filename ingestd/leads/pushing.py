@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Engine
 
 from ingestd import schemas
 from ingestd.errors import Invalid, Missing, Rejected
-from ingestd.ingest import judging, load, mapping, ownership, poollog, problems, screening, validation
+from ingestd.ingest import judging, load, mapping, ownership, poollog, problems, screening, updates, validation
 from ingestd.ingest.screening import Screened
 from ingestd.leads import checking
 from ingestd.model import Arrival, CampaignRules, Outcome, Owners
@@ -154,7 +154,7 @@ def _store(
         placed = screened.new.with_columns(pl.lit(row, dtype=pl.UInt32).alias("row"))
         loading.insert_leads(connection, load.lead_frame(load.number(placed, number), target))
     if screened is not None and not screened.updates.is_empty():
-        loading.update_leads(connection, screening.changes(screened.updates), plan.campaign.id)
+        updates.write(connection, screened.updates, plan.campaign.id)
     by = what.arrival.login
     pushes.add(connection, delivery, pool_id, Row(row=row, pushed_at=what.at, pushed_by=by, fate=fate), what.size)
     return Pushed(delivery_id=delivery.id, row=row, pool_id=pool_id, fate=fate)

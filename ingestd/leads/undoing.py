@@ -16,11 +16,10 @@ from ingestd.errors import Conflict, Denied, Rejected
 from ingestd.leads import access, pools, rights, selection
 from ingestd.leads.pools import LOADED, Pool
 from ingestd.model import Delivery, PoolState, State
-from ingestd.store import audit
+from ingestd.store import audit, fences
 from ingestd.store.audit import Deed
 from ingestd.store.lead_tables import lead_events
 from ingestd.store.ledger import Ledger
-from ingestd.store.tables import campaigns
 from ingestd.store.tables import leads as table
 from ingestd.store.tables import pools as pools_table
 
@@ -123,9 +122,7 @@ def _take_back(connection: Connection, pool: Pool, deed: Deed) -> int:
     if gone:
         mine = (lead_events.c.campaign_id == pool.campaign_id,)
         connection.execute(delete(lead_events).where(*mine, selection.among(connection, lead_events.c.lead_id, gone)))
-    # A load that found one of them to be there already has to look once more.
-    grown = {"load_sequence": campaigns.c.load_sequence + 1}
-    connection.execute(update(campaigns).where(campaigns.c.id == pool.campaign_id).values(grown))
+    fences.overtake(connection, pool.campaign_id)
     return len(gone)
 
 

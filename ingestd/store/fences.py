@@ -50,6 +50,12 @@ def passed(connection: Connection, fence: Fence) -> bool:
     return moved.rowcount == 1 and _list_sequence(connection, lock=True) == fence.do_not_call_sequence
 
 
+def overtake(connection: Connection, campaign_id: int) -> None:
+    """Makes loads that have screened look once more: a lead that they found is gone, or has not its number any more."""
+    grown = {"load_sequence": campaigns.c.load_sequence + 1}
+    connection.execute(update(campaigns).where(campaigns.c.id == campaign_id).values(grown))
+
+
 @contextmanager
 def begun(engine: Engine, fence: Fence, rows: int) -> Iterator[Callable[[], Connection | None]]:
     """The transaction of a load of so many new leads; committed behind the block, which must ask and insert.

@@ -64,9 +64,6 @@ WORTH_IT = 20_000
 """Rows from which SQLite's indexes are built behind them; dropping and making them costs every reader a new look."""
 
 
-# Whoever edits what he read before is told; where the lead stands in the order of dialling may be another place.
-_COUNTED = "version = version + 1, dial_key = NULL"
-
 # Built once: building them for each small delivery cost more than running them.
 _NEXT_NUMBER = select(lead_numbers.c.next).with_for_update()
 _MOVE_NUMBERS = update(lead_numbers).values(next=bindparam("following"))
@@ -124,17 +121,17 @@ def insert_leads(connection: Connection, frame: pl.DataFrame) -> None:
 
 def _insert_into_partition(connection: Connection, frame: pl.DataFrame, campaign_id: int) -> None:
     if partitions.there(connection, campaign_id):
-        _copy(connection, frame, partitions.name(campaign_id))
+        copy(connection, frame, partitions.name(campaign_id))
         return
     same = _constants(frame) if frame.height > FEW else {}
     with partitions.made(connection, campaign_id) as table, partitions.filled_in(connection, table, same):
-        _copy(connection, frame.drop(same), table, "FREEZE")
+        copy(connection, frame.drop(same), table, "FREEZE")
 
 
 def _insert_into_table(connection: Connection, frame: pl.DataFrame) -> None:
     statement, varying = _sqlite_insert(frame)
     cursor = connection.connection.cursor()
-    batches = (_sqlite_text(batch).get_columns() for batch in _by_number(frame, varying))
+    batches = (sqlite_text(batch).get_columns() for batch in by_number(frame, varying))
     with _indexes_later(connection, frame.height), _ahead(batches, frame.height) as coming:
         for columns in coming:
             # By columns: a third quicker than the frame's own rows().
@@ -176,37 +173,6 @@ def _ahead(batches: Iterator[T], rows: int) -> Iterator[Iterator[T]]:
         yield each()
 
 
-def update_leads(connection: Connection, frame: pl.DataFrame, campaign_id: int) -> None:
-    """Writes new values of existing leads, and counts their versions on.
-
-    `frame` has `id` and the columns to set, null meaning null.
-    """
-    names = [name for name in frame.columns if name != "id"]
-    if not names:
-        return
-    if connection.dialect.name == "postgresql":
-        _merge(connection, frame, campaign_id)
-        return
-    settings = ", ".join([*(f'"{name}" = ?' for name in names), _COUNTED])
-    statement = f"UPDATE leads SET {settings} WHERE campaign_id = {campaign_id:d} AND id = ?"  # noqa: S608 - our columns
-    cursor = connection.connection.cursor()
-    for batch in _by_number(frame, [*names, "id"]):
-        columns = _sqlite_text(batch).get_columns()
-        cursor.executemany(statement, list(zip(*(column.to_list() for column in columns), strict=True)))
-    cursor.close()
-
-
-def _merge(connection: Connection, frame: pl.DataFrame, campaign_id: int) -> None:
-    """By way of a table that lasts as long as the transaction: one statement for all leads."""
-    columns = ", ".join(f'"{name}"' for name in frame.columns)
-    connection.exec_driver_sql(f"CREATE TEMPORARY TABLE coming ON COMMIT DROP AS SELECT {columns} FROM leads LIMIT 0")  # noqa: S608 - our columns
-    _copy(connection, frame, "coming")
-    settings = ", ".join([*(f'"{name}" = coming."{name}"' for name in frame.columns if name != "id"), _COUNTED])
-    table = partitions.name(campaign_id)
-    connection.exec_driver_sql(f"UPDATE {table} SET {settings} FROM coming WHERE {table}.id = coming.id")  # noqa: S608 - our columns
-    connection.exec_driver_sql("DROP TABLE coming")
-
-
 def existing(
     connection: Connection,
     campaign_id: int,
@@ -225,7 +191,7 @@ def existing(
         phones = phones.clear()  # the first file of a campaign has nothing to be compared with
     probe = _of_campaign(connection, campaign_id, wanted)
     found = probe.ask(connection, phones, beside)
-    frame = pl.DataFrame(found, schema={column.name: _polars_type(column) for column in wanted}, orient="row")
+    frame = pl.DataFrame(found, schema={column.name: polars_type(column) for column in wanted}, orient="row")
     if frame.is_empty():
         return frame
     return frame.sort("id").unique("phone", keep="first", maintain_order=True)
@@ -340,7 +306,7 @@ def _constants(frame: pl.DataFrame) -> dict[str, int]:
     return {column.name: column[0] for column in numbers if column.min() == column.max()}
 
 
-def _by_number(frame: pl.DataFrame, columns: list[str], size: int = BATCH) -> Iterator[pl.DataFrame]:
+def by_number(frame: pl.DataFrame, columns: list[str], size: int = BATCH) -> Iterator[pl.DataFrame]:
     """Batches in the order of `id`, gathered one at a time: sorting the whole frame would hold all of it twice."""
     wanted = pl.DataFrame([frame[name] for name in columns])
     if frame.height <= size:  # so few do not make the database jump about
@@ -365,11 +331,12 @@ def _order(numbers: pl.Series) -> pl.Series:
     return places(numbers - first, len(numbers))
 
 
-def _copy(connection: Connection, frame: pl.DataFrame, table: str, *options: str) -> None:
+def copy(connection: Connection, frame: pl.DataFrame, table: str, *options: str) -> None:
+    """Sends rows of leads to a table of PostgreSQL that has their columns, in the order of `id`."""
     given = pl.DataFrame([column for column in frame.get_columns() if column.null_count() < frame.height])
-    copy = _copy_rows if given.height <= FEW else _copy_columns
+    how = _copy_rows if given.height <= FEW else _copy_columns
     with closing(connection.connection.cursor()) as cursor:
-        copy(cursor, given, f"COPY {table}", options)
+        how(cursor, given, f"COPY {table}", options)
 
 
 def _copy_rows(cursor: Any, given: pl.DataFrame, into: str, options: tuple[str, ...]) -> None:
@@ -383,7 +350,7 @@ def _copy_rows(cursor: Any, given: pl.DataFrame, into: str, options: tuple[str, 
 def _copy_columns(cursor: Any, given: pl.DataFrame, into: str, options: tuple[str, ...]) -> None:
     layout = pgcopy.Layout.of(given, dict(leads.c))
     names = ", ".join(f'"{name}"' for name in layout.names)
-    batches = (layout.rows(batch) for batch in _by_number(given, layout.names, COPY_BATCH))
+    batches = (layout.rows(batch) for batch in by_number(given, layout.names, COPY_BATCH))
     statement = f"{into} ({names}) FROM STDIN ({', '.join(('FORMAT binary', *options))})"
     with cursor.copy(statement) as copy, _ahead(batches, given.height) as coming:
         copy.write(pgcopy.HEADER)
@@ -392,7 +359,7 @@ def _copy_columns(cursor: Any, given: pl.DataFrame, into: str, options: tuple[st
         copy.write(pgcopy.TRAILER)
 
 
-def _sqlite_text(frame: pl.DataFrame) -> pl.DataFrame:
+def sqlite_text(frame: pl.DataFrame) -> pl.DataFrame:
     """Dates and instants as the text in which SQLAlchemy keeps them on SQLite."""
     return frame.with_columns(
         pl.col(pl.Date).dt.strftime("%Y-%m-%d"),
@@ -400,7 +367,8 @@ def _sqlite_text(frame: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def _polars_type(column: Column[Any]) -> Any:
+def polars_type(column: Column[Any]) -> Any:
+    """What a column of leads is in a frame."""
     if isinstance(column.type, Date):
         return pl.Date
     if isinstance(column.type, Instant):

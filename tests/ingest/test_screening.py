@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, select
 
-from ingestd.ingest import load, screening
+from ingestd.ingest import comparing, load, screening, updates
 from ingestd.ingest.screening import Screened
 from ingestd.model import CampaignRules
 from ingestd.store import fences, loading, rules, tables
@@ -158,9 +158,7 @@ class TestDuplicates:
         result = screened(
             connection, {"phone": ANNA, "ownership_code": "DK-AAR", "city": "Aarhus"}, on_duplicate="update"
         )
-        kept = {"row", "owner_id", "phone", "status", "invalid_phone", "ownership_code"}
-        changes = result.updates.select(name for name in result.updates.columns if name not in kept)
-        loading.update_leads(connection, changes, campaign_of(connection).id)
+        updates.write(connection, result.updates, campaign_of(connection).id)
         after = connection.execute(select(tables.leads)).mappings().one()
         assert dict(after) == {**before, "city": "Aarhus", "version": before["version"] + 1}
 
@@ -219,10 +217,10 @@ class TestDoNotCall:
         rows = ({"phone": ANNA, "city": "Odense"}, {"phone": CARL, "city": "Aarhus"})
         result = screened(connection, *rows, on_do_not_call="close", on_duplicate="update")
         closed = rules.statuses(connection)["in_global_do_not_call_list"]
-        changes = screening.changes(result.updates).select("id", "status_id", "city").rows()
+        changes = result.updates.select("id", "status_id", "city").rows()
         assert changes == [(100, closed, "Odense"), (101, unprocessed, "Aarhus")]
         assert "nobody will call it" in result.problems["suggestion"][0]
-        loading.update_leads(connection, screening.changes(result.updates), campaign_of(connection).id)
+        updates.write(connection, result.updates, campaign_of(connection).id)
         again = screened(connection, *rows, on_do_not_call="close", on_duplicate="update")
         assert [(row, outcome) for row, outcome, _ in settled(again)] == [(1, "unchanged"), (2, "unchanged")]
 
@@ -262,7 +260,7 @@ EXTRA = st.one_of(st.none(), st.dictionaries(st.sampled_from("xyz"), st.sampled_
 def test_a_merge_keeps_what_is_not_said_and_takes_what_is(
     new: dict[str, Any] | None, old: dict[str, Any] | None
 ) -> None:
-    merged = screening._merge(*(None if each is None else json.dumps(each) for each in (new, old)))
+    merged = comparing.merge(*(None if each is None else json.dumps(each) for each in (new, old)))
     known = {} if merged is None else json.loads(merged)
     if new is None:
         assert merged is None  # says nothing; what is there stays

@@ -10,8 +10,10 @@ import pytest
 from sqlalchemy import select
 
 from ingestd.errors import Rejected
-from ingestd.leads import creating
+from ingestd.ingest import screening
+from ingestd.leads import creating, editing
 from ingestd.leads.checking import Refused
+from ingestd.leads.editing import Edit
 from ingestd.model import Outcome
 from ingestd.store import loading, tables
 from ingestd.store.engine import reading, writing
@@ -78,6 +80,27 @@ def test_a_number_that_is_there_is_updated_where_the_campaign_says_so(desk: Desk
     assert first.lead_id == again.lead_id == same.lead_id
     assert ("city", "Berlin", "Potsdam") in desk.told(first.lead_id)
     assert desk.lead(first.lead_id).version == 2
+
+
+def test_typing_a_number_again_keeps_what_somebody_edits_meanwhile(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.set("campaigns", "code", "DK-ENERGY", on_duplicate="update")
+    first = typed(desk, phone="26141516", first_name="Anna", city="Lund", supplier="A", consumption_kwh="4000")
+    meant = screening.screen
+
+    def screened(*given: Any, **facts: Any) -> Any:
+        found = meant(*given, **facts)
+        values = {"city": "Odense", "supplier": "B"}
+        with writing(desk.engine) as connection:
+            wish = Edit(values=values, by=desk.owner("user:copenhagen-2"), at=NOON)
+            editing.edit(connection, SCHEMAS, first.lead_id, wish)
+        return found
+
+    monkeypatch.setattr(screening, "screen", screened)
+    made = typed(desk, phone="26141516", first_name="Berta", city="Lund", supplier="A", consumption_kwh="5000")
+    here = desk.lead(made.lead_id)
+    assert (made.lead_id, made.outcome) == (first.lead_id, Outcome.UPDATED)
+    assert (here.fields["first_name"], here.fields["city"]) == ("Berta", "Odense")
+    assert (here.extra["supplier"], here.extra["consumption_kwh"]) == ("B", 5000)
 
 
 def test_a_second_lead_is_kept_where_the_campaign_says_so(desk: Desk) -> None:

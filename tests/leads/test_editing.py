@@ -14,7 +14,7 @@ from ingestd.errors import Rejected
 from ingestd.leads import editing
 from ingestd.leads.checking import Refused
 from ingestd.leads.lead import Lead
-from ingestd.store import loading
+from ingestd.store import loading, updating
 from ingestd.store.engine import writing
 from tests.databases import ROOT
 from tests.leads.conftest import MINUTE, NOON, Desk
@@ -72,7 +72,8 @@ def test_an_edit_of_an_old_version_names_both(desk: Desk) -> None:
 def test_an_import_that_updates_a_lead_counts_its_version(desk: Desk) -> None:
     (number,) = desk.leads({})
     with writing(desk.engine) as connection:
-        loading.update_leads(connection, pl.DataFrame({"id": [number], "city": ["Lund"]}), desk.campaign())
+        changes = pl.DataFrame({"id": [number], "version": [0], "city": ["Lund"]})
+        updating.update_leads(connection, changes, desk.campaign())
     with pytest.raises(Rejected, match="has version 1, not 0"):
         edited(desk, number, version=0, city="Kiel")
 

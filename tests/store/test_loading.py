@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, func, inspect, select
 
 from ingestd.ingest import load
-from ingestd.store import loading, tables
+from ingestd.store import loading, tables, updating
 from ingestd.store.engine import reading, writing
 from tests.running import at_once
 
@@ -121,7 +121,8 @@ def test_every_value_of_an_updated_lead_comes_back_exactly(
     with rolled_back(organised) as connection, patch.object(loading, "FEW", few):
         insert(connection, campaign, [before for before, _ in rows])
         changes = records([after for _, after in rows]).drop("row", "phone", "status", "owner_id")
-        loading.update_leads(connection, changes.with_columns(pl.Series("id", range(1, len(rows) + 1))), campaign)
+        numbers = pl.Series("id", range(1, len(rows) + 1))
+        updating.update_leads(connection, changes.with_columns(numbers, version=pl.lit(0)), campaign)
         found = stored(connection, campaign)
     assert only(found) == [after for _, after in rows]
     assert [row["phone"] for row in found] == [f"+4526{number:06}" for number in range(1, len(rows) + 1)]
@@ -156,15 +157,27 @@ def test_more_rows_than_a_batch_are_all_there_in_order(connection: Connection, c
     found = stored(connection, campaign)
     assert [row["priority"] for row in found] == list(range(count))
     changes = pl.DataFrame({"id": [row["id"] for row in found], "priority": [-row["priority"] for row in found]})
-    loading.update_leads(connection, changes, campaign)
+    updating.update_leads(connection, changes.with_columns(version=pl.lit(0)), campaign)
     assert [row["priority"] for row in stored(connection, campaign)] == [-number for number in range(count)]
 
 
 def test_an_update_touches_its_own_campaign_only(connection: Connection, campaign: int, other: int) -> None:
     insert(connection, campaign, [{"city": "here"}])
     insert(connection, other, [{"city": "there"}])
-    loading.update_leads(connection, pl.DataFrame({"id": [1], "city": ["new"]}), campaign)
+    updating.update_leads(connection, pl.DataFrame({"id": [1], "version": [0], "city": ["new"]}), campaign)
     assert [row["city"] for row in (*stored(connection, campaign), *stored(connection, other))] == ["new", "there"]
+
+
+def test_a_lead_of_another_version_stays_and_is_told(connection: Connection, campaign: int) -> None:
+    insert(connection, campaign, [{"city": "a"}, {"city": "b"}, {"city": "c"}])
+    connection.execute(tables.leads.update().where(tables.leads.c.id == 2).values(version=1, city="hers"))
+    changes = pl.DataFrame({"id": [3, 2, 1], "version": [0, 0, 0], "city": ["z", "y", "x"]})
+    assert updating.update_leads(connection, changes, campaign).to_list() == [2]
+    found = [(row["city"], row["version"]) for row in stored(connection, campaign)]
+    assert found == [("x", 1), ("hers", 1), ("z", 1)]
+    there = updating.held(connection, campaign, pl.Series([2, 1]), ("city", "date_of_birth"))
+    assert there.sort("id").rows() == [(1, 1, "x", None), (2, 1, "hers", None)]
+    assert updating.update_leads(connection, changes.clear(), campaign).is_empty()
 
 
 def test_a_lead_is_known_in_its_own_campaign_only(connection: Connection, campaign: int, other: int) -> None:
