@@ -89,10 +89,18 @@ def push(engine: Engine, schema_folder: Path, what: Push, also: Also) -> Pushed:
         number = loading.reserve_numbers(engine, coming) if coming else 0
         with writing(engine) as connection:
             # The campaign before the source, as whoever changes both takes them.
-            if screened is None or fences.passed(connection, screened.fence):
+            if _held(connection, plan, screened):
                 pushed = _store(connection, plan, what, judged, screened, number)
                 also(connection, pushed)
                 return pushed
+
+
+def _held(connection: Connection, plan: _Plan, screened: Screened | None) -> bool:
+    """Holds the campaign; False when the screening was overtaken."""
+    if screened is not None:
+        return fences.passed(connection, screened.fence)
+    fences.hold(connection, plan.campaign.id)
+    return True
 
 
 def _plan(connection: Connection, schema_folder: Path, what: Push) -> _Plan:
@@ -145,7 +153,7 @@ def _rules(plan: _Plan, what: Push) -> validation.Rules:
 def _store(
     connection: Connection, plan: _Plan, what: Push, judged: _Judged, screened: Screened | None, number: int
 ) -> Pushed:
-    delivery = pushes.gathering(connection, what.arrival, what.at)
+    delivery = pushes.gathering(connection, what.arrival, plan.campaign.id, what.at)
     row = delivery.counts.records + 1
     fate = _fate(plan, what, judged, screened, number)
     pool_id = pushes.pool_of(connection, delivery, plan.campaign.id, loaded=fate.outcome in LOADED)

@@ -50,6 +50,11 @@ def passed(connection: Connection, fence: Fence) -> bool:
     return moved.rowcount == 1 and _list_sequence(connection, lock=True) == fence.do_not_call_sequence
 
 
+def hold(connection: Connection, campaign_id: int) -> None:
+    """Until the transaction ends nobody loads into the campaign, and nobody changes the state of its pools."""
+    connection.execute(select(campaigns.c.id).where(campaigns.c.id == campaign_id).with_for_update())
+
+
 def overtake(connection: Connection, campaign_id: int) -> None:
     """Makes loads that have screened look once more: a lead that they found is gone, or has not its number any more."""
     grown = {"load_sequence": campaigns.c.load_sequence + 1}

@@ -1,14 +1,16 @@
 """Leads that are pushed one by one: those of one source and hour gather in one delivery and pool (LEADS.md).
 
-Such a delivery has ended at every moment, and its counts grow; its log is a row for each lead, written with it.
+Such a delivery has ended at every moment, and its counts grow; its log is a row for each lead, written with it. A pool
+that was undone, or is of another campaign, gets no more of them: the next lead begins another one.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
+from itertools import count
 from typing import Any
 
 from sqlalchemy import Connection, and_, func, insert, or_, select, update
@@ -22,6 +24,9 @@ from ingestd.store.tables import pools as pool_table
 
 TOGETHER = timedelta(hours=1)
 EVIDENCE = "each lead was acknowledged"
+_GROWING = (PoolState.ACTIVE, PoolState.INACTIVE, PoolState.UPLOAD_FAILED)
+"""Whoever deactivates the pool of an hour means its later leads, too."""
+_ENDED = (State.COMPLETED, State.COMPLETED_WITH_REJECTS)
 _BAD = (Outcome.REJECTED, Outcome.DUPLICATE)
 
 
@@ -50,25 +55,47 @@ class Row:
     fate: Fate
 
 
-def gathering(connection: Connection, arrival: Arrival, at: datetime) -> Delivery:
+def gathering(connection: Connection, arrival: Arrival, campaign_id: int, at: datetime) -> Delivery:
     """The delivery of the source's hour, made with its first lead; nobody else adds to it until the transaction ends.
 
-    The arrival's own `name` is not looked at.
+    Whoever calls holds the campaign, so that nobody ends the pool meanwhile. The arrival's own `name` is not looked at.
     """
     hold_source(connection, arrival.source)
+    for name in _names(at):
+        found = _called(connection, arrival, name)
+        if found is None:
+            break
+        if found.state in _ENDED and _grows(connection, found, campaign_id):
+            return found
+    made = {"size": 0, "sha256": "", "spool_key": "", "state": State.COMPLETED, "evidence": EVIDENCE}
+    when = {"received_at": at, "started_at": at, "finished_at": at, "published_at": at}
+    said = {**asdict(arrival), "name": name, "default_owner": None, "completeness": Completeness.PROVEN}
+    connection.execute(insert(deliveries).values({**said, **made, **when}))
+    new = _called(connection, arrival, name)
+    assert new is not None
+    return new
+
+
+def _names(at: datetime) -> Iterator[str]:
+    """Of the deliveries of an hour: another one begins when the pool of the one before takes no more leads."""
     hour = at.replace(minute=0, second=0, microsecond=0)
-    name = f"pushed {hour:%Y-%m-%d %H}-{hour + TOGETHER:%H} UTC"
+    first = f"pushed {hour:%Y-%m-%d %H}-{hour + TOGETHER:%H} UTC"
+    yield first
+    yield from (f"{first} ({number})" for number in count(2))
+
+
+def _called(connection: Connection, arrival: Arrival, name: str) -> Delivery | None:
     table = deliveries.c
     this = (table.source == arrival.source, table.name == name, table.protocol == arrival.protocol)
-    place = (func.lower(table.folder) == arrival.folder.lower(),)
-    found = connection.execute(select(deliveries).where(*this, *place)).mappings().one_or_none()
-    if found is None:
-        made = {"size": 0, "sha256": "", "spool_key": "", "state": State.COMPLETED, "evidence": EVIDENCE}
-        when = {"received_at": at, "started_at": at, "finished_at": at, "published_at": at}
-        said = {**asdict(arrival), "name": name, "default_owner": None, "completeness": Completeness.PROVEN}
-        connection.execute(insert(deliveries).values({**said, **made, **when}))
-        found = connection.execute(select(deliveries).where(*this, *place)).mappings().one()
-    return delivery_of(found)
+    place = func.lower(table.folder) == arrival.folder.lower()
+    found = connection.execute(select(deliveries).where(*this, place)).mappings().one_or_none()
+    return None if found is None else delivery_of(found)
+
+
+def _grows(connection: Connection, delivery: Delivery, campaign_id: int) -> bool:
+    pool = pool_table.c
+    growing = (pool.id == delivery.pool_id, pool.campaign_id == campaign_id, pool.state.in_(_GROWING))
+    return connection.scalar(select(pool.id).where(*growing)) is not None
 
 
 def pool_of(connection: Connection, delivery: Delivery, campaign_id: int, *, loaded: bool) -> int:

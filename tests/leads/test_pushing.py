@@ -14,12 +14,14 @@ from sqlalchemy import Connection, select
 
 from ingestd.errors import Invalid, Unavailable
 from ingestd.ingest import pushlog
-from ingestd.leads import pushing
+from ingestd.leads import pushing, undoing
 from ingestd.leads.pushing import Push, Pushed
 from ingestd.model import Arrival, Delivery, Outcome, PoolState, State
+from ingestd.organisation import changes
 from ingestd.store import loading, pools, pushes, tables
+from ingestd.store.audit import COMMAND_LINE, Deed
 from ingestd.store.engine import reading, writing
-from ingestd.store.ledger import delivery_of
+from ingestd.store.ledger import Ledger, delivery_of
 from ingestd.store.orders import PUSH
 from tests.databases import ROOT
 from tests.leads.conftest import NOON, Desk
@@ -49,6 +51,17 @@ def deliveries(desk: Desk) -> list[Delivery]:
     with reading(desk.engine) as connection:
         found = connection.execute(select(tables.deliveries).order_by(tables.deliveries.c.id)).mappings().all()
     return [delivery_of(row) for row in found]
+
+
+def states(desk: Desk) -> dict[int, str]:
+    """That of every pool."""
+    with reading(desk.engine) as connection:
+        return {row[0]: row[1] for row in connection.execute(select(tables.pools.c.id, tables.pools.c.state))}
+
+
+def change_source(desk: Desk, **values: Any) -> None:
+    with writing(desk.engine) as connection:
+        changes.edit(connection, Deed(actor=COMMAND_LINE, at=NOON), "source", "nordlead", values)
 
 
 def download(desk: Desk, delivery: Delivery, kind: str) -> str:
@@ -81,6 +94,42 @@ def test_the_leads_of_an_hour_share_a_pool(desk: Desk, push: Pusher) -> None:
 def test_each_source_and_campaign_has_its_own(desk: Desk, push: Pusher) -> None:
     found = {push("3401").pool_id, push("3402", folder="DK-FIBRE").pool_id, push("3403", source="fibreweb").pool_id}
     assert len(found) == 3
+
+
+def test_a_pool_that_was_undone_is_followed_by_another_one(desk: Desk, push: Pusher) -> None:
+    first = push("3401")
+    with writing(desk.engine) as connection:
+        ledger = Ledger(engine=desk.engine, submit=lambda _connection, _delivery: None)
+        undoing.undo(connection, Deed(actor=COMMAND_LINE, at=NOON), first.pool_id, ledger)
+    undone = deliveries(desk)[0]
+    second, broken, again = push("3402"), push("34"), push("3401")
+    assert first.pool_id != second.pool_id == broken.pool_id == again.pool_id
+    assert [each.row for each in (second, broken, again)] == [1, 2, 3]
+    old, new = deliveries(desk)
+    assert (old, new.name, new.counts.inserted) == (undone, "pushed 2026-06-15 12-13 UTC (2)", 2)
+    assert states(desk) == {first.pool_id: PoolState.UNDONE, second.pool_id: PoolState.ACTIVE}
+
+
+def test_a_pool_that_was_deactivated_stays_so_for_the_leads_of_its_hour(desk: Desk, push: Pusher) -> None:
+    first = push("3401")
+    desk.set("pools", "id", first.pool_id, state=PoolState.INACTIVE)
+    assert push("3402").pool_id == first.pool_id
+    assert states(desk) == {first.pool_id: PoolState.INACTIVE}
+
+
+def test_when_a_source_changes_its_campaign_the_leads_go_to_a_pool_of_that(desk: Desk, push: Pusher) -> None:
+    first = push("3401")
+    change_source(desk, campaign="DK-FIBRE", campaigns=[])
+    second = push("3402")
+    change_source(desk, campaign="DK-ENERGY")
+    third = push("3403")
+    assert first.pool_id == third.pool_id != second.pool_id
+    with reading(desk.engine) as connection:
+        pool, lead = tables.pools.c, tables.leads.c
+        joined = select(lead.campaign_id, pool.campaign_id).join(tables.pools, pool.id == lead.pool_id)
+        found = connection.execute(joined.order_by(lead.id)).all()
+    energy, fibre = desk.campaign(), desk.campaign("DK-FIBRE")
+    assert [tuple(row) for row in found] == [(energy, energy), (fibre, fibre), (energy, energy)]
 
 
 def test_every_fate_is_told_counted_and_in_the_log(desk: Desk, push: Pusher) -> None:
