@@ -16,7 +16,7 @@ from ingestd.errors import Unavailable
 from ingestd.handback import Publisher
 from ingestd.house import House
 from ingestd.ingest.road import Road
-from ingestd.leads import owner_changes, placing, pools, timed
+from ingestd.leads import ending, owner_changes, placing, pools, timed
 from ingestd.metrics import Metrics
 from ingestd.model import Delivery
 from ingestd.pipes import Bell, Pipes, on_stop, say_ready
@@ -234,6 +234,7 @@ def road_of(house: House) -> Road:
         spool=house.spool,
         logs=house.logs,
         schemas=house.schemas,
+        close=ending.close_listed,
         max_attempts=house.configuration.daemon.worker.max_attempts,
     )
 

@@ -54,7 +54,7 @@ def event_line(event: Told) -> dict[str, Any]:
     return {
         "version": event.version,
         "at": f"{event.at:%Y-%m-%d %H:%M:%S}",
-        "by": event.by or "a rule of time",
+        "by": event.by or ("a delivery" if event.kind == "imported" else "a rule of time"),
         "kind": event.kind,
         "field": event.field,
         "before": event.before,

@@ -7,12 +7,16 @@ was looked at. Where the two are the same the record changes nothing, whatever s
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import polars as pl
 
 THERE = "_there"
+
+_EVENTS = pl.Schema(
+    {"lead_id": pl.Int64, "version": pl.Int64, "field": pl.String, "before": pl.String, "after": pl.String}
+)
 
 
 def columns(updates: pl.DataFrame) -> list[str]:
@@ -45,10 +49,42 @@ def rebased(updates: pl.DataFrame, there: pl.DataFrame) -> pl.DataFrame:
 
 
 def written(updates: pl.DataFrame) -> pl.DataFrame:
-    """`id`, `version` and the columns that these updates write: those in which one of the leads changes."""
-    compared = columns(updates)
-    differing = updates.select(_differs(name).any().alias(name) for name in compared)
-    return updates.select("id", "version", *(name for name in compared if differing[name][0]))
+    """`id`, `version` and the columns that these updates write: those in which one of the leads changes.
+
+    Whose status alone changes is left out: that is no value of a record (`closed`).
+    """
+    compared = _fields(updates)
+    differing = updates.select(pl.lit(value=False), *(_differs(name).any().alias(name) for name in compared))
+    names = [name for name in compared if differing[name][0]]
+    rows = updates
+    if "status_id" in updates.columns:
+        rows = updates.filter(pl.any_horizontal(pl.lit(value=False), *(_differs(name) for name in names)))
+    return rows.select("id", "version", *names)
+
+
+def closed(updates: pl.DataFrame) -> dict[int, list[int]]:
+    """The leads that a do-not-call list closes, by the status that they get."""
+    if "status_id" not in updates.columns:
+        return {}
+    found = updates.filter(_differs("status_id")).group_by("status_id").agg("id")
+    return dict(found.select("status_id", "id").rows())
+
+
+def events(updates: pl.DataFrame, template: Sequence[str]) -> pl.DataFrame:
+    """What history tells of these updates: `lead_id`, `version`, `field`, `before`, `after`, lead by lead.
+
+    `template` are the fields that are packed in `extra`; each is told by itself.
+    """
+    plain = [name for name in _fields(updates) if name != "extra"]
+    told = [_event(updates, name, *(_shown(updates, f"{name}{which}") for which in (THERE, ""))) for name in plain]
+    if f"extra{THERE}" in updates.columns:
+        changed = updates.filter(_differs("extra"))
+        told += [
+            _event(changed, name, *(pl.col(f"extra{which}").str.json_path_match(f"$.{name}") for which in (THERE, "")))
+            for name in template
+        ]
+    empty = pl.DataFrame(schema=_EVENTS)
+    return pl.concat([empty, *told]).sort("lead_id", maintain_order=True)
 
 
 def said(update: Mapping[str, Any]) -> dict[str, Any]:
@@ -67,6 +103,28 @@ def merge(mine: str | None, there: str | None) -> str | None:
     old: dict[str, Any] = json.loads(there)
     merged = old | {name: value for name, value in json.loads(mine).items() if value is not None}
     return there if merged == old else json.dumps(merged, ensure_ascii=False, separators=(",", ":"))
+
+
+def _fields(updates: pl.DataFrame) -> list[str]:
+    return [name for name in columns(updates) if name != "status_id"]
+
+
+def _event(updates: pl.DataFrame, field: str, before: pl.Expr, after: pl.Expr) -> pl.DataFrame:
+    """One for each lead in which the field changes."""
+    version = pl.col("version").cast(pl.Int64) + 1
+    told = (pl.lit(field).alias("field"), before.alias("before"), after.alias("after"))
+    every = updates.select(pl.col("id").cast(pl.Int64).alias("lead_id"), version.alias("version"), *told)
+    return every.filter(pl.col("before").ne_missing(pl.col("after")))
+
+
+def _shown(updates: pl.DataFrame, name: str) -> pl.Expr:
+    """A value as history keeps it: dates and moments as in ISO 8601, with fractions of a second only where it has."""
+    kind = updates.schema[name]
+    if kind == pl.Date:
+        return pl.col(name).dt.strftime("%Y-%m-%d")
+    if kind == pl.Datetime:
+        return pl.col(name).dt.strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00").str.replace(".000000", "", literal=True)
+    return pl.col(name).cast(pl.String)
 
 
 def _differs(name: str) -> pl.Expr:

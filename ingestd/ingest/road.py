@@ -20,6 +20,7 @@ from ingestd.errors import Damaged, Misconfigured, Rejected, Unavailable, Unconf
 from ingestd.ingest import fates, load, poollog, problems, updates
 from ingestd.ingest.judging import Judge, Judged, Onlooker, Plan
 from ingestd.ingest.screening import Screened
+from ingestd.ingest.updates import Bringing, Close
 from ingestd.model import Counts, PoolState, State
 from ingestd.spool import Spool
 from ingestd.storage import Storage
@@ -45,6 +46,8 @@ class Road:
     spool: Spool
     logs: Storage
     schemas: Path
+    close: Close
+    """what ends leads whose number is listed by now"""
     max_attempts: int = 5
 
     def travel(self, delivery_id: int, onlooker: Onlooker | None = None) -> None:
@@ -233,8 +236,17 @@ class Trip(Judge):
         if not new.is_empty():
             loading.insert_leads(connection, load.lead_frame(new, target))
         if not changed.is_empty():
-            updates.write(connection, changed, plan.campaign.id)
+            updates.write(connection, changed, self._bringing(plan))
         return pool_id
+
+    def _bringing(self, plan: Plan) -> Bringing:
+        return Bringing(
+            campaign_id=plan.campaign.id,
+            schema=plan.schema,
+            at=self.road.ledger.clock(),
+            why=updates.brought_by(self.delivery.id),
+            close=self.road.close,
+        )
 
     def _finish(self, connection: Connection, state: State, pool_id: int, counts: Counts, **facts: Any) -> None:
         timings = json.dumps(self.watch.seconds())

@@ -15,7 +15,7 @@ from ingestd.access.permissions import Permission
 from ingestd.errors import Conflict, Denied
 from ingestd.ingest import comparing, load, ownership, problems, screening
 from ingestd.ingest.screening import Screened
-from ingestd.leads import access, agents, checking, history, lead, rights
+from ingestd.leads import access, agents, checking, ending, history, lead, rights, statuses
 from ingestd.leads.agents import Agent
 from ingestd.leads.checking import Problem
 from ingestd.leads.history import Stamp
@@ -26,6 +26,9 @@ from ingestd.store.engine import reading, writing
 
 TOGETHER = timedelta(hours=1)
 """Leads that one user types within this time of the first share a pool (LEADS.md, "lead pool")."""
+
+
+AGAIN = "typed in again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -170,7 +173,11 @@ def _update(connection: Connection, typed: Typed, updates: pl.DataFrame, remarks
     lead.refuse_if_locked(connection, here, by=typed.by.id, at=typed.at)
     if "extra" in values:
         values["extra"] = {**here.extra, **values["extra"]}
-    lead.write(connection, here, values, Stamp(kind="edited", by=typed.by.id, at=typed.at, why="typed in again"))
+    listed, stamp = values.pop("status_id", None), Stamp(kind="edited", by=typed.by.id, at=typed.at, why=AGAIN)
+    if values:
+        lead.write(connection, here, values, stamp)
+    if listed is not None:
+        ending.close(connection, here.campaign_id, [here.id], statuses.read(connection).by_id[listed], stamp)
     return Created(lead_id=here.id, outcome=Outcome.UPDATED, remarks=remarks)
 
 

@@ -14,16 +14,14 @@ from datetime import datetime
 from typing import Any
 
 import polars as pl
-from sqlalchemy import ColumnElement, Connection, Engine, Text, and_, select
+from sqlalchemy import Connection, Engine, Text, and_, select
 
 from ingestd.errors import Invalid, Missing
 from ingestd.ingest import donotcall, phones
 from ingestd.ingest.screening import LISTED, LISTED_GLOBALLY
-from ingestd.leads import selection, statuses
-from ingestd.leads.ending import end
+from ingestd.leads import ending, selection, statuses
 from ingestd.leads.history import Stamp
 from ingestd.leads.lead import Lead
-from ingestd.leads.statuses import Status
 from ingestd.schemas import Schema
 from ingestd.store import audit, listed, loading, rules, tables
 from ingestd.store.audit import Deed
@@ -112,10 +110,10 @@ def add(connection: Connection, numbers: Sequence[str], campaign: str | None, de
     owner = rules.campaign(connection, campaign).id if campaign else 0
     touched = _held_campaigns(connection, owner)
     added = loading.add_do_not_call(connection, owner, wanted.to_list(), deed.why) if len(wanted) else 0
-    book = statuses.read(connection)
-    to = book.get(LISTED if owner else LISTED_GLOBALLY)
-    opened = table.c.status_id.in_(book.ids(kind="open"))
-    closed = sum(_close(connection, number, wanted, opened, (to, deed)) for number in touched)
+    to = statuses.read(connection).get(LISTED if owner else LISTED_GLOBALLY)
+    stamp = Stamp(kind="status", by=deed.actor.user_id, at=deed.at, why=deed.why)
+    there = {number: loading.with_phones(connection, number, wanted) for number in touched}
+    closed = sum(ending.close(connection, number, those, to, stamp) for number, those in there.items() if those)
     done = Added(added=added, known=len(wanted) - added, closed=closed)
     after = {"numbers": len(wanted), "added": added, "closed": closed}
     audit.note(connection, deed, "do_not_call.add", _subject(campaign), after=after)
@@ -169,7 +167,7 @@ def close(connection: Connection, here: Lead, at: datetime) -> None:
     lists_of_it = {number for number, _ in listed.places(connection, here.lists, [here.phone])}
     to = statuses.read(connection).get(LISTED_GLOBALLY if listed.GLOBAL in lists_of_it else LISTED)
     this = and_(table.c.campaign_id == here.campaign_id, table.c.id == here.id)
-    end(connection, this, to, Stamp(kind="rule", by=None, at=at, why="its number is on a do-not-call list"))
+    ending.end(connection, this, to, Stamp(kind="rule", by=None, at=at, why="its number is on a do-not-call list"))
 
 
 OTHER = "alternative_phone"
@@ -208,24 +206,6 @@ def _held_campaigns(connection: Connection, owner: int) -> Sequence[int]:
     campaign = tables.campaigns.c.id
     query = select(campaign).order_by(campaign).with_for_update(key_share=True)
     return connection.scalars(query.where(campaign == owner) if owner else query).all()
-
-
-def _close(
-    connection: Connection, campaign_id: int, wanted: pl.Series, opened: ColumnElement[bool], how: tuple[Status, Deed]
-) -> int:
-    to, deed = how
-    there = loading.with_phones(connection, campaign_id, wanted)
-    if not there:
-        return 0
-    mine = and_(table.c.campaign_id == campaign_id, selection.among(connection, table.c.id, there))
-    # Closed ones too: somebody may be about to open one, and has not seen the number on the list.
-    connection.execute(select(table.c.id).where(mine).order_by(table.c.id).with_for_update())
-    numbers = connection.scalars(select(table.c.id).where(mine, opened)).all()
-    if not numbers:
-        return 0
-    these = and_(table.c.campaign_id == campaign_id, selection.among(connection, table.c.id, numbers))
-    end(connection, these, to, Stamp(kind="status", by=deed.actor.user_id, at=deed.at, why=deed.why))
-    return len(numbers)
 
 
 def _subject(campaign: str | None) -> str:

@@ -2,15 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, Text, case, cast, func, literal, null, select, update
+from sqlalchemy import ColumnElement, Connection, Text, and_, case, cast, func, literal, null, select, update
 
-from ingestd.leads import history, returning, statuses
+from ingestd.ingest import updates
+from ingestd.ingest.updates import Closing
+from ingestd.leads import history, returning, selection, statuses
 from ingestd.leads.history import Stamp
 from ingestd.leads.statuses import Status
 from ingestd.store import tables
 from ingestd.store.tables import leads as table
+
+
+def close(connection: Connection, campaign_id: int, these: Sequence[int], to: Status, stamp: Stamp) -> int:
+    """Closes those of these leads that are open, whoever holds them; how many that were."""
+    opened = table.c.status_id.in_(statuses.read(connection).ids(kind="open"))
+    mine = and_(table.c.campaign_id == campaign_id, selection.among(connection, table.c.id, these))
+    # Closed ones too: somebody may be about to open one, and has not seen the number on the list.
+    connection.execute(select(table.c.id).where(mine).order_by(table.c.id).with_for_update())
+    numbers = connection.scalars(select(table.c.id).where(mine, opened)).all()
+    if numbers:
+        still = and_(table.c.campaign_id == campaign_id, selection.among(connection, table.c.id, numbers))
+        end(connection, still, to, stamp)
+    return len(numbers)
+
+
+def close_listed(connection: Connection, closing: Closing) -> None:
+    """The same for leads that a delivery names, and whose number is listed by now."""
+    to = statuses.read(connection).by_id[closing.status_id]
+    stamp = Stamp(kind=updates.KIND, by=None, at=closing.at, why=closing.why)
+    close(connection, closing.campaign_id, closing.numbers, to, stamp)
 
 
 def end(connection: Connection, these: ColumnElement[bool], to: Status | None, stamp: Stamp) -> None:

@@ -20,7 +20,7 @@ class Stamp:
     kind: str
     """the verb: `created`, `edited`, `status`, `owner`, `locked`, `unlocked`, `deactivated`, `activated` …"""
     by: int | None
-    """the user's number; None: a rule of time"""
+    """the user's number; None: a rule of time, or a delivery"""
     at: datetime
     why: str = ""
 

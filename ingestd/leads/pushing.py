@@ -14,7 +14,8 @@ from ingestd import schemas
 from ingestd.errors import Invalid, Missing, Rejected
 from ingestd.ingest import judging, load, mapping, ownership, poollog, problems, screening, updates, validation
 from ingestd.ingest.screening import Screened
-from ingestd.leads import checking
+from ingestd.ingest.updates import Bringing
+from ingestd.leads import checking, ending
 from ingestd.model import Arrival, CampaignRules, Outcome, Owners
 from ingestd.schemas import Schema
 from ingestd.settings import Source
@@ -162,7 +163,14 @@ def _store(
         placed = screened.new.with_columns(pl.lit(row, dtype=pl.UInt32).alias("row"))
         loading.insert_leads(connection, load.lead_frame(load.number(placed, number), target))
     if screened is not None and not screened.updates.is_empty():
-        updates.write(connection, screened.updates, plan.campaign.id)
+        how = Bringing(
+            campaign_id=plan.campaign.id,
+            schema=plan.schema,
+            at=what.at,
+            why=updates.brought_by(delivery.id),
+            close=ending.close_listed,
+        )
+        updates.write(connection, screened.updates, how)
     by = what.arrival.login
     pushes.add(connection, delivery, pool_id, Row(row=row, pushed_at=what.at, pushed_by=by, fate=fate), what.size)
     return Pushed(delivery_id=delivery.id, row=row, pool_id=pool_id, fate=fate)

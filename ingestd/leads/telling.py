@@ -23,7 +23,7 @@ class Told:
     """the lead's own after the change; several fields may share one"""
     at: datetime
     by: str | None
-    """`user:<login>`; None: a rule of time"""
+    """`user:<login>`; None: a rule of time, or a delivery that updates (`imported`)"""
     kind: str
     """the verb, such as `edited`"""
     field: str

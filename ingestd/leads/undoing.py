@@ -13,6 +13,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Connection, and_, case, delete, func, or_, select, update
 
 from ingestd.errors import Conflict, Denied, Rejected
+from ingestd.ingest import updates
 from ingestd.leads import access, pools, rights, selection
 from ingestd.leads.pools import LOADED, Pool
 from ingestd.model import Delivery, PoolState, State
@@ -157,13 +158,14 @@ def _free(at: datetime) -> ColumnElement[bool]:
 def _untouched() -> ColumnElement[bool]:
     """Every change of a lead counts its version on. What rules of time did is no touch, nor is a lock that is over.
 
-    What a later file did is one, and has no events: so all versions are compared with those that have some. By that, a
-    lead that is changed while this waits for it is not deleted either.
+    What a later file did is one. All versions are compared with those that have events: by that, a lead that is changed
+    while this waits for it is not deleted either.
     """
     event = lead_events.c
     its = select(func.count(event.version.distinct())).where(
         event.campaign_id == table.c.campaign_id, event.lead_id == table.c.id
     )
     told = its.correlate(table).scalar_subquery()
-    by_people = its.where(event.by_id.is_not(None), event.field != "lock").correlate(table).scalar_subquery()
-    return or_(table.c.version == 0, and_(table.c.version == told, by_people == 0))
+    touched = or_(event.kind == updates.KIND, and_(event.by_id.is_not(None), event.field != "lock"))
+    touches = its.where(touched).correlate(table).scalar_subquery()
+    return or_(table.c.version == 0, and_(table.c.version == told, touches == 0))

@@ -51,7 +51,8 @@ lead_events = Table(
 """What happened to each lead: one row for each field that a change touched, and never changed afterwards.
 
 `version` is the lead's own after the change, so the key needs no counter, keeps a lead's history together, and begins
-with the campaign. No `by_id`: a rule of time. Only anonymising blanks what is in `before`, `after` and `why`.
+with the campaign. No `by_id`: a rule of time, or a delivery. Only anonymising blanks what is in `before`, `after` and
+`why`.
 """
 
 erasures = Table(

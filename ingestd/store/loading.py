@@ -36,6 +36,7 @@ from sqlalchemy import (
 from ingestd.places import places
 from ingestd.store import fences, partitions, pgcopy, pool_counts
 from ingestd.store.engine import reading, unless_there, writing
+from ingestd.store.lead_tables import lead_events
 from ingestd.store.ledger import now
 from ingestd.store.segment_tables import segment_arrivals
 from ingestd.store.tables import Instant, do_not_call, lead_numbers, leads
@@ -349,10 +350,25 @@ def _copy_rows(cursor: Any, given: pl.DataFrame, into: str, options: tuple[str, 
 
 def _copy_columns(cursor: Any, given: pl.DataFrame, into: str, options: tuple[str, ...]) -> None:
     layout = pgcopy.Layout.of(given, dict(leads.c))
-    names = ", ".join(f'"{name}"' for name in layout.names)
     batches = (layout.rows(batch) for batch in by_number(given, layout.names, COPY_BATCH))
-    statement = f"{into} ({names}) FROM STDIN ({', '.join(('FORMAT binary', *options))})"
-    with cursor.copy(statement) as copy, _ahead(batches, given.height) as coming:
+    _send(cursor, f"{into} {_binary(layout, *options)}", batches, given.height)
+
+
+def copy_events(connection: Connection, events: pl.DataFrame) -> None:
+    """Sends the history of leads to PostgreSQL, in the order in which it stands."""
+    layout = pgcopy.Layout.of(events, dict(lead_events.c))
+    batches = (layout.rows(batch) for batch in events.iter_slices(COPY_BATCH))
+    with closing(connection.connection.cursor()) as cursor:
+        _send(cursor, f"COPY lead_events {_binary(layout)}", batches, events.height)
+
+
+def _binary(layout: pgcopy.Layout, *options: str) -> str:
+    names = ", ".join(f'"{name}"' for name in layout.names)
+    return f"({names}) FROM STDIN ({', '.join(('FORMAT binary', *options))})"
+
+
+def _send(cursor: Any, statement: str, batches: Iterator[bytes], rows: int) -> None:
+    with cursor.copy(statement) as copy, _ahead(batches, rows) as coming:
         copy.write(pgcopy.HEADER)
         for batch in coming:
             copy.write(batch)

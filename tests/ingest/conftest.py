@@ -19,6 +19,7 @@ from ingestd import dispatch
 from ingestd.handback import Publisher
 from ingestd.ingest import downloads
 from ingestd.ingest.road import Road
+from ingestd.leads import ending
 from ingestd.model import Arrival, CampaignRules, Completeness, Counts, Delivery, Outcome, State
 from ingestd.receive.landing import Landing
 from ingestd.settings import Source
@@ -50,7 +51,14 @@ class Station:
         return cls(
             home=home,
             storage=storage,
-            road=Road(engine=engine, ledger=ledger, spool=spool, logs=logs, schemas=ROOT / "schemas"),
+            road=Road(
+                engine=engine,
+                ledger=ledger,
+                spool=spool,
+                logs=logs,
+                schemas=ROOT / "schemas",
+                close=ending.close_listed,
+            ),
             landing=Landing(spool, ledger, ring=lambda: None),
             publisher=Publisher(
                 ledger=ledger,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import polars as pl
@@ -13,14 +13,20 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, Engine, select
 
+from ingestd import schemas
 from ingestd.ingest import comparing, load, screening, updates
 from ingestd.ingest.screening import Screened
+from ingestd.ingest.updates import Bringing
+from ingestd.leads import ending
 from ingestd.model import CampaignRules
 from ingestd.store import fences, loading, rules, tables
 from ingestd.store.engine import open_engine
 from tests import databases
 
 ANNA, BO, CARL = "+4526000001", "+4526000002", "+4526000003"
+
+
+NOON = datetime(2026, 6, 15, 12, tzinfo=UTC)
 
 
 @pytest.fixture(scope="module", params=["sqlite", "postgresql"])
@@ -46,6 +52,16 @@ def connection(shared: Engine) -> Iterator[Connection]:
 def campaign_of(connection: Connection, **changes: str) -> CampaignRules:
     with_rules = rules.campaign(connection, "DK-ENERGY")
     return CampaignRules(**{**{name: getattr(with_rules, name) for name in with_rules.__dataclass_fields__}, **changes})
+
+
+def bringing(connection: Connection) -> Bringing:
+    return Bringing(
+        campaign_id=campaign_of(connection).id,
+        schema=schemas.read(databases.ROOT / "schemas", None),
+        at=NOON,
+        why="delivery 7",
+        close=ending.close_listed,
+    )
 
 
 def records(*rows: dict[str, Any]) -> pl.DataFrame:
@@ -158,9 +174,10 @@ class TestDuplicates:
         result = screened(
             connection, {"phone": ANNA, "ownership_code": "DK-AAR", "city": "Aarhus"}, on_duplicate="update"
         )
-        updates.write(connection, result.updates, campaign_of(connection).id)
+        updates.write(connection, result.updates, bringing(connection))
         after = connection.execute(select(tables.leads)).mappings().one()
-        assert dict(after) == {**before, "city": "Aarhus", "version": before["version"] + 1}
+        changed = {"city": "Aarhus", "version": before["version"] + 1, "modified_at": NOON}
+        assert dict(after) == {**before, **changed}
 
     def test_another_code_alone_is_no_change(self, connection: Connection) -> None:
         there(connection, {"phone": ANNA, "ownership_code": "DK-CPH"})
@@ -220,7 +237,7 @@ class TestDoNotCall:
         changes = result.updates.select("id", "status_id", "city").rows()
         assert changes == [(100, closed, "Odense"), (101, unprocessed, "Aarhus")]
         assert "nobody will call it" in result.problems["suggestion"][0]
-        updates.write(connection, result.updates, campaign_of(connection).id)
+        updates.write(connection, result.updates, bringing(connection))
         again = screened(connection, *rows, on_do_not_call="close", on_duplicate="update")
         assert [(row, outcome) for row, outcome, _ in settled(again)] == [(1, "unchanged"), (2, "unchanged")]
 

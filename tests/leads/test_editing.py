@@ -73,7 +73,7 @@ def test_an_import_that_updates_a_lead_counts_its_version(desk: Desk) -> None:
     (number,) = desk.leads({})
     with writing(desk.engine) as connection:
         changes = pl.DataFrame({"id": [number], "version": [0], "city": ["Lund"]})
-        updating.update_leads(connection, changes, desk.campaign())
+        updating.update_leads(connection, changes, desk.campaign(), NOON)
     with pytest.raises(Rejected, match="has version 1, not 0"):
         edited(desk, number, version=0, city="Kiel")
 

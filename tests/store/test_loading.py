@@ -17,7 +17,10 @@ from sqlalchemy import Connection, Engine, func, inspect, select
 from ingestd.ingest import load
 from ingestd.store import loading, tables, updating
 from ingestd.store.engine import reading, writing
+from ingestd.store.lead_tables import lead_events
 from tests.running import at_once
+
+NOW = datetime(2026, 6, 15, 12, 30, 15, 250, tzinfo=UTC)
 
 FIELDS: dict[str, Any] = {
     "external_id": pl.String,
@@ -122,7 +125,7 @@ def test_every_value_of_an_updated_lead_comes_back_exactly(
         insert(connection, campaign, [before for before, _ in rows])
         changes = records([after for _, after in rows]).drop("row", "phone", "status", "owner_id")
         numbers = pl.Series("id", range(1, len(rows) + 1))
-        updating.update_leads(connection, changes.with_columns(numbers, version=pl.lit(0)), campaign)
+        updating.update_leads(connection, changes.with_columns(numbers, version=pl.lit(0)), campaign, NOW)
         found = stored(connection, campaign)
     assert only(found) == [after for _, after in rows]
     assert [row["phone"] for row in found] == [f"+4526{number:06}" for number in range(1, len(rows) + 1)]
@@ -157,14 +160,14 @@ def test_more_rows_than_a_batch_are_all_there_in_order(connection: Connection, c
     found = stored(connection, campaign)
     assert [row["priority"] for row in found] == list(range(count))
     changes = pl.DataFrame({"id": [row["id"] for row in found], "priority": [-row["priority"] for row in found]})
-    updating.update_leads(connection, changes.with_columns(version=pl.lit(0)), campaign)
+    updating.update_leads(connection, changes.with_columns(version=pl.lit(0)), campaign, NOW)
     assert [row["priority"] for row in stored(connection, campaign)] == [-number for number in range(count)]
 
 
 def test_an_update_touches_its_own_campaign_only(connection: Connection, campaign: int, other: int) -> None:
     insert(connection, campaign, [{"city": "here"}])
     insert(connection, other, [{"city": "there"}])
-    updating.update_leads(connection, pl.DataFrame({"id": [1], "version": [0], "city": ["new"]}), campaign)
+    updating.update_leads(connection, pl.DataFrame({"id": [1], "version": [0], "city": ["new"]}), campaign, NOW)
     assert [row["city"] for row in (*stored(connection, campaign), *stored(connection, other))] == ["new", "there"]
 
 
@@ -172,12 +175,26 @@ def test_a_lead_of_another_version_stays_and_is_told(connection: Connection, cam
     insert(connection, campaign, [{"city": "a"}, {"city": "b"}, {"city": "c"}])
     connection.execute(tables.leads.update().where(tables.leads.c.id == 2).values(version=1, city="hers"))
     changes = pl.DataFrame({"id": [3, 2, 1], "version": [0, 0, 0], "city": ["z", "y", "x"]})
-    assert updating.update_leads(connection, changes, campaign).to_list() == [2]
+    assert updating.update_leads(connection, changes, campaign, NOW).to_list() == [2]
     found = [(row["city"], row["version"]) for row in stored(connection, campaign)]
     assert found == [("x", 1), ("hers", 1), ("z", 1)]
+    assert [row["modified_at"] for row in stored(connection, campaign)] == [NOW, None, NOW]
     there = updating.held(connection, campaign, pl.Series([2, 1]), ("city", "date_of_birth"))
     assert there.sort("id").rows() == [(1, 1, "x", None), (2, 1, "hers", None)]
-    assert updating.update_leads(connection, changes.clear(), campaign).is_empty()
+    assert updating.update_leads(connection, changes.clear(), campaign, NOW).is_empty()
+
+
+@pytest.mark.parametrize("few", [1, 100])
+def test_history_is_told_in_any_number(connection: Connection, campaign: int, few: int) -> None:
+    rows = [(1, 1, "city", None, "it's; \t\\N"), (1, 1, "phone", "+4526", ""), (2, 7, "city", "ø" * 200, None)]
+    columns = {"lead_id": pl.Int64, "version": pl.Int64, "field": pl.String, "before": pl.String, "after": pl.String}
+    told = updating.Told(campaign_id=campaign, kind="imported", at=NOW, why="delivery 7")
+    with patch.object(loading, "FEW", few):
+        updating.tell(connection, pl.DataFrame(rows, schema=columns, orient="row"), told)
+        updating.tell(connection, pl.DataFrame(schema=columns), told)
+    found = connection.execute(select(lead_events).order_by(lead_events.c.lead_id, lead_events.c.field)).mappings()
+    same = {"campaign_id": campaign, "kind": "imported", "at": NOW, "why": "delivery 7", "by_id": None}
+    assert [dict(row) for row in found] == [{**same, **dict(zip(columns, row, strict=True))} for row in rows]
 
 
 def test_a_lead_is_known_in_its_own_campaign_only(connection: Connection, campaign: int, other: int) -> None:

@@ -78,8 +78,10 @@ class EventOut(BaseModel):
 
     version: int = Field(description="the lead's own after the change; several fields may share one")
     at: datetime
-    by: str | None = Field(description="`user:<login>`; null: a rule of time")
-    kind: str = Field(description="the verb, such as `created`, `edited`, `call`, `status`, `owner`, `locked`")
+    by: str | None = Field(description="`user:<login>`; null: a rule of time, or a delivery (`imported`)")
+    kind: str = Field(
+        description="the verb, such as `created`, `edited`, `call`, `status`, `owner`, `locked`, `imported`"
+    )
     field: str
     before: str | None
     after: str | None
