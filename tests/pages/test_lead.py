@@ -186,6 +186,7 @@ def test_a_status_that_may_not_follow_is_refused(site: Site) -> None:
         ({"status": "nonsense", "version": 1}, 422),
         ({"status": "success", "version": 77}, 412),
         ({"status": "success", "version": 1, "when": "soon"}, 422),
+        ({"status": "automatic_redial", "version": 1, "when": "2027-03-28T02:30"}, 422),
     ):
         answer = site.client("admin").ask(
             "POST", f"/leads/{number}/status", urlencode(form).encode(), Content_Type=FORM

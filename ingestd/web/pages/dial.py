@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any
 from urllib.parse import urlencode
-from zoneinfo import ZoneInfo
 
 from fastapi import Form, Query, Request, Response
 from pydantic import BeforeValidator
@@ -32,7 +30,7 @@ from ingestd.web.api.dialling import DIALLING
 from ingestd.web.api.leads import agent_of
 from ingestd.web.pages.rendering import onward, show
 from ingestd.web.pages.routes import Pages
-from ingestd.web.pages.typed import ByForm, Typed
+from ingestd.web.pages.typed import ByForm, Typed, moment
 
 pages = Pages()
 
@@ -259,19 +257,9 @@ def _result(desk: Desk, here: Lead, typed: Typed) -> shifts.Result:
         status=typed.get("status", ""),
         at=desk.clock(),
         fields=changed,
-        scheduled_at=_moment(typed.get("scheduled_at", ""), campaign.timezone),
+        scheduled_at=moment(typed.get("scheduled_at", ""), campaign.timezone, "scheduled_at"),
         comment=comment,
     )
-
-
-def _moment(text: str, timezone: str) -> datetime | None:
-    """When to call again, by the clock of the campaign."""
-    if not text:
-        return None
-    with suppress(ValueError, OverflowError):
-        found = datetime.fromisoformat(text)
-        return found if found.tzinfo else found.replace(tzinfo=ZoneInfo(timezone))
-    raise Invalid("value_unusable", f"{text!r} is no moment", field="scheduled_at")
 
 
 def _place(campaign: str, segment: int) -> dict[str, Any]:

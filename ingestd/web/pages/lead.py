@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any
-from zoneinfo import ZoneInfo
 
 from fastapi import Form, Query, Request, Response
 from sqlalchemy import Connection
@@ -30,6 +29,7 @@ from ingestd.web.api.lead_changes import NewStatus, Unlock
 from ingestd.web.api.leads import LOOKING, LeadOut, agent_of, told
 from ingestd.web.pages.rendering import onward, show
 from ingestd.web.pages.routes import Pages
+from ingestd.web.pages.typed import moment
 
 pages = Pages()
 
@@ -137,9 +137,9 @@ def set_status(  # noqa: PLR0913, PLR0917 - each is a part of the request
     with reading(desk.engine) as connection:
         who = agent_of(connection, caller)
         seen = see(desk, connection, who, number)
-        moment = _moment(when, seen.campaign.timezone)
+        scheduled_at = moment(when, seen.campaign.timezone, "when")
         seen.book.get(status)
-    wish = NewStatus(status=status, call=call, retain_owner=retain, scheduled_at=moment)
+    wish = NewStatus(status=status, call=call, retain_owner=retain, scheduled_at=scheduled_at)
     after = api.set_status(desk, caller, Response(), number, wish, why, str(version))
     owner = f" It belongs to {after.owner} now." if after.owner != seen.out.owner else ""
     return onward(f"/leads/{number}", f"Lead {number} is {seen.book.by_code[after.status].name} now.{owner}")
@@ -232,13 +232,3 @@ def _explained(
 def _users(connection: Connection) -> list[tuple[str, str]]:
     teams = organisation.tree(connection)
     return [(user["login"], f"{user['name']}, {team['name']}") for team in teams for user in team["users"]]
-
-
-def _moment(text: str, zone: str) -> datetime | None:
-    """What a browser's field for a moment says, by the clock of the campaign."""
-    if not text:
-        return None
-    try:
-        return datetime.fromisoformat(text).replace(tzinfo=ZoneInfo(zone))
-    except ValueError:
-        raise Invalid("request_unusable", f"{text!r} is no moment", field="when") from None
