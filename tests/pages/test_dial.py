@@ -2,22 +2,45 @@
 
 from __future__ import annotations
 
+import html
 import re
+from urllib.parse import urlencode
 
 import pytest
 from playwright.sync_api import expect
 
-from ingestd.leads import lead, statuses
+from ingestd.leads import editing, lead, statuses
+from ingestd.leads.editing import Edit
 from ingestd.leads.lead import Lead
-from ingestd.store.engine import reading
+from ingestd.store.engine import reading, writing
+from ingestd.store.ledger import now
 from ingestd.web.pages import dial
+from tests.databases import ROOT
 from tests.leads.conftest import Desk
-from tests.pages.browsing import Site, check_access, look_at, picture
+from tests.pages.browsing import Served, Site, check_access, look_at, picture
 
 AGENT = "hamburg-1"
 
 
-def found(site: Site, number: int) -> Lead:
+FORM = "application/x-www-form-urlencoded"
+
+
+def held(site: Served, agent: str, **fields: str) -> int:
+    """A lead that the agent has on the line."""
+    desk = Desk(engine=site.house.engine)
+    (number,) = desk.leads(fields, campaign="DE-ENERGY", owner=f"user:{agent}")
+    with writing(site.house.engine) as connection:
+        editing.lock(connection, number, by=desk.owner(f"user:{agent}"), at=now())
+    return number
+
+
+def on_page(text: str) -> dict[str, str]:
+    """The fields of the form, as a browser sends them back."""
+    named = re.findall(r'<input[^>]* name="((?:field|was)\.[^"]+)"[^>]* value="([^"]*)"', text)
+    return {name: html.unescape(value) for name, value in named}
+
+
+def found(site: Served, number: int) -> Lead:
     with reading(site.house.engine) as connection:
         return lead.find(connection, number)
 
@@ -96,3 +119,23 @@ def test_what_cannot_be_kept_is_said_and_nothing_typed_is_lost(site: Site) -> No
         expect(page.get_by_role("alert")).to_contain_text("The result was not kept")
         expect(page.get_by_label("Comment on this call")).to_have_value("a comment")
     assert found(site, number).status == "unprocessed"
+
+
+def test_what_changes_during_the_call_is_not_set_back(served: Served) -> None:
+    number = held(served, AGENT, city="Lund", first_name="Anna", last_name="Berg")
+    client, path = served.client(AGENT), f"/dial/{number}"
+    form = on_page(client.ask("GET", f"{path}?campaign=DE-ENERGY").body.decode())
+    assert (form["field.city"], form["was.city"]) == ("Lund", "Lund")
+    with writing(served.house.engine) as connection:
+        agent = Desk(engine=served.house.engine).owner(f"user:{AGENT}")
+        wish = Edit(values={"city": "Odense", "first_name": "Eva"}, by=agent, at=now())
+        editing.edit(connection, ROOT / "schemas", number, wish)
+    wrong = {**form, "field.last_name": "Holm", "field.email": "none", "status": "success", "then": "stop"}
+    again = client.ask("POST", f"{path}/result", urlencode(wrong).encode(), Content_Type=FORM)
+    form = on_page(again.body.decode())
+    assert (again.status, form["field.city"], form["was.city"], form["was.last_name"]) == (422, "Lund", "Lund", "Berg")
+    mended = {**form, "field.email": "", "status": "success", "then": "stop"}
+    assert client.ask("POST", f"{path}/result", urlencode(mended).encode(), Content_Type=FORM).status == 303
+    here = found(served, number)
+    names = [here.fields[name] for name in ("city", "first_name", "last_name", "email")]
+    assert (here.status, names) == ("success", ["Odense", "Eva", "Holm", None])

@@ -241,14 +241,13 @@ def _text(value: Any) -> str:
 
 
 def _result(desk: Desk, here: Lead, typed: Typed) -> shifts.Result:
-    """What a form says; fields that stand as they stood are not touched. Raises Invalid."""
+    """What a form says; fields that stand as the person saw them are not touched. Raises Invalid."""
     with reading(desk.engine) as connection:
         campaign = rules.campaign_of(connection, here.campaign_id)
-        (shown,) = do_not_call.without_listed(connection, [here])
     changed = {}
     for name, _ in _fields(desk, campaign.template):
         wanted = typed.get(f"field.{name}")
-        if wanted is not None and wanted != _text(_value(shown, name)):
+        if wanted is not None and wanted != typed.get(f"was.{name}", ""):
             changed[name] = wanted or None
     comment = typed.get("comment", "")
     if len(comment) > 500:
