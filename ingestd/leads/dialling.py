@@ -271,12 +271,9 @@ def _statement(connection: Connection, shift: Shift) -> Any:
         .limit(_number(1))
         .with_for_update(of=table, skip_locked=True)
     )
-    agent = _given("agent", Id)
     held = {
-        "locked_by_id": agent,
+        "locked_by_id": _given("agent", Id),
         "locked_until": _given("until", Instant),
-        "modified_by_id": agent,
-        "modified_at": moment,
         "version": table.c.version + 1,
     }
     this = (table.c.campaign_id == campaign, table.c.id == mine.scalar_subquery())

@@ -50,10 +50,10 @@ def end(connection: Connection, these: ColumnElement[bool], to: Status | None, s
         history.record_all(connection, these, "status", (code, literal(to.code)), stamp)
         values |= {"status_id": to.id, "status_at": stamp.at, "scheduled_at": None, "dial_key": None}
         values["result_id"] = func.coalesce(table.c.result_id, table.c.status_id)
+        values |= {"modified_by_id": stamp.by, "modified_at": stamp.at}
         if to.gives_back:
             values["owner_id"] = _given_back(connection, these, stamp)
-    signed = {"modified_by_id": stamp.by, "modified_at": stamp.at}
-    connection.execute(update(table).where(these).values({**values, **signed}))
+    connection.execute(update(table).where(these).values(values))
 
 
 def _given_back(connection: Connection, these: ColumnElement[bool], stamp: Stamp) -> ColumnElement[int]:

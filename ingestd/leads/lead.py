@@ -98,6 +98,9 @@ UNTOLD = frozenset({
 })  # fmt: skip
 """Columns whose change history tells by another one, or by its own moment."""
 
+LOCK = frozenset({"locked_by_id", "locked_until"})
+"""Columns that say who holds a lead; to hold one, or to give it back, does not modify it."""
+
 _NAMES = {"status_id": "status", "owner_id": "owner", "locked_by_id": "lock", "processed_by_id": "processed_by"}
 
 
@@ -182,7 +185,8 @@ def write_all(connection: Connection, changed: Sequence[tuple[Lead, Mapping[str,
     book = {row.id: row for row in connection.execute(_STATUSES)}
     alike: dict[tuple[Any, ...], list[tuple[Lead, str | None]]] = {}
     for here, values in changed:
-        stored = {**values, "modified_by_id": stamp.by, "modified_at": stamp.at}
+        signed = {} if values.keys() <= LOCK else {"modified_by_id": stamp.by, "modified_at": stamp.at}
+        stored = {**values, **signed}
         if "extra" in stored:
             stored["extra"] = packed(stored["extra"])
         same = (here.campaign_id, *sorted(stored.items()))

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Connection
 
 from ingestd.errors import Rejected
-from ingestd.leads import editing
+from ingestd.leads import dialling, editing, timed
 from ingestd.leads.checking import Refused
 from ingestd.leads.lead import Lead
 from ingestd.store import loading, updating
@@ -19,7 +19,7 @@ from ingestd.store.engine import writing
 from tests.databases import ROOT
 from tests.leads.conftest import MINUTE, NOON, Desk
 
-AGENT, OTHER = "copenhagen-1", "aarhus-1"
+AGENT, OTHER, LEADER = "copenhagen-1", "aarhus-1", "lead-denmark"
 
 
 def edited(desk: Desk, number: int, *, version: int | None = None, by: str = AGENT, **values: str | None) -> Lead:
@@ -166,3 +166,24 @@ def test_nothing_is_written_when_a_verb_fails(desk: Desk) -> None:
     with pytest.raises(Rejected), writing(desk.engine) as connection:
         both(connection)
     assert (desk.lead(number).version, desk.told(number)) == (0, [])
+
+
+def test_who_holds_a_lead_does_not_modify_it(desk: Desk) -> None:
+    (number,) = desk.leads({})
+    edited(desk, number, by=LEADER, city="Kiel")
+    signed = (desk.owner(f"user:{LEADER}"), NOON)
+    shift = dialling.start(desk.engine, AGENT, "DK-ENERGY", NOON + MINUTE)
+    given, _ = dialling.next_lead(desk.engine, shift, NOON + MINUTE)
+    assert given is not None
+    assert (given.id, given.modified_by_id, given.modified_at) == (number, *signed)
+    later = NOON + 2 * MINUTE
+    for verb in (editing.unlock, editing.lock):
+        with writing(desk.engine) as connection:
+            here = verb(connection, number, by=desk.owner(f"user:{AGENT}"), at=later)
+        assert (here.modified_by_id, here.modified_at) == signed
+    timed.apply(desk.engine, NOON + 60 * MINUTE)
+    here = desk.lead(number)
+    assert (here.locked_by_id, here.modified_by_id, here.modified_at) == (None, *signed)
+    assert here.version == 5
+    desk.change(number, "not_interested", login=AGENT, at=NOON + 61 * MINUTE)
+    assert desk.lead(number).modified_by_id == desk.owner(f"user:{AGENT}")
