@@ -11,7 +11,7 @@ import io
 import re
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -101,10 +101,14 @@ def erase(log: PoolLog, file: Original, found: pl.DataFrame, *, moment: str) -> 
 
 def _sheet(log: PoolLog, file: Original, data: bytes) -> Sheet | None:
     """The file as it is read now; None when all of its records are blank already. Raises Unerasable."""
+    facts = TextFacts(**log.summary["text"])
+    hints = file.hints
+    if facts.container == "xlsx":  # its rejected lines are found as they were written then
+        hints = replace(hints, delimiter=facts.delimiter, quote=facts.quote)
     try:
-        return reading.read(data, name=file.name, hints=file.hints)
+        return reading.read(data, name=file.name, hints=hints)
     except Rejected as refusal:
-        if refusal.code == "header_only" and _blank_throughout(data, file, TextFacts(**log.summary["text"])):
+        if refusal.code == "header_only" and _blank_throughout(data, file, facts):
             return None
         raise _other_records(log, file, 0) from refusal
 

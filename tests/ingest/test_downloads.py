@@ -51,7 +51,7 @@ def test_the_rejected_rows_of_a_workbook_come_back_as_csv(station: Station) -> N
     station.change_campaign("DK-FIBRE", on_duplicate="reject", region="SE")
     second = station.deliver(data, source="fibreweb", name="second.xlsx")
     rejected = station.download(second, "rejected").decode()
-    assert rejected.startswith("Navn,Mobil,E-mail,")
+    assert rejected.startswith("\ufeffNavn,Mobil,E-mail,")
     assert rejected.count("\r\n") == 1 + second.counts.rejected
 
 

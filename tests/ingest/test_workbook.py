@@ -23,6 +23,7 @@ Rows = Sequence[Sequence[object]]
 
 LEADS: Rows = [["phone", "name"], ["26000001", "Ada"], ["26000002", "Bo"]]
 MORE: Rows = [["phone", "name"], ["26000003", "Eva"]]
+MIXED: Rows = [["phone", "name"], ["x", "Jørgen; Bo"], ["26000002", 'the "B"']]
 LEGEND: Rows = [["Code", "Meaning"], ["DK", "Denmark"], ["DK-CPH", "Copenhagen"]]
 
 
@@ -291,6 +292,50 @@ class TestKinds:
 
 
 TRANSITIONAL, STRICT = "http://schemas.openxmlformats.org", "http://purl.oclc.org/ooxml"
+
+
+class TestRejected:
+    """A sheet is handed back as text, in which its rejected records can be sent again."""
+
+    @pytest.mark.parametrize(
+        ("hints", "lines"),
+        [
+            ({}, ["phone,name", "x,Jørgen; Bo", '26000002,"the ""B"""']),
+            ({"delimiter": ";"}, ["phone;name", 'x;"Jørgen; Bo"', '26000002;"the ""B"""']),
+            ({"delimiter": "\t", "quote": "'"}, ["phone\tname", "x\tJørgen; Bo", '26000002\tthe "B"']),
+            ({"delimiter": "||"}, ["phone,name", "x,Jørgen; Bo", '26000002,"the ""B"""']),
+            ({"quote": ","}, ["phone,name", "x,Jørgen; Bo", '26000002,"the ""B"""']),
+            ({"encoding": "cp1252"}, ["phone,name", "x,Jørgen; Bo", '26000002,"the ""B"""']),
+        ],
+    )
+    def test_the_text_is_as_the_files_of_the_source_are(self, hints: dict[str, str], lines: list[str]) -> None:
+        data = book(March=MIXED)
+        sheet = read(data, name="x.xlsx", hints=DialectHints(**hints))  # type: ignore[arg-type]
+        assert sheet.original.decode("utf-8-sig").splitlines() == lines
+        assert sheet.header_bytes == ("\ufeff" + lines[0] + "\r\n").encode()
+        places = sheet.records.select("offset", "length").rows()
+        assert [sheet.original[at : at + length].decode() for at, length in places] == [f"{x}\r\n" for x in lines[1:]]
+        if hints.keys() == {"delimiter"} and hints["delimiter"] == ";":
+            again = read(sheet.original, name="x.csv", hints=DialectHints(**hints))  # type: ignore[arg-type]
+            assert again.cells.rows() == sheet.cells.rows()
+
+    def test_a_trailer_may_have_the_separator_of_the_source_or_commas(self) -> None:
+        data = book(March=[*LEADS, ["END", 2]])
+        for mark in (";", ","):
+            hints = DialectHints(delimiter=";", trailer=f"^END{mark}(?P<rows>[0-9]+)$")
+            sheet = read(data, name="x.xlsx", hints=hints)
+            assert sheet.trailer is not None
+            assert sheet.trailer.saying(1) == f"END{mark}1\r\n".encode()
+
+    def test_rejected_rows_mended_and_sent_again_load_where_a_separator_is_agreed(self, station: Station) -> None:
+        station.change_source(dialect={"delimiter": ";"}, limits={})
+        first = station.deliver(book(March=MIXED), name="leads.xlsx")
+        assert (first.counts.inserted, first.counts.rejected) == (1, 1)
+        rejected = station.download(first, "rejected")
+        assert rejected == '\ufeffphone;name\r\nx;"Jørgen; Bo"\r\n'.encode()
+        second = station.deliver(rejected.replace(b"\nx;", b"\n26000001;"), name="leads.rejected.csv")
+        assert (second.counts.inserted, second.counts.rejected) == (1, 0)
+        assert [lead["full_name"] for lead in station.leads(second)] == ["Jørgen; Bo"]
 
 
 class TestHeaders:

@@ -261,6 +261,19 @@ def test_the_others_of_a_workbook_can_follow_the_last_one(station: Station) -> N
     assert found(station, (*PERSON, "erik@example.com")) == {}
 
 
+def test_the_rejected_lines_of_a_workbook_are_found_when_another_separator_is_agreed_by_now(station: Station) -> None:
+    """They were written with commas."""
+    station.deliver(made("first.csv", [*ROWS[:2], ROWS[4]]), name="first.csv")
+    with writing(station.engine) as connection:
+        loading.add_do_not_call(connection, 0, ["+4526141516"], "asked")
+    station.change_source(limits={})
+    rejected = station.deliver(workbook(ROWS[:3]), name="leads.xlsx")
+    assert b"," in station.download(rejected, "rejected")
+    station.change_source(dialect={"delimiter": ";"})
+    assert forget(station, station.leads()[0]["id"]).left == ()
+    assert found(station, PERSON) == {"26141516": {"do_not_call"}}
+
+
 def test_a_file_with_a_trailer_is_gone_through_again(station: Station) -> None:
     station.change_source(proof={"trailer": r"END (?P<rows>\d+)"})
     station.deliver(made("one.csv", ROWS[:2]) + b"END 1\r\n", name="one.csv")

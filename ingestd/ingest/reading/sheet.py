@@ -64,7 +64,8 @@ class Sheet:
     discarded: pl.Series
     """Numbers of the blank records."""
     original: bytes
-    """The decompressed bytes in their own encoding; for xlsx a CSV rendering of the sheet."""
+    """The decompressed bytes in their own encoding; for xlsx a CSV rendering of the sheet in UTF-8,
+    with a byte order mark and the source's separator."""
     facts: TextFacts
     trailer: Trailer | None = None
     """The last line, which is not part of `original`; rejected records that are sent again need one, too."""

@@ -67,15 +67,23 @@ def cut_text(decoded: Text, pattern: str) -> tuple[Text, Trailer]:
     return kept, cut
 
 
-def cut_rows(rows: list[Sequence[str]], pattern: str) -> Trailer:
-    """The same for the rows of a sheet, the last of which is taken away; it is read as a line of CSV."""
-    stream = io.StringIO(newline="")
-    csv.writer(stream, lineterminator="").writerow(rows[-1])
-    line = stream.getvalue()
+def cut_rows(rows: list[Sequence[str]], pattern: str, delimiter: str = ",") -> Trailer:
+    """The same for the rows of a sheet, the last of which is taken away; it is read as a line of CSV.
+
+    Also as one with commas, whatever the delimiter: the pattern may have been made for workbooks alone.
+    """
+    lines = [_line(rows[-1], each) for each in (delimiter, ",")]
+    line = next((each for each in lines if re.search(pattern, each[:LONGEST])), lines[0])
     start, end = number = _number(line[: LONGEST + 1], pattern)
     rows.pop()
     before, after = line[:start].encode(), line[end:].encode() + b"\r\n"
     return Trailer(pattern=pattern, line=line, number=number, before=before, after=after, encoding="utf-8")
+
+
+def _line(row: Sequence[str], delimiter: str) -> str:
+    stream = io.StringIO(newline="")
+    csv.writer(stream, delimiter=delimiter, lineterminator="").writerow(row)
+    return stream.getvalue()
 
 
 def _number(line: str, pattern: str) -> tuple[int, int]:

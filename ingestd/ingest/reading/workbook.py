@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import itertools
@@ -44,6 +45,14 @@ _SUGGESTION = "Open it in Excel, save it again as .xlsx or as CSV UTF-8, and sen
 
 
 @dataclass(frozen=True, kw_only=True)
+class Form:
+    """How the sheet is written as text; the rejected records are handed back so."""
+
+    delimiter: str
+    quote: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class Other:
     """A visible sheet that is not read."""
 
@@ -60,10 +69,11 @@ def read(data: bytes, hints: DialectHints) -> Sheet:
     found, others = _render(data, hints)
     if not found.rows:
         raise Rejected("empty_file", "The workbook is empty.", suggestion="Send it with a header and records.")
-    cut = trailer.cut_rows(found.rows, hints.trailer) if hints.trailer else None
+    form = _form(hints)
+    cut = trailer.cut_rows(found.rows, hints.trailer, form.delimiter) if hints.trailer else None
     head, index = _header(found)
     left_out = _left_out(others, found, head)
-    facts = replace(_facts(found.title, head), announced=cut.announced if cut else None)
+    facts = replace(_facts(found.title, head, form), announced=cut.announced if cut else None)
     return _sheet(found, head, index, left_out=left_out, facts=facts, cut=cut)
 
 
@@ -164,7 +174,7 @@ def _left_out(others: Sequence[Other], found: Grid, head: Header) -> pl.DataFram
 def _sheet(
     found: Grid, head: Header, index: int, *, left_out: pl.DataFrame, facts: TextFacts, cut: Trailer | None
 ) -> Sheet:
-    original, offsets = _original(found)
+    original, offsets = _original(found, Form(delimiter=facts.delimiter, quote=facts.quote))
     below = len(found.rows) - index - 1
     if not below:
         raise header_only(head.line)
@@ -183,7 +193,7 @@ def _sheet(
     good = ~np.isin(np.arange(1, below + 1), rejected["row"].to_numpy())
     draft = Draft(
         head=head,
-        header_bytes=original[offsets[index] : offsets[index + 1]],
+        header_bytes=codecs.BOM_UTF8 + original[offsets[index] : offsets[index + 1]],
         cells=_cells(found, index + 1).filter(pl.Series(good)),
         rows=pl.Series("row", np.flatnonzero(good) + 1, dtype=pl.UInt32),
         records=records,
@@ -211,12 +221,22 @@ def _padded(found: Grid, row: Sequence[str]) -> Sequence[str]:
     return (*row, *("",) * (found.width - len(row)))
 
 
-def _original(found: Grid) -> tuple[bytes, npt.NDArray[np.int64]]:
-    """The sheet as CSV, with the offset of every row and of the end."""
+def _form(hints: DialectHints) -> Form:
+    """As the source's files are, so that its rejected records can be sent again; else as CSV usually is."""
+    delimiter, quote = hints.delimiter or ",", hints.quote or '"'
+    usable = all(len(each.encode()) == 1 and each not in "\r\n" for each in (delimiter, quote)) and delimiter != quote
+    return Form(delimiter=delimiter, quote=quote) if usable else Form(delimiter=",", quote='"')
+
+
+def _original(found: Grid, form: Form) -> tuple[bytes, npt.NDArray[np.int64]]:
+    """The sheet as CSV, with the offset of every row and of the end.
+
+    The byte order mark proves that it is UTF-8: to Excel, and to us where another encoding was agreed.
+    """
     stream = io.BytesIO()
-    offsets = array("q", [0])
+    offsets = array("q", [stream.write(codecs.BOM_UTF8)])
     for row in found.rows:
-        offsets.append(offsets[-1] + stream.write(_line(_padded(found, row))))
+        offsets.append(offsets[-1] + stream.write(_line(_padded(found, row), form)))
     return stream.getvalue(), np.array(offsets, np.int64)
 
 
@@ -277,20 +297,20 @@ def _candidates(found: Grid) -> Iterator[Candidate]:
         yield Candidate(record=record, start=0, line=line, blank=header.blank(record))
 
 
-def _line(row: Sequence[str]) -> bytes:
+def _line(row: Sequence[str], form: Form) -> bytes:
     stream = io.StringIO(newline="")
-    csv.writer(stream, lineterminator=_NEWLINE).writerow(row)
+    csv.writer(stream, delimiter=form.delimiter, quotechar=form.quote, lineterminator=_NEWLINE).writerow(row)
     return stream.getvalue().encode()
 
 
-def _facts(title: str, head: Header) -> TextFacts:
+def _facts(title: str, head: Header, form: Form) -> TextFacts:
     return TextFacts(
         container="xlsx",
         member=title,
         encoding="",
         fallback=False,
-        delimiter=",",
-        quote='"',
+        delimiter=form.delimiter,
+        quote=form.quote,
         newline=_NEWLINE,
         skip_initial_space=False,
         escape="",
