@@ -15,7 +15,8 @@ from ingestd.receive.ftp_contexts import Contexts
 from ingestd.receive.sockets import open_socket
 from ingestd.settings import Configuration
 from ingestd.storage import open_storage
-from ingestd.store.engine import open_engine, reading, sqlite_url
+from ingestd.store import migrations
+from ingestd.store.engine import open_engine, sqlite_url
 from ingestd.store.ledger import now
 
 Check = tuple[str, str | None]
@@ -85,8 +86,7 @@ def _database(configuration: Configuration, home: Path) -> None:
     url = configuration.daemon.store.url or sqlite_url(home)
     engine = open_engine(url)
     try:
-        with reading(engine) as connection:
-            connection.exec_driver_sql("SELECT 1")
+        migrations.check(engine)
     finally:
         engine.dispose()
 

@@ -13,6 +13,8 @@ import pytest
 from ingestd import checks
 from ingestd.certificates import self_signed
 from ingestd.house import Lock, Places
+from ingestd.store.engine import open_engine, sqlite_url, writing
+from ingestd.store.migrations import upgrade
 
 ROOT = Path(__file__).parents[1]
 
@@ -109,6 +111,17 @@ def test_a_database_that_cannot_be_had(
     found = problems(config, tmp_path / "home")
     assert list(found) == ["database"]
     assert told in found["database"]
+
+
+def test_a_store_that_this_version_cannot_open(config: Path, tmp_path: Path) -> None:
+    engine = open_engine(sqlite_url(tmp_path))
+    upgrade(engine)
+    with writing(engine) as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    engine.dispose()
+    assert "was made by a newer ingestd" in problems(config, tmp_path)["database"]
+    (tmp_path / "ingestd.db").write_bytes(b"not a database" * 500)
+    assert "restore a backup" in problems(config, tmp_path)["database"]
 
 
 @pytest.mark.parametrize("door", ["ftp", "sftp"])

@@ -228,6 +228,16 @@ def test_a_database_that_is_away_is_1(shell: Shell) -> None:
     assert done.stderr.startswith("ingestd: the database is not available")
 
 
+@pytest.mark.parametrize("command", ["deliveries", "serve"])
+def test_a_store_that_cannot_be_opened_is_78_in_one_line(tmp_path: Path, command: str) -> None:
+    shell = Shell(tmp_path)
+    shell.home.mkdir()
+    (shell.home / "ingestd.db").write_bytes(b"not a database" * 500)
+    done = shell.run(command, code=CONFIGURATION)
+    assert "file is not a database; restore a backup" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
 def test_check_is_0_or_78(shell: Shell) -> None:
     assert all(check["ok"] for check in shell.json("check"))
     done = shell.run("check", code=CONFIGURATION, INGESTD_FTP__PORT="high")

@@ -17,11 +17,18 @@ from sqlalchemy.dialects.postgresql import insert as pg_insert
 from sqlalchemy.dialects.sqlite import insert as sqlite_insert
 from sqlalchemy.engine import make_url
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, InvalidatePoolError, OperationalError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DatabaseError,
+    DBAPIError,
+    DisconnectionError,
+    InvalidatePoolError,
+    OperationalError,
+)
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.pool import ConnectionPoolEntry, QueuePool
 
-from ingestd.errors import Deadlocked, Misconfigured, Unavailable
+from ingestd.errors import Damaged, Deadlocked, Misconfigured, Unavailable
 
 BUSY_SECONDS = 60
 """How long a writer waits for another one on SQLite; the largest load holds the lock for a few seconds."""
@@ -162,11 +169,15 @@ def _say(connection: Connection, statement: str) -> None:
         connection.connection.cursor().execute(statement)
     except sqlite3.OperationalError as problem:
         raise OperationalError(statement, None, problem) from problem
+    except sqlite3.DatabaseError as problem:  # of a file that is no database, or not a whole one
+        raise DatabaseError(statement, None, problem) from problem
 
 
 @contextmanager
 def writing(engine: Engine, *, forgettable: bool = False, bulk: bool = False) -> Iterator[Connection]:
     """One write transaction; a database that is away, full or locked becomes Unavailable. Never one inside another.
+
+    One whose file is no database, or not a whole one any more, becomes Damaged.
 
     A `forgettable` one is not fsynced: it survives the death of every process, but a power cut may undo it together
     with whatever was committed after it. Only for what is then done again by itself, and never for a receipt. A `bulk`
@@ -260,6 +271,13 @@ def _translated() -> Iterator[None]:
         kind = Deadlocked if getattr(problem.orig, "sqlstate", None) == DEADLOCK else Unavailable
         raise kind(f"the database is not available: {problem.orig}") from problem
     except DBAPIError as problem:
+        if _damaged(problem.orig):
+            raise Damaged(f"the database is damaged: {problem.orig}") from problem
         if not problem.connection_invalidated:
             raise
         raise Unavailable(f"the connection to the database was lost: {problem.orig}") from problem
+
+
+def _damaged(problem: BaseException | None) -> bool:
+    code = problem.sqlite_errorname if isinstance(problem, sqlite3.Error) else ""
+    return code.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT"))

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, Engine, create_engine, insert, select, update
 
-from ingestd.errors import Unavailable
+from ingestd.errors import Damaged, Unavailable
 from ingestd.store import engine as store_engine
 from ingestd.store.engine import CHECKPOINT_PAGES, open_engine, reading, sqlite_url, writing
 from ingestd.store.migrations import upgrade
@@ -32,6 +32,19 @@ def test_a_database_file_that_is_gone_takes_nothing(tmp_path: Path) -> None:
     (tmp_path / "ingestd.db").rename(tmp_path / "moved.db")
     with pytest.raises(Unavailable), writing(opened) as connection:
         connection.execute(insert(projects).values(code="X", name="lost"))
+    opened.dispose()
+
+
+def test_a_database_that_is_not_whole_any_more_is_damaged(tmp_path: Path) -> None:
+    opened = open_engine(sqlite_url(tmp_path))
+    upgrade(opened)
+    opened.dispose()
+    database = tmp_path / "ingestd.db"
+    content = database.read_bytes()
+    database.write_bytes(content[:4096] + b"\xff" * (len(content) - 4096))
+    for begun in (reading(opened), writing(opened)):
+        with pytest.raises(Damaged, match="the database is damaged"), begun as connection:
+            connection.execute(select(projects.c.code)).all()
     opened.dispose()
 
 

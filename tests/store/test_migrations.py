@@ -14,10 +14,11 @@ from alembic.migration import MigrationContext
 from procrastinate.schema import SchemaManager
 from sqlalchemy import Connection, Engine, insert, select, update
 
+from ingestd.errors import Misconfigured
 from ingestd.store import mappings, pool_calls, pool_counts, tables
 from ingestd.store.all_tables import metadata
 from ingestd.store.engine import open_engine, reading, sqlite_url, writing
-from ingestd.store.migrations import configured, upgrade
+from ingestd.store.migrations import check, configured, upgrade
 from ingestd.store.view_tables import saved_views, view_stars
 from tests.conftest import Postgres
 
@@ -57,6 +58,21 @@ def test_a_migrated_database_is_opened_while_a_load_is_writing(engine: Engine) -
     with writing(engine) as connection:
         connection.execute(tables.projects.insert().values(code="X", name="in the middle of a load"))
         upgrade(engine)  # would wait for a minute, and fail, if it took the write lock
+
+
+def test_a_database_of_a_newer_version_is_left_alone(engine: Engine) -> None:
+    with writing(engine) as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(Misconfigured, match="made by a newer ingestd, with migration 9999; this one knows 00"):
+        upgrade(engine)
+
+
+def test_a_file_that_is_no_database_asks_for_a_backup(tmp_path: Path) -> None:
+    (tmp_path / "ingestd.db").write_bytes(b"not a database" * 500)
+    engine = open_engine(sqlite_url(tmp_path))
+    with pytest.raises(Misconfigured, match="file is not a database; restore a backup"):
+        check(engine)
+    engine.dispose()
 
 
 def test_leads_of_before_the_partitions_are_all_there(postgres: Postgres) -> None:
