@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from ingestd import garbage, printing
+from ingestd.commands import files
 from ingestd.commands.deliveries import deliveries
 from ingestd.commands.dialling import lead
 from ingestd.commands.do_not_call import dnc
@@ -144,8 +145,7 @@ def log(
             sys.stdout.buffer.write(piece)
         sys.stdout.buffer.flush()
         return
-    with output.open("wb") as file:
-        file.writelines(pieces)
+    files.write(pieces, output)
     typer.echo(f"{output}: {output.stat().st_size:,} bytes", err=True)
 
 

@@ -286,6 +286,19 @@ def test_a_log_into_a_file(shell: Shell) -> None:
     assert path.read_bytes() == (shell.folder / "leads.csv").read_bytes()
 
 
+@pytest.mark.parametrize("words", [["log", "1"], ["lead", "export"]], ids=" ".join)
+@pytest.mark.parametrize("place", ["absent/x.csv", "leads.csv/x.csv", "folder.csv"])
+def test_a_file_that_cannot_be_written_is_named(shell: Shell, words: list[str], place: str) -> None:
+    (shell.folder / "folder.csv").mkdir(exist_ok=True)
+    done = shell.run(*words, "-o", shell.folder / place, code=1)
+    assert done.stderr.startswith(f"ingestd: {shell.folder / place} cannot be written: ")
+    assert not list(shell.folder.glob("*.part"))
+
+
+def test_a_full_disk_is_told(shell: Shell) -> None:
+    assert "cannot be written: No space left" in shell.run("log", "1", "-o", "/dev/full", code=1).stderr
+
+
 def test_a_log_as_json_lines(shell: Shell) -> None:
     rows = [json.loads(line) for line in shell.run("log", "1", "--json").stdout.splitlines()]
     assert [row["outcome"] for row in rows] == ["inserted", "inserted", "rejected", "rejected"]

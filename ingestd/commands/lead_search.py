@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ingestd import printing
+from ingestd.commands import files
 from ingestd.commands.options import CONFIG, HOME, Config, Home, Why, deed, opened
 
 if TYPE_CHECKING:
@@ -82,16 +83,8 @@ def export(
     house = opened(config, home)
     with reading(house.engine) as connection:
         wish, wanted = _wish(house, connection, [where], [_parsed(as_filter)], columns, sort, 1, visible_to)
-    partial = output.with_name(f"{output.name}.part")
     made = exporting.pieces(house.engine, Export(wish=wish, columns=wanted, format=Format(kind)), deed(why))
-    try:
-        partial.touch(mode=0o600)
-        with partial.open("wb") as file:
-            for piece in made:
-                file.write(piece)
-        partial.replace(output)
-    finally:
-        partial.unlink(missing_ok=True)
+    files.write_whole(made, output)
     typer.echo(f"{output}: {output.stat().st_size:,} bytes")
 
 
