@@ -175,7 +175,7 @@ def _parsed(folder: Path, texts: tuple[tuple[str, str], ...]) -> Schema:
     try:
         schema = Schema(fields=tuple(fields), countries=countries, version=version)
     except ValidationError as problem:
-        raise misconfigured(folder / (names[2] if len(names) > 2 else names[0]), problem) from problem
+        raise misconfigured(folder / (names[2] if len(names) > 2 else names[0]), problem, Schema) from problem
     _check_system_fields(folder / "lead.toml", schema)
     return schema
 
@@ -186,7 +186,7 @@ def _fields(path: Path, values: dict[str, Any]) -> Iterator[LeadField]:
         try:
             yield LeadField.model_validate(field)
         except ValidationError as problem:
-            raise misconfigured(path, problem, "field", str(field.get("name", number))) from problem
+            raise misconfigured(path, problem, LeadField, "field", str(field.get("name", number))) from problem
 
 
 def _countries(path: Path, values: dict[str, Any]) -> Iterator[tuple[str, Country]]:
@@ -195,7 +195,7 @@ def _countries(path: Path, values: dict[str, Any]) -> Iterator[tuple[str, Countr
         try:
             yield code, Country.model_validate(country)
         except ValidationError as problem:
-            raise misconfigured(path, problem, "country", code) from problem
+            raise misconfigured(path, problem, Country, "country", code) from problem
 
 
 def _only(path: Path, values: dict[str, Any], table: str) -> None:

@@ -76,7 +76,7 @@ def test_a_template_that_claims_a_system_fields_header_is_refused(folder: Path) 
         ('type = "phone"', 'type = "fone"', "field.phone.type", "found 'fone'"),
         ("max_length = 64", "max_length = 0", "field.external_id.max_length", "found 0"),
         ('name = "external_id"', 'name = "External Id"', "field.External Id.name", "found 'External Id'"),
-        ("required = true", "requierd = true", "field.phone.requierd", "not permitted"),
+        ("required = true", "requierd = true", "field.phone.requierd", "is 'required' meant?"),
         ('min = "1900-01-01"', 'min = "1900"', "field.date_of_birth", "cannot be '1900'"),
         ("min = 0", 'min = "none"', "field.priority", "cannot be 'none'"),
         ("[[field]]", "[[fields]]", "fields", "is not known"),

@@ -44,23 +44,35 @@ def test_the_example_is_consistent(example: Configuration) -> None:
         ("ingestd.toml", "port = 2121", "prot = 2121", "ftp.prot", "found 2121"),
         ("ingestd.toml", "quiet_seconds = 2.0", "quiet_seconds = -1", "folder.quiet_seconds", "found -1"),
         ("ingestd.toml", "processes = 1", "processes = 0", "worker.processes", "found 0"),
-        ("ingestd.toml", "keep_days = 30", "keep_days = 0\nkeep_hours = 1", "results.keep_days", "and 1 more"),
+        ("ingestd.toml", "keep_days = 30", "keep_days = 0\nkeep_hours = 1", "results.keep_hours", "results.keep_days"),
         ("ingestd.toml", "[store]", "[store", "syntax", "line 3"),
         ("organisation.toml", 'parent = "company"', 'parent = "concern"', "file", "'concern' does not exist"),
         ("organisation.toml", 'parent = "company"\n', "", "file", "found 2: company, denmark"),
         ("organisation.toml", 'code = "DE"', 'code = " dk "', "file", "Lead Ownership Code used twice: dk"),
         ("organisation.toml", 'code = "CPH-101"', 'code = "dk-cph"', "file", "Lead Ownership Code used twice: dk-cph"),
         ("organisation.toml", 'team = "denmark"', 'team = "sweden"', "file", "user.team: 'sweden' does not exist"),
-        ("organisation.toml", 'role = "admin"', 'role = "boss"', "user.0.role", "found 'boss'"),
+        ("organisation.toml", 'role = "admin"', 'role = "boss"', "user admin.role", "found 'boss'"),
         ("organisation.toml", 'project = "ENERGY"', 'project = "OIL"', "file", "campaign.project: 'OIL'"),
         ("organisation.toml", 'code = "DE-ENERGY"', 'code = "dk-energy"', "file", "campaign code used twice"),
-        ("organisation.toml", 'region = "DK"', 'region = "dk"', "campaign.0.region", "found 'dk'"),
-        ("organisation.toml", '"Europe/Copenhagen"', '"Europe/Kopenhagen"', "campaign.0.timezone", "no such time zone"),
-        ("organisation.toml", 'on_duplicate = "reject"', 'on_duplicate = "skip"', "campaign.0.on_duplicate", "'skip'"),
+        ("organisation.toml", 'region = "DK"', 'region = "dk"', "campaign DK-ENERGY.region", "found 'dk'"),
+        (
+            "organisation.toml",
+            '"Europe/Copenhagen"',
+            '"Europe/Kopenhagen"',
+            "campaign DK-ENERGY.timezone",
+            "no such time zone",
+        ),
+        (
+            "organisation.toml",
+            'on_duplicate = "reject"',
+            'on_duplicate = "skip"',
+            "campaign DK-ENERGY.on_duplicate",
+            "'skip'",
+        ),
         ("sources.toml", 'campaign = "DK-ENERGY"', 'campaign = "SE-ENERGY"', "source nordlead.campaign", "'SE-ENERGY'"),
         ("sources.toml", '["DK-FIBRE"]', '["SE-FIBRE"]', "source nordlead.campaign", "no campaign 'SE-FIBRE'"),
         ("sources.toml", "team:denmark", "team:sweden", "source nordlead.default_owner", "'team:sweden'"),
-        ("sources.toml", "team:denmark", "denmark", "source.0.default_owner", "found 'denmark'"),
+        ("sources.toml", "team:denmark", "denmark", "source nordlead.default_owner", "found 'denmark'"),
         (
             "sources.toml",
             'campaign = "DK-FIBRE"',
@@ -73,22 +85,28 @@ def test_the_example_is_consistent(example: Configuration) -> None:
         ),
         ("sources.toml", 'login = "stadtwerk"', 'login = "nordlead"', "file", "login used twice: nordlead"),
         ("sources.toml", 'name = "stadtwerk"', 'name = "nordlead"', "file", "source name used twice: nordlead"),
-        ("sources.toml", 'name = "stadtwerk"', 'name = "../etc"', "source.1.name", "found '../etc'"),
-        ("sources.toml", '"$argon2id$', '"', "source.0.login.0.password_hash", "pattern"),
-        ("sources.toml", 'delimiter = ";"', 'delimiter = ";;"', "source.1.dialect.delimiter", "found ';;'"),
-        ("sources.toml", 'dates = "dmy"', 'dates = "ymd"', "source.0.dates", "found 'ymd'"),
+        ("sources.toml", 'name = "stadtwerk"', 'name = "../etc"', "source ../etc.name", "found '../etc'"),
+        ("sources.toml", '"$argon2id$', '"', "source nordlead.login nordlead.password_hash", "pattern"),
+        ("sources.toml", 'delimiter = ";"', 'delimiter = ";;"', "source stadtwerk.dialect.delimiter", "found ';;'"),
+        ("sources.toml", 'dates = "dmy"', 'dates = "ymd"', "source nordlead.dates", "found 'ymd'"),
         (
             "sources.toml",
             "expected_every_hours = 26",
             "expected_every_hours = 1e9",
-            "source.0.expected",
+            "source nordlead.expected",
             "than or equal",
         ),
-        ("sources.toml", "max_rejected_share = 0.5", "max_file_bytes = 2000000000000", "source.0.limits", "2000000"),
-        ("sources.toml", "max_rejected_share = 0.5", "max_rejected_share = 50", "source.0.limits", "found 50"),
-        ("sources.toml", "(?P<code>", "(?P<kode>", "source.2.code_in_name", "needs a group named code"),
-        ("sources.toml", "[A-Z]{2}-", "[A-Z{2}-", "source.2.code_in_name", "is no regular expression"),
-        ("statuses.toml", 'kind = "open"', 'kind = "ajar"', "status.0.kind", "found 'ajar'"),
+        (
+            "sources.toml",
+            "max_rejected_share = 0.5",
+            "max_file_bytes = 2000000000000",
+            "source nordlead.limits",
+            "2000000",
+        ),
+        ("sources.toml", "max_rejected_share = 0.5", "max_rejected_share = 50", "source nordlead.limits", "found 50"),
+        ("sources.toml", "(?P<code>", "(?P<kode>", "source fibreweb.code_in_name", "needs a group named code"),
+        ("sources.toml", "[A-Z]{2}-", "[A-Z{2}-", "source fibreweb.code_in_name", "is no regular expression"),
+        ("statuses.toml", 'kind = "open"', 'kind = "ajar"', "status unprocessed.kind", "found 'ajar'"),
         ("statuses.toml", 'code = "success"', 'code = "unresolved"', "file", "status code used twice: unresolved"),
     ],
 )
@@ -99,6 +117,37 @@ def test_an_error_names_file_key_and_value(config: Path, file: str, old: str, ne
     assert raised.value.where == str(config / file)
     assert raised.value.key.startswith(key)
     assert told in raised.value.message
+
+
+def test_all_that_is_wrong_is_told_and_first_the_key_that_is_misspelt(config: Path) -> None:
+    rewrite(config, "sources.toml", 'campaign = "DK-ENERGY"', 'campaing = "DK-ENERGY"')
+    rewrite(config, "sources.toml", 'dates = "dmy"', 'dates = "ymd"')
+    with pytest.raises(Misconfigured) as raised:
+        settings.read(config)
+    assert raised.value.key == "source nordlead.campaing"
+    assert [each.split(" (found")[0] for each in raised.value.message.split("; ")] == [
+        "there is no such key",
+        "is 'campaign' meant?",
+        "source nordlead.campaign: Field required",
+        "source nordlead.dates: Input should be 'dmy' or 'mdy'",
+    ]
+
+
+def test_a_wrong_file_does_not_fill_the_screen(config: Path) -> None:
+    shutil.copy(config / "statuses.toml", config / "sources.toml")
+    with pytest.raises(Misconfigured, match="source: Field required"):
+        settings.read(config)
+    (config / "sources.toml").write_text("".join(f"key_{number} = 1\n" for number in range(30)))
+    with pytest.raises(Misconfigured, match=r"key_9: there is no such key .*; and 21 more$"):
+        settings.read(config)
+
+
+@pytest.mark.parametrize("url", ["nonsense", "mysql://me:secret@host/leads", "oracle://me:secret@host/leads"])
+def test_a_store_is_of_two_kinds_and_no_password_is_told(config: Path, url: str) -> None:
+    rewrite(config, "ingestd.toml", 'url = ""', f'url = "{url}"')
+    with pytest.raises(Misconfigured, match=r"store\.url: is neither sqlite:///") as raised:
+        settings.read(config)
+    assert "secret" not in str(raised.value)
 
 
 @pytest.mark.parametrize("file", ["ingestd.toml", "organisation.toml", "sources.toml", "statuses.toml"])
@@ -178,14 +227,25 @@ def test_the_environment_wins_over_the_file(config: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize(
-    ("variable", "value", "key"),
-    [("INGESTD_FTP__PORT", "abc", "ftp.port"), ("INGESTD_FTP__PROT", "1", "ftp.prot")],
+    ("variable", "value", "told"),
+    [
+        ("INGESTD_FTP__PORT", "abc", "ftp.port: .*found 'abc'"),
+        ("INGESTD_FTP__PROT", "1", "ftp.prot: .*is 'port' meant.*found '1'"),
+        ("INGESTD_FTP", '{"port": "abc"}', "ftp.port: .*found 'abc'"),
+        ("INGESTD_STORE__URL", "mysql://host/leads", "store.url: is neither"),
+    ],
 )
-def test_an_error_in_the_environment_names_the_key(
-    config: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, key: str
+def test_an_error_in_the_environment_names_the_variable(
+    config: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, told: str
 ) -> None:
     monkeypatch.setenv(variable, value)
-    with pytest.raises(Misconfigured, match=f"{key}: .*found '{value}'"):
+    with pytest.raises(Misconfigured, match=f"^{variable}: {told}"):
+        settings.read(config)
+
+
+def test_a_table_of_the_environment_is_json(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("INGESTD_FTP", "abc")
+    with pytest.raises(Misconfigured, match=r'environment: value: .*"ftp".*written as JSON'):
         settings.read(config)
 
 

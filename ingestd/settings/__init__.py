@@ -4,8 +4,9 @@ Errors name the file, the key and the value. Values of `ingestd.toml` can be ove
 `INGESTD_FTP__PORT=0` sets `port` under `[ftp]`.
 """
 
-from ingestd.settings.configuration import Configuration, misconfigured, read
+from ingestd.settings.configuration import Configuration, read
 from ingestd.settings.daemon import DaemonSettings, FtpSettings, SftpSettings, StorageSettings, ThrottleSettings
+from ingestd.settings.faults import misconfigured
 from ingestd.settings.frozen import Frozen
 from ingestd.settings.organisation import Campaign, Organisation, Project, Team, User, code_key
 from ingestd.settings.sources import Proof, Source, SourceLimits, Sources, mapping_digest

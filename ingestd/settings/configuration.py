@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_settings import SettingsError
 
 from ingestd.errors import Misconfigured
 from ingestd.settings.daemon import DaemonSettings
+from ingestd.settings.faults import misconfigured
 from ingestd.settings.frozen import Frozen
 from ingestd.settings.organisation import Organisation
 from ingestd.settings.sources import Sources
@@ -54,18 +56,9 @@ def _file(path: Path, part: type[Part]) -> Part:
     try:
         return part(**values)
     except ValidationError as problem:
-        raise misconfigured(path, problem) from problem
-
-
-def misconfigured(path: Path, problem: ValidationError, *above: str) -> Misconfigured:
-    """The first thing wrong, as file, key below `above` and value; and how many others, lest one thinks it was all."""
-    errors = problem.errors()
-    first: Any = errors[0]
-    key = ".".join((*above, *(str(part) for part in first["loc"]))) or "file"
-    secret = "password" in key or key.startswith(("store.", "storage."))
-    shown = "" if isinstance(first["input"], dict) or secret else f" (found {first['input']!r})"
-    more = f"; and {len(errors) - 1} more" if len(errors) > 1 else ""
-    return Misconfigured(str(path), key, f"{first['msg'].removeprefix('Value error, ')}{shown}{more}")
+        raise misconfigured(path, problem, part, values=values) from problem
+    except SettingsError as problem:  # of a variable that holds a whole table, as JSON
+        raise Misconfigured("environment", "value", f"{problem}; a whole table is written as JSON") from problem
 
 
 def _check_sources(path: Path, sources: Sources, organisation: Organisation) -> None:

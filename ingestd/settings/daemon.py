@@ -27,10 +27,19 @@ def _ipv4(address: str) -> str:
         raise ValueError("is no IPv4 address; clients with IPv6 need none") from problem
 
 
+def _store_url(value: str) -> str:
+    """A URL of a database that ingestd knows; the reason never repeats it, since it may hold a password."""
+    if value and urlsplit(value).scheme.partition("+")[0] not in ("sqlite", "postgresql"):
+        raise ValueError("is neither sqlite:///file nor postgresql+psycopg://user:password@host/database")
+    return value
+
+
 class StoreSettings(Frozen):
     """`[store]`: where leads and the ledger live."""
 
-    url: str = Field("", description="SQLAlchemy URL; empty: SQLite in the home folder")
+    url: Annotated[str, AfterValidator(_store_url)] = Field(
+        "", description="SQLAlchemy URL of SQLite or PostgreSQL; empty: SQLite in the home folder"
+    )
 
 
 class NodeSettings(Frozen):

@@ -77,7 +77,7 @@ def test_a_client_that_cannot_be_made_tells_no_secret(tmp_path: Path, monkeypatc
         ({"endpoint": "host:9000"}, "is not https://host"),
         ({"endpoint": "http://host"}, "set allow_http"),
         ({"timeout_seconds": 0}, "greater than or equal to 1"),
-        ({"secret_access_key": "secret"}, "Extra inputs are not permitted"),
+        ({"secret_access_key": "secret"}, "there is no such key"),
     ],
 )
 def test_a_setting_that_cannot_be_used_is_named_and_not_repeated(
