@@ -10,11 +10,13 @@ from pathlib import Path
 
 from sqlalchemy import ColumnElement, Connection, Engine
 
-from ingestd.errors import Conflict, Missing, Rejected, Unavailable
+from ingestd.errors import Conflict, Invalid, Missing, Rejected, Unavailable
+from ingestd.ingest import reading as sheets
 from ingestd.leads import undoing
 from ingestd.leads.undoing import Prospect, Undone
 from ingestd.model import Delivery, State
 from ingestd.organisation import mappings
+from ingestd.schemas import header_key
 from ingestd.spool import Landed, Spool
 from ingestd.store import audit, erasures, orders, organisation
 from ingestd.store.audit import Deed
@@ -63,7 +65,8 @@ def rerun(places: Places, deed: Deed, number: int, wish: Wish, beyond: ColumnEle
     All of it or nothing. Raises Missing, Invalid for the mapping, Conflict and Rejected with the reason why not, and
     Denied when leads that would be undone are `beyond` reach.
     """
-    landed = _copied(places, number)
+    content = _content(places, number, wish)
+    landed = _copied(places, number, content)
     try:
         with writing(places.engine) as connection:
             known = _known(connection, places, number)
@@ -98,6 +101,8 @@ def confirm(places: Places, deed: Deed, number: int, wish: Wish) -> None:
 
     It goes to where its number stands in its source's line. Raises Missing, Invalid for the mapping, Conflict.
     """
+    if wish.mapping:
+        _content(places, number, wish)
     with writing(places.engine) as connection:
         _known(connection, places, number)
         delivery = places.ledger.taken(connection, number)
@@ -126,12 +131,35 @@ def original(spool: Spool, engine: Engine, delivery: Delivery) -> bytes:
         raise Unavailable(f"the file of delivery {delivery.id} cannot be read: {problem}") from problem
 
 
-def _copied(places: Places, number: int) -> Landed:
-    """The bytes under a key of their own, durable: each delivery's file is anonymised by itself."""
+def _content(places: Places, number: int, wish: Wish) -> bytes:
+    """The kept bytes; raises Missing, Rejected when there are none, and Invalid when they lack a column of the wish."""
     delivery = places.ledger.get(number)
     if delivery is None:
         raise Missing("delivery_unknown", f"there is no delivery {number}")
     content = original(places.spool, places.engine, delivery)
+    header = _header(places, delivery, content) if wish.mapping else ()
+    known = {header_key(name) for name in header}
+    absent = [repr(name) for name in wish.mapping or () if header_key(name) not in known]
+    if header and absent:
+        told = f"the file has no column {', '.join(absent)}; its columns are: {', '.join(header)}"
+        raise Invalid("mapping_unusable", told, field="body.mapping")
+    return content
+
+
+def _header(places: Places, delivery: Delivery, content: bytes) -> tuple[str, ...]:
+    """The columns of a file; none of one that cannot be read, or not now: its new run says why."""
+    with reading(places.engine) as connection:
+        source = orders.source(connection, delivery)
+    if source is None:
+        return ()
+    try:
+        return sheets.read(content, name=delivery.name, hints=source.hints()).header
+    except Rejected:
+        return ()
+
+
+def _copied(places: Places, number: int, content: bytes) -> Landed:
+    """The bytes under a key of their own, durable: each delivery's file is anonymised by itself."""
     try:
         with closing(places.spool.open(limit=max(1, len(content)))) as incoming:
             incoming.write(content)

@@ -11,7 +11,7 @@ import pytest
 from sqlalchemy import Engine, false, func, select, update
 
 from ingestd import samples
-from ingestd.errors import Conflict, Missing, Rejected
+from ingestd.errors import Conflict, Invalid, Missing, Rejected
 from ingestd.leads import anonymise, dialling, editing, reruns, undoing
 from ingestd.leads.reruns import Places, Rerun, Wish
 from ingestd.leads.undoing import Prospect
@@ -267,6 +267,17 @@ def test_a_file_is_run_again_with_another_mapping(station: Station) -> None:
         rerun(station, station.known(first.id))
 
 
+@pytest.mark.parametrize("save", [False, True])
+def test_a_column_that_the_file_does_not_have_is_not_mapped(station: Station, save: bool) -> None:
+    """It would be found out after the leads were taken back, or never."""
+    delivery = station.deliver(FOR_ALL)
+    files = len(list((station.home / "spool").rglob("*")))
+    with pytest.raises(Invalid, match="the file has no column 'Sted', 'Ort'; its columns are: Phone, "):
+        rerun(station, delivery, mapping={"Sted": "city", "PHONE ": "phone", "Ort": ""}, save=save)
+    assert len(station.leads()) == 2
+    assert len(list((station.home / "spool").rglob("*"))) == files
+
+
 def test_a_file_that_loaded_nothing_is_run_again_and_its_mapping_saved(station: Station) -> None:
     refused = station.deliver(b"Fon,Given\r\n26000001,Anna\r\n")
     assert (refused.state, refused.reason_code) == (State.REFUSED, "required_column_missing")
@@ -332,6 +343,12 @@ class TestConfirmation:
         assert done.published_at is None
         with pytest.raises(Conflict, match="does not wait for a confirmation"):
             self.confirm(station, done)
+
+    def test_a_column_that_the_file_does_not_have_does_not_let_it_go_on(self, station: Station) -> None:
+        delivery = self.held(station)
+        with pytest.raises(Invalid, match="the file has no column 'Sted'"):
+            self.confirm(station, delivery, mapping={"Sted": "city"})
+        assert station.known(delivery.id).state is State.AWAITING_CONFIRMATION
 
     def test_a_saved_mapping_answers_for_later_files(self, station: Station) -> None:
         delivery = self.held(station)
