@@ -15,6 +15,7 @@ from ingestd.errors import Invalid, Missing, Rejected, Unavailable
 from ingestd.house import House, Lock
 from ingestd.ingest import rehearsal
 from ingestd.ingest.judging import Judge
+from ingestd.ingest.ownership import OWNERLESS
 from ingestd.ingest.rehearsal import Rehearsal
 from ingestd.model import UPLOAD, Arrival, Completeness, Delivery
 from ingestd.organisation import uploads
@@ -69,6 +70,11 @@ def rehearse_file(house: House, order: Order) -> Rehearsal:
     delivery = replace(rehearsal.provisional(arrival, now()), size=len(content), sha256=digest)
     judge = Judge(engine=house.engine, schemas=house.schemas, delivery=delivery)
     return rehearsal.rehearse(judge, lambda: content)
+
+
+def without_owner(house: House, order: Order) -> int:
+    """How many records of a file name no owner; nobody would get them when the order names none either."""
+    return sum(group.count for group in rehearse_file(house, order).problems if group.code == OWNERLESS)
 
 
 def _granted(house: House, wish: Wish) -> Granted:

@@ -389,6 +389,12 @@ def test_a_file_is_uploaded_without_a_source(tmp_path: Path) -> None:
     assert (pool["uploaded_by"], pool["total"]) == ("upload (user:admin)", 2)
     assert len(shell.json("lead", "list", "--where", "uploaded_by is user:admin")) == 2
     assert shell.json(*into, "--dry-run")["state"] == "duplicate"
+    coded = shell.file("coded.csv", "Phone,Owner code", "26000004,DK-AAR")
+    assert shell.json("import", coded, "--campaign", "DK-ENERGY")["counts"]["inserted"] == 1
+    nobodys = shell.file("nobodys.csv", "Phone,Owner code", "26000005,", "26000006,DK-AAR")
+    for more in ([], ["--dry-run"]):
+        unsaid = shell.run("import", nobodys, "--campaign", "DK-ENERGY", *more, code=2).stderr
+        assert "1 records have no Lead Ownership Code; say with --owner" in " ".join(unsaid.replace("│", " ").split())
     for words, code, told in (
         (["--owner", "team:denmark"], 2, "name its source with --source"),
         (["--campaign", "NONE"], 4, "there is no active campaign 'NONE'"),

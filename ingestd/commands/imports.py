@@ -56,7 +56,7 @@ def import_file(
     """Makes FILE a delivery and follows it to its end.
 
     A running daemon loads it; without one it is loaded here. Without a source it is an upload, as on the pages: say its
-    campaign, and the owner.
+    campaign, and the owner unless every record has a Lead Ownership Code.
     """
     from ingestd import foreground
     from ingestd.organisation.uploads import Wish
@@ -66,6 +66,8 @@ def import_file(
     house = opened(config, home)
     wish = Wish(source=source_name, campaign=campaign, owner=owner, mapping=mapping)
     order = foreground.Order(file=file, wish=wish, login=allowed(house, user) if user else getpass.getuser())
+    if not source_name and not owner and (count := foreground.without_owner(house, order)):
+        raise typer.BadParameter(f"{count:,} records have no Lead Ownership Code; say with --owner who gets them")
     if dry_run:
         rehearsed = foreground.rehearse_file(house, order)
         printing.rehearsed(rehearsed, as_json=as_json)
