@@ -5,7 +5,7 @@ Heavy modules are imported inside the commands, as in `cli`.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,6 +13,9 @@ from ingestd import printing
 from ingestd.commands import reruns
 from ingestd.commands.mappings import FromFile, Pairs
 from ingestd.commands.options import CONFIG, HOME, As, AsJson, Config, Home, Limit, Why, deed, opened
+
+if TYPE_CHECKING:
+    from ingestd.model import Delivery
 
 deliveries = typer.Typer(help="What was received, and what became of it.")
 
@@ -31,12 +34,9 @@ def list_deliveries(
     """Lists what was received, and what became of it."""
     if context.invoked_subcommand is not None:
         return
-    from ingestd.receipts import receipt
-
     found = opened(config, home).ledger.latest(limit=limit, source=source_name or None)
     if as_json:
-        ours = ({"source": each.source, "stage": each.stage, "detail": each.reason} for each in found)
-        printing.print_json([{**receipt(each), **facts} for each, facts in zip(found, ours, strict=True)])
+        printing.print_json([_told(each) for each in found])
         return
     table = printing.table_of(
         "id",
@@ -60,6 +60,27 @@ def list_deliveries(
             f"duplicate of {each.duplicate_of}" if each.duplicate_of else each.reason,
         )  # fmt: skip
     printing.print_table(table)
+
+
+def _told(delivery: Delivery) -> dict[str, Any]:
+    """The receipt, and what only operators are told."""
+    from ingestd.receipts import receipt
+
+    return {**receipt(delivery), "source": delivery.source, "stage": delivery.stage, "detail": delivery.reason}
+
+
+@deliveries.command()
+def show(number: Number, config: Config = CONFIG, home: Home = HOME, as_json: AsJson = False) -> None:
+    """Says what became of one delivery: its file, its counts, and why it was refused or failed."""
+    delivery = opened(config, home).ledger.get(number)
+    if delivery is None:
+        raise typer.BadParameter(f"there is no delivery {number}")
+    if as_json:
+        printing.print_json(_told(delivery))
+        return
+    typer.echo(f"{delivery.name}, {delivery.size:,} bytes, of {delivery.source} by {delivery.protocol}")
+    typer.echo(f"received {delivery.received_at:%Y-%m-%d %H:%M:%S} UTC, {delivery.completeness}: {delivery.evidence}")
+    printing.report(delivery, as_json=False)
 
 
 @deliveries.command()

@@ -11,6 +11,7 @@ from ingestd.errors import Rejected
 from ingestd.ingest import pushlog
 from ingestd.ingest.poollog import PoolLog
 from ingestd.model import Delivery
+from ingestd.receipts import receipt
 from ingestd.spool import Spool
 from ingestd.storage import Storage
 from ingestd.store import pushes
@@ -36,7 +37,7 @@ def pieces(
         with reading(engine) as connection:
             rows = pushes.rows(connection, delivery.id)
         return pushlog.pieces(delivery, rows, kind, as_json=as_json)
-    state = f"delivery {delivery.id} is {delivery.state}"
+    state = f"delivery {delivery.id} is {delivery.state}{_why(delivery)}"
     if kind == "original":
         if not delivery.spool_key:
             raise Rejected("no_original", f"{state}; its file was not kept", suggestion=_first(delivery))
@@ -52,9 +53,15 @@ def pieces(
     return log.full(as_json=as_json) if kind == "full" else log.errors(as_json=as_json)
 
 
+def _why(delivery: Delivery) -> str:
+    """The reason of one that was refused at the door is in no log, and told in its place."""
+    reason = receipt(delivery).get("reason")
+    return f": {reason['message']}" if reason else ""
+
+
 def _first(delivery: Delivery) -> str:
     """A duplicate was neither kept nor loaded: everything there is belongs to the first delivery of the file."""
-    return f"take that of delivery {delivery.duplicate_of}" if delivery.duplicate_of else ""
+    return f"take that of delivery {delivery.duplicate_of}" if delivery.duplicate_of else delivery.suggestion
 
 
 def _summary(delivery: Delivery, log: PoolLog) -> bytes:

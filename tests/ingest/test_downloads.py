@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 
 import pytest
@@ -152,6 +153,15 @@ def test_before_its_end_a_delivery_has_its_original_only(station: Station) -> No
         with pytest.raises(Rejected, match="is queued; it has no log") as caught:
             station.download(waiting, kind)
         assert caught.value.suggestion == "wait until the delivery has ended"
+
+
+def test_what_was_refused_at_the_door_tells_its_reason_in_place_of_a_log(station: Station) -> None:
+    waiting = station.known(station.land(HEAD + b"".join(GOOD)))
+    why = {"reason_code": "digest_mismatch", "reason": "it has another sha256", "suggestion": "send it again"}
+    refused = dataclasses.replace(waiting, state=State.REFUSED, **why)
+    with pytest.raises(Rejected, match="is refused: it has another sha256; it has no log") as caught:
+        station.download(refused, "full")
+    assert caught.value.suggestion == "send it again"
 
 
 def test_a_duplicate_has_nothing_of_its_own_and_names_the_first(station: Station) -> None:
