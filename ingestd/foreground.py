@@ -15,7 +15,6 @@ from ingestd.errors import Invalid, Missing, Rejected, Unavailable
 from ingestd.house import House, Lock
 from ingestd.ingest import rehearsal
 from ingestd.ingest.judging import Judge
-from ingestd.ingest.ownership import OWNERLESS
 from ingestd.ingest.rehearsal import Rehearsal
 from ingestd.model import UPLOAD, Arrival, Completeness, Delivery
 from ingestd.organisation import uploads
@@ -31,6 +30,8 @@ POLL_SECONDS = 0.2
 QUEUE_SECONDS = 10.0
 """After so long it is worth saying how many deliveries come before this one."""
 PIECE = 1024 * 1024
+OWNERLESS = "owner_missing"
+"""The problem of a record that names no owner, of a file for which nobody else is named."""
 STAGES = ("read", "map", "validate", "resolve", "screen", "load")
 
 

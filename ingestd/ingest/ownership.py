@@ -22,9 +22,6 @@ from ingestd.settings import Source, code_key
 SUGGESTED = 200
 """Unknown codes of one file that get a suggestion of their own: with 3,000 known codes each costs 6 ms."""
 
-OWNERLESS = "owner_missing"
-"""The problem of a record that names no owner, of a file for which nobody else is named."""
-
 _ASK = "ask the operator for the codes of your source"
 
 
@@ -114,7 +111,7 @@ def _ownerless(frame: pl.DataFrame, column: str) -> pl.DataFrame:
     return problems.found(
         frame.filter(pl.col("owner_id").is_null()),
         stage=Stage.OWNERSHIP,
-        code=OWNERLESS,
+        code="owner_missing",
         column=column,
         field="ownership_code",
         message="no Lead Ownership Code, and the source has no default owner",
