@@ -22,7 +22,7 @@ from ingestd.commands.exits import CONFIGURATION, FAILURE, OK, REFUSED, WITH_REJ
 from ingestd.commands.imports import import_file
 from ingestd.commands.keys import key
 from ingestd.commands.mappings import mapping as mappings
-from ingestd.commands.options import CONFIG, HOME, AsJson, Config, Home, deed, opened
+from ingestd.commands.options import CONFIG, HOME, AsJson, Config, Home, deed, delivery_of, opened
 from ingestd.commands.organisation import org
 from ingestd.commands.pools import pools
 from ingestd.commands.reports import report
@@ -31,12 +31,12 @@ from ingestd.commands.sources import source
 from ingestd.commands.storage import storage
 from ingestd.commands.users import user
 from ingestd.commands.webhooks import webhook
-from ingestd.errors import IngestdError, Misconfigured, Rejected
+from ingestd.errors import IngestdError, Misconfigured, Refused, Rejected
 
 app = typer.Typer(
     name="ingestd",
     help="Receives files of leads and loads them into lead pools, with a log of the fate of every row.",
-    epilog="Exit codes: 0 ok, 1 failure, 2 usage, 3 completed with rejects, 4 file refused, 78 configuration error.",
+    epilog="Exit codes: 0 ok, 1 failure, 2 usage, 3 completed with rejects, 4 refused, 78 configuration error.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -134,9 +134,7 @@ def log(
     from ingestd.ingest import downloads
 
     house = opened(config, home)
-    delivery = house.ledger.get(pool) if by_delivery else house.ledger.of_pool(pool)
-    if delivery is None:
-        raise typer.BadParameter(f"there is no {'delivery' if by_delivery else 'pool'} {pool}")
+    delivery = delivery_of(house, pool, pool=not by_delivery)
     if as_json and kind in (Kind.REJECTED, Kind.ORIGINAL):
         raise typer.BadParameter(f"{kind} is the bytes as they came; --json is for full, errors and summary")
     pieces = downloads.pieces(delivery, kind, logs=house.logs, spool=house.spool, as_json=as_json, engine=house.engine)
@@ -160,9 +158,7 @@ def retry(
     The running daemon takes it up; without one the next start does.
     """
     house = opened(config, home)
-    if house.ledger.get(delivery) is None:
-        raise typer.BadParameter(f"there is no delivery {delivery}")
-    house.ledger.retry(delivery, deed())
+    house.ledger.retry(delivery_of(house, delivery).id, deed())
     typer.echo(f"delivery {delivery} is queued")
 
 
@@ -253,6 +249,8 @@ def main() -> None:
         _end(str(problem), CONFIGURATION)
     except Rejected as problem:
         _end(problem.message + (f"; {problem.suggestion}" if problem.suggestion else ""), REFUSED)
+    except Refused as problem:
+        _end(problem.message, REFUSED)
     except IngestdError as problem:
         _end(str(problem), FAILURE)
 

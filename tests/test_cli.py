@@ -140,7 +140,7 @@ def test_every_command_explains_itself(shell: Shell) -> None:
 
 def test_the_exit_codes_are_told(shell: Shell) -> None:
     told = " ".join(shell.run("--help").stdout.split())
-    assert "0 ok, 1 failure, 2 usage, 3 completed with rejects, 4 file refused, 78 configuration error" in told
+    assert "0 ok, 1 failure, 2 usage, 3 completed with rejects, 4 refused, 78 configuration error" in told
 
 
 # --- exit codes
@@ -153,12 +153,9 @@ def test_the_exit_codes_are_told(shell: Shell) -> None:
         ["import", ".", "--source", "nordlead"],
         ["import", "leads.csv"],
         ["dnc", "import", "."],
-        ["log", "99"],
-        ["log", "99", "--delivery"],
         ["log", "one"],
         ["log", "1", "--kind", "everything"],
         ["deliveries", "--limit", "0"],
-        ["retry", "99"],
         ["unheard-of"],
     ],
     ids=" ".join,
@@ -167,6 +164,28 @@ def test_a_wrong_call_is_2(shell: Shell, words: list[str]) -> None:
     done = shell.run(*words, code=2, apart=words == ["unheard-of"])
     assert done.stdout == ""
     assert "Error" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["log", "99"], "no delivery became the pool 99"),
+        (["log", "99", "--delivery"], "there is no delivery 99"),
+        (["retry", "99"], "there is no delivery 99"),
+        (["deliveries", "cancel", "99"], "there is no delivery 99"),
+        (["pools", "delete", "77", "--as", "admin"], "there is no pool 77"),
+        (["pools", "delete", "1", "--as", "copenhagen-1"], "this needs the permission lead_pools"),
+        (["pools", "--kpi", "foo"], "foo"),
+        (["lead", "list", "--where", "shoe is 44"], "no lead has this field"),
+        (["org", "team", "deactivate", "denmark"], "teams aarhus, copenhagen"),
+    ],
+    ids=lambda each: " ".join(each) if isinstance(each, list) else "",
+)
+def test_what_cannot_be_had_is_4_in_one_line(shell: Shell, words: list[str], told: str) -> None:
+    done = shell.run(*words, code=4)
+    assert done.stdout == ""
+    assert told in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_clean_file_is_0_and_the_same_again_is_a_duplicate(shell: Shell) -> None:
@@ -401,7 +420,7 @@ def test_a_file_is_uploaded_without_a_source(tmp_path: Path) -> None:
         (["--campaign", "DK-ENERGY", "--owner", "team:denmrk"], 4, "is 'team:denmark' meant?"),
         (["--campaign", "DK-ENERGY", "--mapping", '{"a": "shoe"}'], 4, "shoe"),
         (["--source", "nordlead", "--campaign", "DE-ENERGY"], 4, "does not load into DE-ENERGY"),
-        (["--campaign", "DK-ENERGY", "--as", "copenhagen-1"], 1, "this needs the permission lead_pools"),
+        (["--campaign", "DK-ENERGY", "--as", "copenhagen-1"], 4, "this needs the permission lead_pools"),
     ):
         for more in ([], ["--dry-run"]):
             assert told in " ".join(shell.run("import", file, *words, *more, code=code).stderr.split()), words

@@ -30,8 +30,8 @@ def test_a_delivery_is_cancelled_and_queued_again(tmp_path: Path) -> None:
     assert "is cancelled; nothing to cancel" in shell.run("deliveries", "cancel", "1", code=4).stderr
     assert shell.run("deliveries", "retry", "1").stdout == "delivery 1 is queued\n"
     assert "is queued; nothing to retry" in shell.run("deliveries", "retry", "1", code=4).stderr
-    assert "there is no delivery 9" in shell.run("deliveries", "cancel", "9", code=2).stderr
-    assert "there is no delivery 9" in shell.run("deliveries", "show", "9", code=2).stderr
+    assert "there is no delivery 9" in shell.run("deliveries", "cancel", "9", code=4).stderr
+    assert "there is no delivery 9" in shell.run("deliveries", "show", "9", code=4).stderr
     told = shell.json("org", "audit", "--subject", "delivery:1")
     assert [(each["action"], each["why"]) for each in told] == [
         ("delivery_retried", ""),

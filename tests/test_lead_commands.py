@@ -50,7 +50,7 @@ def test_a_user_is_given_a_lead_and_says_how_the_call_ended(shell: Shell) -> Non
     assert (given["lead"]["id"], given["lead"]["locked_by"]) == (1, "user:aarhus-1")
     told = shell.run("lead", "next", "--campaign", "DK-ENERGY", "--as", "copenhagen-1").stdout
     assert told.startswith("there is no lead to call now\n  1 not_locked, the first at 20")
-    assert "do not hold lead 1" in shell.run("lead", "result", "1", "success", "--as", "copenhagen-1", code=1).stderr
+    assert "do not hold lead 1" in shell.run("lead", "result", "1", "success", "--as", "copenhagen-1", code=4).stderr
     ended = ("lead", "result", "1", "automatic_redial", "city=Lund", "--as", "aarhus-1", "--at", "2030-01-01")
     done = shell.json(*ended)
     assert (done["city"], done["attempts"], done["locked_by"], done["scheduled_at"][:10]) == (
@@ -180,7 +180,7 @@ def test_leads_are_listed_by_a_sentence(shell: Shell) -> None:
     told = shell.run("lead", "list", "--sort", "id", "--columns", "Lead Pool Data", "--limit", "1")
     assert "user:admin" in told.stdout
     assert "there are more" in told.stderr
-    assert "no lead has this field" in shell.run("lead", "list", "--where", "shoe size is 44", code=1).stderr
+    assert "no lead has this field" in shell.run("lead", "list", "--where", "shoe size is 44", code=4).stderr
     assert shell.json("lead", "list", "--sort", "id", "--visible-to", "berlin-1") != []
 
 

@@ -33,7 +33,7 @@ def test_a_mapping_is_shown_saved_in_versions_and_gone_back_to(shell: Shell) -> 
     assert shell.json("mapping", "save", "stadtwerk", "Sp1=")["version"] == 2, "the same again makes no version"
     assert shell.json("mapping", "show", "stadtwerk")["mapping"] == {**before, "Tel=privat": "phone", "Sp1": ""}
     assert "is ignored" in shell.run("mapping", "show", "stadtwerk").stdout
-    stale = shell.run("mapping", "save", "stadtwerk", "--only", "Telefon=phone", "--version", "1", code=1)
+    stale = shell.run("mapping", "save", "stadtwerk", "--only", "Telefon=phone", "--version", "1", code=4)
     assert "was changed since you read it" in stale.stderr
     only = shell.json("mapping", "save", "stadtwerk", "--only", "Telefon=phone", "--version", "2")
     assert (only["version"], only["mapping"]) == (3, {"Telefon": "phone"})
@@ -45,14 +45,14 @@ def test_a_mapping_is_shown_saved_in_versions_and_gone_back_to(shell: Shell) -> 
 
 def test_what_cannot_be_saved_says_why(shell: Shell) -> None:
     for words, code, told in (
-        (["show", "nobody"], 1, "nobody"),
+        (["show", "nobody"], 4, "nobody"),
         (["save", "stadtwerk"], 2, "name columns"),
         (["save", "stadtwerk", "phone"], 2, "is not written as HEADER=FIELD"),
-        (["save", "stadtwerk", "Telefon=shoe"], 1, "shoe"),
+        (["save", "stadtwerk", "Telefon=shoe"], 4, "shoe"),
         (["save", "stadtwerk", "--file", shell.file("wrong.json", "[1]")], 2, "write a JSON object"),
         (["save", "stadtwerk", "--file", shell.file("no.json", "{")], 2, "is no JSON"),
-        (["use", "stadtwerk", "9"], 1, "has no version 9"),
-        (["suggest", "nobody", shell.file("a.csv", "Phone")], 1, "there is no active source"),
+        (["use", "stadtwerk", "9"], 4, "has no version 9"),
+        (["suggest", "nobody", shell.file("a.csv", "Phone")], 4, "there is no active source"),
         (["suggest", "stadtwerk", shell.file("a.pdf", "%PDF-1.7")], 4, ""),
     ):
         assert told in " ".join(shell.run("mapping", *words, code=code).stderr.replace("│", " ").split()), words
@@ -78,10 +78,10 @@ def test_suggestions_can_be_saved_as_they_are(shell: Shell) -> None:
 def test_a_file_is_read_once_more_with_another_mapping(shell: Shell) -> None:
     file = shell.file("two.csv", "Phone,Where", "26000001,Odense", "26000002,Aarhus")
     shell.run("import", file, "--source", "nordlead")
-    denied = shell.run("deliveries", "rerun", "1", "Where=city", "--as", "copenhagen-1", code=1)
+    denied = shell.run("deliveries", "rerun", "1", "Where=city", "--as", "copenhagen-1", code=4)
     assert "this needs the permission lead_pools" in denied.stderr
-    assert "shoe" in shell.run("deliveries", "rerun", "1", "Where=shoe", "--as", "admin", code=1).stderr
-    assert "there is no delivery 9" in shell.run("deliveries", "rerun", "9", "--as", "admin", code=1).stderr
+    assert "shoe" in shell.run("deliveries", "rerun", "1", "Where=shoe", "--as", "admin", code=4).stderr
+    assert "there is no delivery 9" in shell.run("deliveries", "rerun", "9", "--as", "admin", code=4).stderr
     done = shell.json("deliveries", "rerun", "1", "Where=city", "--as", "admin", "--why", "a column was lost")
     assert done == {"delivery": 2, "rerun_of": 1, "deleted": 2}
     travelled(shell, 2)
@@ -94,7 +94,7 @@ def test_a_file_is_read_once_more_with_another_mapping(shell: Shell) -> None:
     assert told == "delivery 2 is run again as delivery 3, which is queued\nleads taken back: 2\n"
     assert shell.json("mapping", "show", "nordlead")["mapping"]["Where"] == "city"
     assert "is queued; it can be run again when it has ended" in (
-        shell.run("deliveries", "rerun", "3", "--as", "admin", code=1).stderr
+        shell.run("deliveries", "rerun", "3", "--as", "admin", code=4).stderr
     )
     assert "name something" in shell.run("deliveries", "rerun", "3", "--save", "--as", "admin", code=2).stderr
 
@@ -114,6 +114,6 @@ def test_a_pool_that_waits_is_confirmed(shell: Shell) -> None:
     travelled(shell, 2)
     assert {each["city"] for each in shell.json("lead", "list", "--columns", "city")} == {"43", None}
     assert (
-        "does not wait for a confirmation" in shell.run("pools", "confirm", str(second), "--as", "admin", code=1).stderr
+        "does not wait for a confirmation" in shell.run("pools", "confirm", str(second), "--as", "admin", code=4).stderr
     )
-    assert "no delivery became the pool 9" in shell.run("pools", "confirm", "9", "--as", "admin", code=2).stderr
+    assert "no delivery became the pool 9" in shell.run("pools", "confirm", "9", "--as", "admin", code=4).stderr

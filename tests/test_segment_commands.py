@@ -58,8 +58,8 @@ def test_segments_are_previewed_edited_copied_ordered_and_removed(shell: Shell) 
 
 def test_what_cannot_be_is_refused(shell: Shell) -> None:
     locked = json.dumps({"field": "locked", "op": "is", "value": True})
-    refused = shell.run("segments", "edit", "1", "--filter", locked, "--as", "admin", code=1)
+    refused = shell.run("segments", "edit", "1", "--filter", locked, "--as", "admin", code=4)
     assert "changes with time alone" in refused.stderr
     assert "no JSON" in shell.run("segments", "edit", "1", "--filter", "{", "--as", "admin", code=2).stderr
-    denied = shell.run("segments", "remove", "1", "--as", "copenhagen-1", code=1)
+    denied = shell.run("segments", "remove", "1", "--as", "copenhagen-1", code=4)
     assert "lead_admin" in denied.stderr

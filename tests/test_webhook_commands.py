@@ -16,9 +16,9 @@ def test_a_webhook_is_made_tested_and_removed(tmp_path: Path) -> None:
     (message,) = shell.json("webhook", "log", "1")
     assert (message["event"], message["state"]) == ("webhook.test", "pending")
     assert shell.json("webhook", "log", "1", "--message", "1")[0]["log"] == []
-    assert "waits to be sent already" in shell.run("webhook", "replay", "1", "1", code=1).stderr
+    assert "waits to be sent already" in shell.run("webhook", "replay", "1", "1", code=4).stderr
     assert shell.run("webhook", "edit", "1", "--inactive").stdout == "webhook 1 is inactive\n"
     assert shell.json("webhook", "list")[0]["active"] is False
     shell.run("webhook", "remove", "1", "--why", "over")
     assert shell.json("webhook", "list") == []
-    assert "there is no webhook 1" in shell.run("webhook", "log", "1", code=1).stderr
+    assert "there is no webhook 1" in shell.run("webhook", "log", "1", code=4).stderr

@@ -12,7 +12,7 @@ import typer
 from ingestd import printing
 from ingestd.commands import reruns
 from ingestd.commands.mappings import FromFile, Pairs
-from ingestd.commands.options import CONFIG, HOME, As, AsJson, Config, Home, Limit, Why, deed, opened
+from ingestd.commands.options import CONFIG, HOME, As, AsJson, Config, Home, Limit, Why, deed, delivery_of, opened
 
 if TYPE_CHECKING:
     from ingestd.model import Delivery
@@ -72,9 +72,7 @@ def _told(delivery: Delivery) -> dict[str, Any]:
 @deliveries.command()
 def show(number: Number, config: Config = CONFIG, home: Home = HOME, as_json: AsJson = False) -> None:
     """Says what became of one delivery: its file, its counts, and why it was refused or failed."""
-    delivery = opened(config, home).ledger.get(number)
-    if delivery is None:
-        raise typer.BadParameter(f"there is no delivery {number}")
+    delivery = delivery_of(opened(config, home), number)
     if as_json:
         printing.print_json(_told(delivery))
         return
@@ -87,9 +85,7 @@ def show(number: Number, config: Config = CONFIG, home: Home = HOME, as_json: As
 def retry(number: Number, why: Why = "", config: Config = CONFIG, home: Home = HOME) -> None:
     """Queues a refused, failed or cancelled delivery once more; the running daemon takes it up, else the next one."""
     house = opened(config, home)
-    if house.ledger.get(number) is None:
-        raise typer.BadParameter(f"there is no delivery {number}")
-    house.ledger.retry(number, deed(why))
+    house.ledger.retry(delivery_of(house, number).id, deed(why))
     typer.echo(f"delivery {number} is queued")
 
 
@@ -97,9 +93,7 @@ def retry(number: Number, why: Why = "", config: Config = CONFIG, home: Home = H
 def cancel(number: Number, why: Why = "", config: Config = CONFIG, home: Home = HOME) -> None:
     """Ends a delivery that waits and that no worker has begun; its file is kept, and it can be queued again."""
     house = opened(config, home)
-    if house.ledger.get(number) is None:
-        raise typer.BadParameter(f"there is no delivery {number}")
-    house.ledger.cancel(number, deed(why))
+    house.ledger.cancel(delivery_of(house, number).id, deed(why))
     typer.echo(f"delivery {number} is cancelled")
 
 

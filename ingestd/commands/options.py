@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ingestd.access.permissions import Permission
     from ingestd.house import House
     from ingestd.leads.agents import Agent
+    from ingestd.model import Delivery
     from ingestd.store.audit import Deed
 
 Config = Annotated[Path, typer.Option("--config", help="Folder of the configuration.", envvar="INGESTD_CONFIG")]
@@ -36,6 +37,18 @@ def opened(config: Path, home: Path) -> House:
     house = open_house(config.resolve(), home.resolve())
     prepare_store(house)
     return house
+
+
+def delivery_of(house: House, number: int, *, pool: bool = False) -> Delivery:
+    """A delivery by its number, or by that of its pool; raises Missing."""
+    from ingestd.errors import Missing
+
+    found = house.ledger.of_pool(number) if pool else house.ledger.get(number)
+    if found is None and pool:
+        raise Missing("pool_unknown", f"no delivery became the pool {number}")
+    if found is None:
+        raise Missing("delivery_unknown", f"there is no delivery {number}")
+    return found
 
 
 def deed(why: str = "") -> Deed:

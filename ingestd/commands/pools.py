@@ -14,7 +14,7 @@ import typer
 from ingestd import printing
 from ingestd.commands import reruns
 from ingestd.commands.mappings import FromFile, Pairs
-from ingestd.commands.options import CONFIG, HOME, As, AsJson, Config, Home, Limit, Why, caller, opened
+from ingestd.commands.options import CONFIG, HOME, As, AsJson, Config, Home, Limit, Why, caller, delivery_of, opened
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -136,9 +136,7 @@ def confirm(
 ) -> None:
     """Has a pool loaded that is awaiting confirmation; columns that still match no field are ignored."""
     house = opened(config, home)
-    delivery = house.ledger.of_pool(number)
-    if delivery is None:
-        raise typer.BadParameter(f"no delivery became the pool {number}")
+    delivery = delivery_of(house, number, pool=True)
     reruns.confirmed(house, delivery.id, reruns.Asked(by=by, why=why, pairs=pairs, file=from_file, save=save))
 
 
