@@ -139,6 +139,18 @@ def test_no_command_is_documented_that_does_not_exist() -> None:
                 assert any(f"{told} ".startswith(f"{command} ") for command in known), f"{path.name}: {told}"
 
 
+def test_no_command_is_named_that_does_not_exist() -> None:
+    for path in PAGES:
+        for words in re.findall(r"`ingestd ([a-z][^`]*)`", path.read_text(encoding="utf-8")):
+            group: Any = get_command(cli.app)
+            for word in words.split():
+                if not hasattr(group, "commands") or not re.fullmatch("[a-z|-]+", word) or word.startswith("-"):
+                    break
+                known = [group.commands.get(name) for name in word.split("|")]
+                assert all(known), f"{path.name}: ingestd {words}"
+                group = known[0]
+
+
 def test_every_code_is_explained() -> None:
     partners, operators = page("docs/partners.md"), page("docs/operators.md")
     missing = {code for code in codes() if f"`{code}`" not in (operators if code in FOR_OPERATORS else partners)}
