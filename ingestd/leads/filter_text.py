@@ -134,9 +134,11 @@ class _Reader:
         field = self._field()
         for words, op in _WORDS:
             if all(self._word(place) == word for place, word in enumerate(words)):
+                if op not in field.operators:
+                    break
                 self.at += len(words)
                 return self._of(field, op)
-        raise self._wrong(f"{field.name} is asked by {', '.join(field.operators)}")
+        raise self._wrong(f"{field.name} is asked by {', '.join(map(_spelt, field.operators))}")
 
     def _of(self, field: Field, op: str) -> dict[str, Any]:
         wanted: dict[str, Any] = {"field": field.name, "op": op}
@@ -240,6 +242,11 @@ def _told(tree: Filter, *, inside: bool) -> str:
 
 
 _SAID: Mapping[str, str] = {op: " ".join(words) for words, op in reversed(_WORDS) if words != ("is", "not", "empty")}
+
+
+def _spelt(op: str) -> str:
+    """An operator as it is written in a sentence."""
+    return "from … to" if op == "between" else _SAID[op]
 
 
 def _sentence(one: Comparison) -> str:

@@ -69,7 +69,11 @@ def whole(short: Any) -> Any:
     ("text", "told"),
     [
         ("shoe size is 44", "at 'shoe': no lead has this field"),
-        ("city equals Lund", "after 'city', at 'equals': city is asked by is, is_not"),
+        (
+            "city equals Lund",
+            "after 'city', at 'equals': city is asked by is, is not, is one of, contains, starts with, from, to,",
+        ),
+        ("attempts contains 4", "after 'attempts', at 'contains': attempts is asked by is, is not"),
         ("city is", "after 'city is', at 'the end': a value is missing"),
         ("(city is Lund", "')' is missing"),
         ('city is "Lund', "a quote that does not end"),
