@@ -139,7 +139,9 @@ def table_of(*columns: str, **style: Any) -> Any:
 
 
 def print_table(table: Any) -> None:
-    """Prints a table as wide as the terminal, or wide enough for a file."""
+    """Prints a table as wide as the terminal, or wide enough for a file; of an empty one, a word on stderr too."""
     from rich.console import Console
 
     Console(width=None if sys.stdout.isatty() else 180).print(table)
+    if not table.row_count:
+        typer.echo("nothing yet", err=True)

@@ -277,6 +277,21 @@ def test_deliveries_as_a_table_and_as_json(shell: Shell) -> None:
     assert len(shell.json("deliveries", "--limit", "1")) == 1
 
 
+def test_an_empty_list_is_not_a_misspelt_one(tmp_path: Path) -> None:
+    shell = Shell(tmp_path)
+    for words in (
+        ["deliveries"],
+        ["pools"],
+        ["deliveries", "--source", "Nordlead"],
+        ["pools", "--campaign", "dk-energy"],
+    ):
+        assert shell.run(*words).stderr == "nothing yet\n"
+    told = shell.run("deliveries", "--source", "nordled", code=4).stderr
+    assert "there is no source 'nordled'; is 'nordlead' meant?" in told
+    told = shell.run("pools", "--campaign", "DK-ENRGY", code=4).stderr
+    assert "there is no campaign 'DK-ENRGY'; is 'DK-ENERGY' meant?" in told
+
+
 def test_pools_with_totals_and_owners(shell: Shell) -> None:
     pool = shell.json("pools", "--campaign", "DK-ENERGY")[-1]
     assert (pool["name"], pool["state"], pool["total"], pool["ready_to_dial"]) == ("leads.csv", "Active", 2, 2)

@@ -12,9 +12,23 @@ import typer
 from ingestd import printing
 from ingestd.commands import reruns
 from ingestd.commands.mappings import FromFile, Pairs
-from ingestd.commands.options import CONFIG, HOME, As, AsJson, Config, Home, Limit, Why, deed, delivery_of, opened
+from ingestd.commands.options import (
+    CONFIG,
+    HOME,
+    As,
+    AsJson,
+    Config,
+    Home,
+    Limit,
+    Why,
+    deed,
+    delivery_of,
+    opened,
+    spelt,
+)
 
 if TYPE_CHECKING:
+    from ingestd.house import House
     from ingestd.model import Delivery
 
 deliveries = typer.Typer(help="What was received, and what became of it.")
@@ -34,7 +48,8 @@ def list_deliveries(
     """Lists what was received, and what became of it."""
     if context.invoked_subcommand is not None:
         return
-    found = opened(config, home).ledger.latest(limit=limit, source=source_name or None)
+    house = opened(config, home)
+    found = house.ledger.latest(limit=limit, source=_source(house, source_name) if source_name else None)
     if as_json:
         printing.print_json([_told(each) for each in found])
         return
@@ -60,6 +75,18 @@ def list_deliveries(
             f"duplicate of {each.duplicate_of}" if each.duplicate_of else each.reason,
         )  # fmt: skip
     printing.print_table(table)
+
+
+def _source(house: House, name: str) -> str:
+    """A source, active or not, or uploads; raises Missing."""
+    from ingestd.model import UPLOAD
+    from ingestd.store.engine import reading
+    from ingestd.store.tables import sources
+
+    if name == UPLOAD:
+        return name
+    with reading(house.engine) as connection:
+        return spelt(connection, sources.c.name, name, "source")
 
 
 def _told(delivery: Delivery) -> dict[str, Any]:

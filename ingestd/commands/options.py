@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from sqlalchemy import Column, Connection
 
     from ingestd.access.callers import Caller
     from ingestd.access.permissions import Permission
@@ -49,6 +49,19 @@ def delivery_of(house: House, number: int, *, pool: bool = False) -> Delivery:
     if found is None:
         raise Missing("delivery_unknown", f"there is no delivery {number}")
     return found
+
+
+def spelt(connection: Connection, column: Column[str], word: str, what: str) -> str:
+    """A name as the store spells it, whatever the capitals; raises Missing with the one that may be meant."""
+    from sqlalchemy import select
+
+    from ingestd.errors import Missing
+    from ingestd.organisation.uploads import meant
+
+    known = {each.casefold(): each for each in connection.scalars(select(column))}
+    if word.casefold() not in known:
+        raise Missing(f"{what}_unknown", f"there is no {what} {word!r}{meant(word, known.values())}")
+    return known[word.casefold()]
 
 
 def deed(why: str = "") -> Deed:

@@ -14,7 +14,20 @@ import typer
 from ingestd import printing
 from ingestd.commands import reruns
 from ingestd.commands.mappings import FromFile, Pairs
-from ingestd.commands.options import CONFIG, HOME, As, AsJson, Config, Home, Limit, Why, caller, delivery_of, opened
+from ingestd.commands.options import (
+    CONFIG,
+    HOME,
+    As,
+    AsJson,
+    Config,
+    Home,
+    Limit,
+    Why,
+    caller,
+    delivery_of,
+    opened,
+    spelt,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -48,9 +61,11 @@ def list_pools(
     from ingestd.store import pools as queries
     from ingestd.store.engine import reading
     from ingestd.store.ledger import now
+    from ingestd.store.tables import campaigns
 
     with reading(opened(config, home).engine) as connection:
-        found = queries.latest(connection, limit=limit, campaign=campaign)
+        code = spelt(connection, campaigns.c.code, campaign, "campaign") if campaign else None
+        found = queries.latest(connection, limit=limit, campaign=code)
         figures = kpis.measured_all(connection, [pool["id"] for pool in found], kpi or (), now())
         for pool in found:
             pool["kpis"] = {each.name: figure for each, figure in figures[pool["id"]]}

@@ -100,7 +100,7 @@ def _active(connection: Connection, wish: Wish) -> str:
     for code in known:
         if code.casefold() == wish.campaign.casefold():
             return code
-    told = f"there is no active campaign {wish.campaign!r}{_meant(wish.campaign, known)}"
+    told = f"there is no active campaign {wish.campaign!r}{meant(wish.campaign, known)}"
     raise Invalid("campaign_unknown", told, field=f"{wish.place}.campaign")
 
 
@@ -113,7 +113,7 @@ def _owner(owners: Owners, wish: Wish) -> str:
         owner = owners.by_name.get(wish.owner)
         known = list(owners.by_name)
     if owner is None:
-        told = f"there is no active owner {wish.owner!r}{_meant(wish.owner, known)}"
+        told = f"there is no active owner {wish.owner!r}{meant(wish.owner, known)}"
         told += "; write team:<key>, user:<login> or code:<Lead Ownership Code>"
         raise Invalid("owner_unknown", told, field=f"{wish.place}.owner")
     return f"{owner.kind}:{owner.name}"
@@ -132,7 +132,7 @@ def _mapping(connection: Connection, wish: Wish, campaign: str, folder: Path) ->
     return mappings.checked(connection, given, [campaign], folder=folder, field=field)
 
 
-def _meant(word: str, known: Iterable[str]) -> str:
+def meant(word: str, known: Iterable[str]) -> str:
     """The nearest known word as a question; nothing when none is near."""
     spelled = {each.casefold(): each for each in known}
     near = difflib.get_close_matches(word.casefold(), list(spelled), n=1, cutoff=0.6)
