@@ -190,9 +190,11 @@ def write(
 
 def remove(storage: Storage, folder: str, unwanted: Callable[[str], bool]) -> None:
     """Removes the logs below a folder whose key is unwanted. Raises OSError and Unavailable."""
-    for each in list(storage.found(folder)):
-        if unwanted(each.key.rpartition("/")[0]):
-            storage.discard(each.key)
+    keys = [each.key for each in storage.found(folder) if unwanted(each.key.rpartition("/")[0])]
+    for key in keys:
+        storage.discard(key)
+    for log in {key.rpartition("/")[0] for key in keys}:
+        storage.tidy(log)
 
 
 def rewritten(rows: pl.DataFrame, found: pl.DataFrame, header: Mapping[str, Any]) -> dict[str, bytes]:

@@ -106,6 +106,7 @@ def copy(spool: Spool, draft: Draft) -> Incoming:
 def discard(spool: Spool, number: str) -> None:
     """Forgets a draft: its facts first, so it is not seen without its file."""
     spool.drafts.discard(f"{_folder(number)}/{_FACTS}")
+    spool.drafts.tidy(_folder(number))
     spool.drafts.discard(_file(number))
 
 

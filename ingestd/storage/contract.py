@@ -78,6 +78,9 @@ class Storage(Protocol):
     def discard(self, key: str) -> None:
         """Remove a file, if it is there."""
 
+    def tidy(self, folder: str) -> None:
+        """Remove a folder that `new` has made, if nothing is left in it."""
+
     def found(self, folder: str) -> Iterator[Found]:
         """Every file below a folder, in no order."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import secrets
 import stat
 from collections.abc import Callable, Iterator
@@ -110,10 +111,16 @@ class Folder:
         """Remove a file, if it is there."""
         self.path(key).unlink(missing_ok=True)
 
+    def tidy(self, folder: str) -> None:
+        """One that is not empty, or cannot be removed now, stays."""
+        with contextlib.suppress(OSError):
+            self.path(folder).rmdir()
+
     def found(self, folder: str) -> Iterator[Found]:
         """Every file below a folder; hidden ones are being written."""
         self._look()
-        for path in (self.root / checked(folder)).rglob("[!.]*"):
+        walk = os.walk(self.root / checked(folder))  # passes by folders that are removed meanwhile
+        for path in (Path(place, name) for place, _, names in walk for name in names if not name.startswith(".")):
             with contextlib.suppress(FileNotFoundError):  # taken away meanwhile
                 status = path.lstat()
                 if stat.S_ISREG(status.st_mode):

@@ -179,6 +179,9 @@ class Objects:
         """Remove a file. One that cannot be removed now is an orphan, and reported as one."""
         self._forget(key)
 
+    def tidy(self, folder: str) -> None:
+        """There are no folders, only names."""
+
     def found(self, folder: str) -> Iterator[Found]:
         """Every file below a folder."""
         self.patience.check()

@@ -63,7 +63,7 @@ def test_it_is_nobody_elses(spool: Spool) -> None:
         drafts.get(spool, kept(spool).number, 8, NOON)
 
 
-def test_a_day_later_it_is_gone(spool: Spool) -> None:
+def test_a_day_later_it_is_gone(spool: Spool, tmp_path: Path) -> None:
     old, new = kept(spool), kept(spool, at=NOON + timedelta(hours=3))
     later = NOON + timedelta(days=1, seconds=1)
     with pytest.raises(Missing):
@@ -71,6 +71,7 @@ def test_a_day_later_it_is_gone(spool: Spool) -> None:
     assert drafts.sweep(spool, later) == 1
     assert drafts.sweep(spool, later) == 0
     assert [found.key for found in spool.drafts.found("files")] == [f"files/{new.number}"]
+    assert [path.name for path in (tmp_path / "spool/drafts/facts").iterdir()] == [new.number]
     assert drafts.get(spool, new.number, 7, later) == new
 
 

@@ -94,3 +94,18 @@ def test_what_is_not_there_is_not_rewritten(share: Folder, file: Path) -> None:
     share.root.mkdir()
     with pytest.raises(Unavailable, match="the share is not mounted"):
         share.rewrite("x", b"blank")
+
+
+def test_a_folder_goes_when_nothing_is_left_in_it(share: Folder) -> None:
+    with share.new("logs/7/1") as folder:
+        folder.write("x", b"")
+    hidden = share.root / "logs/7/1/.y"
+    hidden.write_bytes(b"")
+    share.tidy("logs/7/1")
+    assert [each.key for each in share.found("logs")] == ["logs/7/1/x"]
+    hidden.unlink()
+    share.discard("logs/7/1/x")
+    for _ in range(2):
+        share.tidy("logs/7/1")
+    assert list((share.root / "logs/7").iterdir()) == []
+    assert list(share.found("logs")) == []
