@@ -76,7 +76,7 @@ def _pair(house: House) -> None:
         its, mine = _named(house), _written(place)
     outcome = pairing(mine, its, shared=house.shared)
     if outcome is None:
-        raise Misconfigured(str(place), "store.url", _apart(mine))
+        raise Misconfigured(str(place), "store.url", _apart(mine, its))
     if outcome == "joins":
         place.write_text(f"{its}\n", encoding="ascii")
 
@@ -97,8 +97,11 @@ def _named(house: House) -> str:
     return its
 
 
-def _apart(mine: str | None) -> str:
-    told = "this home and this store do not belong together; give each home the store it was made with"
+def _apart(mine: str | None, its: str | None) -> str:
+    told = "this home and this store do not belong together"
+    if its is None:
+        return f"{told}: the home had a store, and this one is empty; put the database back, or restore a backup"
+    told += "; give each home the store it was made with"
     if mine is None:
         told += ", or share the files too: several homes need PostgreSQL and storage.url"
     return told

@@ -75,7 +75,8 @@ def test_a_home_that_lost_its_store_or_its_name_is_not_opened(tmp_path: Path, go
     prepare_store(open_house(CONFIG, tmp_path / "home"))
     for path in (tmp_path / "home").glob(f"{gone}*"):
         path.unlink()
-    with pytest.raises(Misconfigured, match="do not belong together"):
+    advice = "put the database back, or restore a backup" if gone == "ingestd.db" else "the store it was made with"
+    with pytest.raises(Misconfigured, match=f"do not belong together.*{advice}"):
         prepare_store(open_house(CONFIG, tmp_path / "home"))
 
 

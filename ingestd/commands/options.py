@@ -30,12 +30,15 @@ CONFIG, HOME = Path("config"), Path("var")
 
 
 def opened(config: Path, home: Path) -> House:
-    """The home, with a store of this version; made on first use."""
+    """The home, with a store of this version; made on first use, and that is told: it may be a misspelt one."""
     from ingestd.house import open_house
     from ingestd.preparing import prepare_store
 
+    new = not home.exists()
     house = open_house(config.resolve(), home.resolve())
     prepare_store(house)
+    if new:
+        typer.echo(f"{home.resolve()} was not there; a new home was made", err=True)
     return house
 
 
