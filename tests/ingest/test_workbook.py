@@ -16,7 +16,7 @@ from openpyxl.styles.numbers import BUILTIN_FORMATS
 
 from ingestd.errors import Rejected
 from ingestd.ingest.reading import Sheet, formats, grid, package, read, workbook
-from ingestd.model import DialectHints
+from ingestd.model import DialectHints, State
 from tests.ingest.conftest import Station
 
 Rows = Sequence[Sequence[object]]
@@ -336,6 +336,20 @@ class TestRejected:
         second = station.deliver(rejected.replace(b"\nx;", b"\n26000001;"), name="leads.rejected.csv")
         assert (second.counts.inserted, second.counts.rejected) == (1, 0)
         assert [lead["full_name"] for lead in station.leads(second)] == ["Jørgen; Bo"]
+
+    def test_rejected_rows_can_be_sent_again_where_another_encoding_is_agreed(self, station: Station) -> None:
+        """The byte order mark proves that they are UTF-8."""
+        rows: Rows = [["Telefon", "Name"], ["x", "Jörg Müller; Öz"], ["0151 23456712", "Öz"]]
+        for dialect in ({"encoding": "cp1252"}, {"encoding": "cp1252", "delimiter": ";"}, {"encoding": "utf-16"}):
+            station.change_source("stadtwerk", dialect=dialect, limits={}, same_content="load")
+            name = f"{len(dialect)}{dialect['encoding']}.xlsx"
+            first = station.deliver(book(Leads=rows), source="stadtwerk", name=name)
+            assert first.counts.rejected == 1
+            rejected = station.download(first, "rejected")
+            mended = rejected.replace(b"\nx", f"\n0151 2345678{first.id}".encode())
+            second = station.deliver(mended, source="stadtwerk", name=f"{first.id}.rejected.csv")
+            assert (second.state, second.counts.inserted) == (State.COMPLETED, 1)
+            assert [lead["full_name"] for lead in station.leads(second)] == ["Jörg Müller; Öz"]
 
 
 class TestHeaders:
