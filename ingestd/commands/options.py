@@ -78,11 +78,11 @@ def deed(why: str = "") -> Deed:
 def permitted(connection: Connection, login: str, *needed: Permission) -> Caller:
     """A user who has not left, and has one of the permissions; raises Missing and Denied."""
     from ingestd.access import callers, people
-    from ingestd.errors import Denied
+    from ingestd.errors import Missing
 
     person = people.known(connection, login)
     if not person.active:
-        raise Denied("user_deactivated", f"{login} is deactivated")
+        raise Missing("user_unknown", f"{login} is deactivated")
     found = callers.of_person(person)
     found.require(needed)
     return found
@@ -96,7 +96,7 @@ def caller(connection: Connection, login: str) -> Caller:
 
 
 def worker(connection: Connection, login: str, *needed: Permission) -> Agent:
-    """A user who works with leads, as the API would let them; raises Rejected and Denied."""
+    """A user who works with leads, as the API would let them; raises Rejected, Missing and Denied."""
     from ingestd.leads import agents
 
     found = agents.agent(connection, login)
