@@ -189,8 +189,8 @@ class HttpSettings(Frozen):
     max_strangers: int = Field(
         25,
         ge=0,
-        description="connections at once from one address on which nobody has signed in or sent a key; more are "
-        "answered with 503. 0: no limit; `proxies` have none",
+        description="connections at once from one address that are heard although nobody has signed in or sent a key "
+        "on them; others wait for one of these to end. 0: no limit; `proxies` have none",
     )
     idempotency_hours: float = Field(
         24.0, gt=0, description="hours for which a request with the same `Idempotency-Key` gets the same answer"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -30,7 +30,7 @@ REQUEST_SECONDS = 10.0
 CONNECTIONS = 100
 """At once; above it requests are answered with 503, but for the one that asks whether this process lives."""
 STRANGERS = 25
-"""Connections at once from one address on which nobody has said who they are."""
+"""Connections at once from one address that are heard although nobody has said on them who they are."""
 STOP_SECONDS = 3
 
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n"
@@ -38,75 +38,110 @@ _FULL = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 
 
 @dataclass(kw_only=True)
 class Lobby:
-    """Counts the connections of strangers by address: one of them must not take the places of all.
+    """Connections of strangers by address: one of them must not take the places of all.
 
-    Who has signed in, or sends a key, counts no more; so a whole office behind one address has room. A proxy that is
-    believed brings everybody, and is not counted: to let nobody take its places is its own part.
+    Who comes when there are too many stands in line, unheard, until one of them is known or has gone. So fifty
+    colleagues behind one address who come in at once are all let in within the moment that each takes to be known. A
+    proxy that is believed brings everybody, and is not counted: to let nobody take its places is its own part.
     """
 
     most: int = STRANGERS
     """0: no limit"""
     proxies: Collection[str] = ()
-    waiting: Counter[str] = field(default_factory=Counter)
-    told: set[str] = field(default_factory=set)
-    """Addresses of whom the log knows that they have too many: once until they have gone, not for each connection."""
+    inside: Counter[str] = field(default_factory=Counter)
+    lines: dict[str, deque[Callable[[], None]]] = field(default_factory=dict)
 
-    def enter(self, address: str) -> bool:
-        """Counts a connection in, unless its address has too many. Pair with `leave`."""
+    @property
+    def in_line(self) -> int:
+        """How many stand in line."""
+        return sum(map(len, self.lines.values()))
+
+    def enter(self, address: str, turn: Callable[[], None]) -> None:
+        """Calls `turn` when the connection may be heard: at once, or later. Pair with `leave` or `give_up`.
+
+        Raises Full when even the line is too long.
+        """
         place = network(address)
-        if self.most and address not in self.proxies and self.waiting[place] >= self.most:
-            if place not in self.told:
-                log.warning("web_complaint", told=f"{place} has {self.most} connections and says not who it is")
-            self.told.add(place)
-            return False
-        self.waiting[place] += 1
-        return True
+        if not self.most or address in self.proxies or self.inside[place] < self.most:
+            self.inside[place] += 1
+            turn()
+            return
+        line = self.lines.setdefault(place, deque())
+        if len(line) >= CONNECTIONS:
+            raise Full
+        if not line:
+            log.warning("web_complaint", told=f"{place} has {self.most} connections and says not who it is")
+        line.append(turn)
 
     def leave(self, address: str) -> None:
-        """Counts a connection out that was let in."""
+        """Counts a connection out that was heard; the next one in its line has its place."""
         place = network(address)
-        self.waiting[place] -= 1
-        if self.waiting[place] <= 0:
-            del self.waiting[place]
-            self.told.discard(place)
+        self.inside[place] -= 1
+        if self.inside[place] <= 0:
+            del self.inside[place]
+        line = self.lines.get(place)
+        if line:
+            turn = line.popleft()
+            self._tidy(place)
+            self.inside[place] += 1
+            turn()
+
+    def give_up(self, address: str, turn: Callable[[], None]) -> None:
+        """Takes a connection out of its line, if it stands there."""
+        place = network(address)
+        if turn in self.lines.get(place, ()):
+            self.lines[place].remove(turn)
+            self._tidy(place)
+
+    def _tidy(self, place: str) -> None:
+        if not self.lines[place]:
+            del self.lines[place]
 
 
-@dataclass(frozen=True)
+class Full(Exception):
+    """There is no room for a further connection."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Uncrowded:
     """The application while there are not too many connections. uvicorn's own limit would hold up probes, too."""
 
     app: ASGIApp
     connections: Collection[object]
+    lobby: Lobby
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
-        full = len(self.connections) > CONNECTIONS and scope["path"] != PROBE
+        full = len(self.connections) - self.lobby.in_line > CONNECTIONS and scope["path"] != PROBE
         if full:
             log.warning("web_complaint", told=f"there are more than {CONNECTIONS} connections")
         await (service_unavailable if full else self.app)(scope, receive, send)  # type: ignore[arg-type]
 
 
 class Impatient(H11Protocol):
-    """HTTP/1.1 that does not wait long for a request, and lets nobody in who has too many connections already."""
+    """HTTP/1.1 that does not wait long for a request, and hears few strangers of one address at once."""
 
     def __init__(self, *, lobby: Lobby, **facts: Any) -> None:
         super().__init__(**facts)
         self.lobby = lobby
         self.stranger = False
-        self.app = Uncrowded(self.app, self.connections)
+        self.app = Uncrowded(app=self.app, connections=self.connections, lobby=lobby)
         self.app_state = {**self.app_state, INTRODUCED: self._introduced}
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
         """The clock runs from here on."""
         super().connection_made(transport)
-        self.stranger = self.lobby.enter(self._peer)
-        if not self.stranger:
+        transport.pause_reading()
+        try:
+            self.lobby.enter(self._peer, self._heard)
+        except Full:
             transport.write(_FULL)
             transport.close()
         self._expect_request()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Makes room."""
+        self.lobby.give_up(self._peer, self._heard)
         self._introduced()
         super().connection_lost(exc)
 
@@ -114,11 +149,16 @@ class Impatient(H11Protocol):
     def _peer(self) -> str:
         return self.client[0] if self.client else ""
 
+    def _heard(self) -> None:
+        """There is room for a stranger."""
+        self.stranger = True
+        self.transport.resume_reading()
+
     def _introduced(self) -> None:
         """Whose connection it is, is known, or there is none any more."""
         if self.stranger:
-            self.lobby.leave(self._peer)
             self.stranger = False
+            self.lobby.leave(self._peer)
 
     def on_response_complete(self) -> None:
         """And again after each answer."""
@@ -176,7 +216,7 @@ def configured(
 ) -> uvicorn.Server:
     """A server that has not begun; `proxies` are the addresses whose word on whom they speak for is believed.
 
-    `strangers` is how many connections an address may have on which nobody has said who they are; 0: any number.
+    `strangers` is how many connections of an address are heard on which nobody has said who they are; 0: any number.
     """
 
     async def advance() -> None:

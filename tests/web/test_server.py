@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,8 +15,8 @@ from sqlalchemy import Engine
 from ingestd.access.permissions import Permission
 from ingestd.web import server
 from ingestd.web.api import routes
-from ingestd.web.server import Lobby
-from tests.running import until
+from ingestd.web.server import Full, Lobby
+from tests.running import at_once, until
 from tests.web.serving import Api, serving
 
 
@@ -44,10 +45,20 @@ def test_an_address_has_few_connections_of_strangers_and_room_for_others(api: Ap
             assert asked(api, connection, "/api/v1/me", program.headers) == b"HTTP/1.1 200 OK"
         strangers = [held.enter_context(connected(api)) for _ in range(3)]
         until(lambda: asked(api, strangers[0], "/livez", {}) == b"HTTP/1.1 200 OK", "the strangers to be let in")
-        with connected(api) as one_more:
-            assert one_more.recv(100).startswith(b"HTTP/1.1 503 ")
+        one_more = held.enter_context(connected(api))
+        one_more.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            asked(api, one_more, "/livez", {})
         strangers[1].close()
-        until(lambda: program.ask("GET", "me").status == 200, "room to be made")
+        one_more.settimeout(10)
+        assert one_more.recv(100).startswith(b"HTTP/1.1 200 OK")
+
+
+def test_many_who_say_who_they_are_come_in_at_once(api: Api) -> None:
+    program = api.key(Permission.LEAD_POOLS)
+    told: list[int] = []
+    at_once(*[lambda: told.append(program.ask("GET", "me").status)] * 30)
+    assert told == [200] * 30
 
 
 def test_a_proxy_that_is_believed_brings_everybody(embedded: Engine, tmp_path: Path) -> None:
@@ -57,12 +68,25 @@ def test_a_proxy_that_is_believed_brings_everybody(embedded: Engine, tmp_path: P
 
 
 def test_an_address_is_counted_as_the_throttle_counts_it() -> None:
-    lobby = Lobby(most=1, proxies=["192.0.2.9"])
-    assert [lobby.enter(each) for each in ("2001:db8::1", "2001:db8::2", "192.0.2.1")] == [True, False, True]
+    heard: list[str] = []
+    lobby, turns = Lobby(most=1, proxies=["192.0.2.9"]), {}
+    for each in ("2001:db8::1", "2001:db8::2", "2001:db8::3", "192.0.2.1", "192.0.2.9", "192.0.2.9"):
+        turns[each] = partial(heard.append, each)
+        lobby.enter(each, turns[each])
+    assert (heard, lobby.in_line) == (["2001:db8::1", "192.0.2.1", "192.0.2.9", "192.0.2.9"], 2)
+    lobby.give_up("2001:db8::2", turns["2001:db8::2"])
     lobby.leave("2001:db8::1")
-    assert lobby.enter("2001:db8::2")
-    assert all(lobby.enter("192.0.2.9") for _ in range(3))
-    assert all(Lobby(most=0).enter("192.0.2.1") for _ in range(3))
+    assert (heard[4:], lobby.in_line) == (["2001:db8::3"], 0)
+
+
+def test_a_line_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "CONNECTIONS", 2)
+    lobby = Lobby(most=1)
+    for _ in range(3):
+        lobby.enter("192.0.2.1", lambda: None)
+    with pytest.raises(Full):
+        lobby.enter("192.0.2.1", lambda: None)
+    lobby.enter("192.0.2.2", lambda: None)
 
 
 def test_a_probe_is_answered_when_there_are_too_many(
