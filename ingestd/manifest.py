@@ -80,6 +80,9 @@ def seal(folder: Path, manifest: Manifest) -> None:
 
 def read(source: Path) -> Manifest:
     """The manifest of a backup; raises Rejected when there is none that this version understands."""
+    if not source.is_dir():
+        told = "is no folder" if source.exists() else "is not there"
+        raise foreign(source, told, "name the folder that `ingestd backup` made")
     path = source / MANIFEST
     try:
         with path.open("rb") as file:

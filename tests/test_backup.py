@@ -485,6 +485,17 @@ def test_a_name_with_a_line_end_comes_back(kept: Site) -> None:
     assert (kept.folder / "restored" / odd.relative_to(kept.folder / "home")).read_bytes() == b"1"
 
 
+@pytest.mark.parametrize(("name", "told"), [("absent", "absent is not there"), ("a.zip", "a.zip is no folder")])
+def test_a_backup_that_is_no_folder_is_not_called_damaged(kept: Site, name: str, told: str) -> None:
+    (kept.folder / "a.zip").write_bytes(b"")
+    with pytest.raises(Rejected, match=told) as raised:
+        restore.put_back(kept.estate("restored", ""), kept.folder / name, SILENT)
+    assert (raised.value.code, raised.value.suggestion) == (
+        "backup_foreign",
+        "name the folder that `ingestd backup` made",
+    )
+
+
 def test_a_home_with_the_store_of_another_is_not_backed_up(kept: Site) -> None:
     kept.house("other", "").engine.dispose()
     with pytest.raises(Misconfigured, match="do not belong together"):
