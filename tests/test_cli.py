@@ -195,6 +195,13 @@ def test_a_home_that_is_made_is_told_once(tmp_path: Path) -> None:
     assert told not in shell.run("deliveries").stderr
 
 
+def test_a_day_says_how_it_is_written(shell: Shell) -> None:
+    words = ("org", "campaign", "edit", "DK-ENERGY")
+    told = shell.run(*words, "--expires", "31.01.2027", code=2).stderr
+    assert "'31.01.2027' is no day; write it as 2027-01-31" in " ".join(told.replace("│", " ").split())
+    assert "(found 'dk')" in shell.run(*words, "--region", "dk", code=4).stderr
+
+
 def test_a_clean_file_is_0_and_the_same_again_is_a_duplicate(shell: Shell) -> None:
     clean = shell.file("clean.csv", "Name,Phone", "Tove Gade,26141520")
     first = shell.json("import", clean, "--source", "nordlead")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -21,6 +22,15 @@ org.add_typer(team, name="team")
 org.add_typer(project, name="project")
 org.add_typer(campaign, name="campaign")
 
+
+def _day(text: str | None) -> str | None:
+    """A day as the store has it; nothing and an empty text stay what they are."""
+    try:
+        return date.fromisoformat(text).isoformat() if text else text
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no day; write it as 2027-01-31") from None
+
+
 Team = Annotated[str, typer.Argument(metavar="TEAM", help="Key of the team.")]
 Campaign = Annotated[str, typer.Argument(metavar="CAMPAIGN", help="Code of the campaign.")]
 Name = Annotated[str | None, typer.Option("--name", help="The name people see.")]
@@ -29,7 +39,10 @@ Project = Annotated[str | None, typer.Option("--project", help="Code of its proj
 Region = Annotated[str | None, typer.Option("--region", help="Country of phones whose record names none, such as DK.")]
 Template = Annotated[str | None, typer.Option("--template", help="schemas/<template>.toml; empty: none.")]
 Timezone = Annotated[str | None, typer.Option("--timezone", help="Such as Europe/Copenhagen.")]
-Expires = Annotated[str | None, typer.Option("--expires", help="Last day, such as 2027-01-31; empty: never.")]
+Expires = Annotated[
+    str | None,
+    typer.Option("--expires", help="Last day, written as 2027-01-31; empty: never.", metavar="DAY", callback=_day),
+]
 Attempts = Annotated[int | None, typer.Option("--max-attempts", min=1, help="Call attempts for one lead.")]
 Access = Annotated[
     list[str] | None,

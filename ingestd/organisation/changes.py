@@ -97,7 +97,8 @@ def _valid(kind: Kind, key: str, values: Mapping[str, Any]) -> Facts:
     except ValidationError as problem:
         first = problem.errors()[0]
         field = ".".join(str(part) for part in first["loc"])
-        raise Invalid("value_unusable", first["msg"].removeprefix("Value error, "), field=field) from None
+        shown = "" if isinstance(first["input"], Mapping) else f" (found {first['input']!r})"
+        raise Invalid("value_unusable", first["msg"].removeprefix("Value error, ") + shown, field=field) from None
     found = known.model_dump(mode="json", exclude={name})
     if "code" in found:
         found["code"] = facts.stored_code(found["code"])
