@@ -8,9 +8,10 @@ be called at; but whoever is given the lead to call does not get a listed altern
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 import polars as pl
@@ -31,6 +32,11 @@ from ingestd.store.tables import leads as table
 
 BATCH = 50_000
 """Numbers of a file that are added in one transaction: others who write wait for no more than a second or so."""
+
+MOST_NAMED = 10
+"""Numbers that are none and are named; more would fill a page."""
+NOWHERE = "ZZ"
+"""The country of numbers that are of none: only those with a country code can be read."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,16 +94,27 @@ def import_list(
 def readable(connection: Connection, numbers: Sequence[str], campaign: str | None, region: str | None) -> list[str]:
     """Numbers as people write them as E.164; without `region` a campaign's own counts.
 
-    Raises Invalid for the first that is none, because whoever adds it would take it for protected; and Rejected for an
-    unknown campaign.
+    Raises Invalid when some are none, because whoever adds them would take them for protected, and names them; and
+    Rejected for an unknown campaign.
     """
-    home = region or (rules.campaign(connection, campaign).region if campaign else "ZZ")
+    home = region or (rules.campaign(connection, campaign).region if campaign else NOWHERE)
     read = phones.read(pl.Series(numbers, dtype=pl.String).str.strip_chars(), home.upper())
-    for place, (number, e164, reason) in enumerate(zip(numbers, read["e164"], read["reason"], strict=True)):
-        if e164 is None:
-            fault = phones.MESSAGES.get(reason or "", "is not a phone number")
-            raise Invalid("number_unusable", f"{number!r} {fault}", field=f"numbers.{place}")
+    faults = {
+        place: f"{number!r} {phones.MESSAGES.get(reason or '', 'is not a phone number')}"
+        for place, (number, e164, reason) in enumerate(zip(numbers, read["e164"], read["reason"], strict=True))
+        if e164 is None
+    }
+    if faults:
+        raise Invalid("number_unusable", _all_of(faults.values(), home), field=f"numbers.{min(faults)}")
     return read["e164"].to_list()
+
+
+def _all_of(faults: Collection[str], home: str) -> str:
+    """The first faults, and what helps where numbers without a country code are of no country."""
+    told = "; ".join(islice(faults, MOST_NAMED))
+    if len(faults) > MOST_NAMED:
+        told += f"; and {len(faults) - MOST_NAMED:,} more"
+    return told + ("; write numbers with + and country code, or name their country" if home == NOWHERE else "")
 
 
 def add(connection: Connection, numbers: Sequence[str], campaign: str | None, deed: Deed) -> Added:

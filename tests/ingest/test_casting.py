@@ -215,6 +215,7 @@ def test_a_moment_on_the_wall_clock_is_what_the_clock_showed_or_nothing(naive: d
         ("007", 7),
         ("7.0", 7),
         ("7.00", 7),
+        ("7.0000", 7),
         ("7.000000", 7),
         ("7.000", None),  # a thousand times as much where the point separates thousands
         ("12.000", None),

@@ -67,6 +67,23 @@ def test_a_lead_that_somebody_holds_is_closed_and_its_lock_ends(desk: Desk) -> N
     assert ("lock", str(agent), None) in desk.told(held)
 
 
+def test_every_number_that_is_none_is_named_and_what_helps(desk: Desk) -> None:
+    nowhere = "does not begin with a known country code"
+    for region, numbers, told in (
+        (
+            None,
+            ["+4526141516", "26141517", "12"],
+            f"'26141517' {nowhere}; '12' {nowhere}; write numbers with + and country code, or name their country",
+        ),
+        ("DK", ["26141516", "12", "nobody"], "'12' is too short for a phone number; 'nobody' is not a phone number"),
+        ("DK", ["12"] * 12, "; '12' is too short for a phone number; and 2 more"),
+    ):
+        with pytest.raises(Invalid) as refused, reading(desk.engine) as connection:
+            do_not_call.readable(connection, numbers, None, region)
+        assert refused.value.message.endswith(told)
+    assert refused.value.facts["field"] == "numbers.0"
+
+
 def test_many_numbers_are_worked_off_in_batches(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(do_not_call, "BATCH", 2)
     numbers = desk.leads(*({} for _ in range(5)))
