@@ -21,12 +21,19 @@ from ingestd.spool import Landed, Spool
 from ingestd.store import audit, erasures, orders, organisation
 from ingestd.store.audit import Deed
 from ingestd.store.engine import reading, writing
-from ingestd.store.ledger import Ledger, hold_source
+from ingestd.store.ledger import DISPROVED, Ledger, hold_source
 
 SUPERSEDED = Rejected("run_again", "run again with another mapping, as a new delivery, instead of being confirmed")
 LOADED = (State.COMPLETED, State.COMPLETED_WITH_REJECTS)
 _NOT_LOADED = (State.REFUSED, State.FAILED, State.CANCELLED, State.AWAITING_CONFIRMATION)
 RERUNNABLE = (*LOADED, *_NOT_LOADED)
+NOT_RETRIED = (undoing.UNDONE.code, SUPERSEDED.code, DISPROVED)
+"""Why a delivery ended that is not queued once more as it is: it is run again, or its file is not the one meant."""
+
+
+def rerunnable(delivery: Delivery) -> bool:
+    """Whether its file may be run again, as far as the delivery itself tells. Pure."""
+    return delivery.state in RERUNNABLE and bool(delivery.spool_key) and delivery.reason_code != DISPROVED
 
 
 @dataclass(frozen=True, kw_only=True)

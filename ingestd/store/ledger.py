@@ -41,6 +41,10 @@ _GET_LOCKED = _GET.with_for_update()
 _TAKE = update(deliveries).where(_IT).values({name: bindparam(f"its_{name}") for name in _TAKEN})
 
 
+DISPROVED = "digest_mismatch"
+"""Why a file was refused that is not what its companion says."""
+
+
 class Fenced(Unavailable):
     """Another worker has taken the delivery over; what this one did is rolled back."""
 
@@ -291,7 +295,7 @@ class Ledger:
             if _loaded_once(connection, delivery_id):
                 message = f"delivery {delivery_id} was loaded and undone; its log says what it was"
                 raise Rejected("not_retryable", message, suggestion="run it again: that makes a new delivery")
-            _refuse_loaded_since(connection, delivery)
+            _refuse_another(connection, delivery)
             fresh = {"state": State.QUEUED, "attempts": 0, "reason": "", "reason_code": "", "suggestion": ""}
             again = {**fresh, "published_at": None, "finished_at": None, "queued_at": self.clock()}
             connection.execute(update(deliveries).where(deliveries.c.id == delivery_id).values(again))
@@ -333,9 +337,10 @@ class Ledger:
     def run_again(self, connection: Connection, delivery: Delivery, landed: Landed, mapping: str | None) -> int:
         """A new delivery of the bytes of an older one, which is not loaded or loaded no more; its number.
 
-        `mapping` is its own, as JSON. Raises Rejected when the same file came again since, and was or will be loaded.
+        `mapping` is its own, as JSON. Raises Rejected when the same file came again since, and was or will be loaded,
+        or when its digest has shown that it is another file than was meant.
         """
-        _refuse_loaded_since(connection, delivery)
+        _refuse_another(connection, delivery)
         same = {each.name: getattr(delivery, each.name) for each in dataclasses.fields(Arrival)}
         moment = self.clock()
         facts = {"received_at": moment, "queued_at": moment, "state": State.QUEUED, "node_id": delivery.node_id}
@@ -414,7 +419,11 @@ def _loaded_once(connection: Connection, delivery_id: int) -> bool:
     return connection.scalar(mine) is not None
 
 
-def _refuse_loaded_since(connection: Connection, delivery: Delivery) -> None:
+def _refuse_another(connection: Connection, delivery: Delivery) -> None:
+    """Nobody looks at the digest again, so a file that was cut would be loaded as if it were whole."""
+    if delivery.reason_code == DISPROVED:
+        message = f"delivery {delivery.id} is not the file that was meant: {delivery.reason}"
+        raise Rejected("not_retryable", message, suggestion="ask for the right file, or for its right companion")
     since = loaded_as(connection, delivery, delivery.sha256)
     if since is not None:
         message = f"the same file came again and is delivery {since}; loading it twice would double its leads"

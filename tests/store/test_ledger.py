@@ -198,6 +198,20 @@ def test_a_file_that_came_again_since_is_not_retried(ledger: Ledger) -> None:
         ledger.retry(delivery.id)
 
 
+def test_a_file_that_is_another_than_its_digest_is_neither_retried_nor_run_again(ledger: Ledger) -> None:
+    """Nobody would look at the digest again, and the half of a file would be loaded as all of it."""
+    delivery = begun(ledger)
+    ledger.refuse(delivery, Rejected("digest_mismatch", "x.csv has another sha256"), log_key="")
+    with pytest.raises(Rejected, match=r"not the file that was meant: x\.csv has another sha256") as why:
+        ledger.retry(delivery.id)
+    assert why.value.code == "not_retryable"
+    known = ledger.get(delivery.id)
+    assert known is not None
+    with pytest.raises(Rejected, match="not the file that was meant"), writing(ledger.engine) as connection:
+        ledger.run_again(connection, known, landed(), None)
+    assert ledger.record(ARRIVAL, landed()).duplicate_of is None
+
+
 def test_moments_come_back_in_utc(ledger: Ledger) -> None:
     moment = datetime(2026, 7, 1, 12, 30, 15, 123456, tzinfo=UTC)
     elsewhere = dataclasses.replace(ledger, clock=lambda: moment.astimezone(tz=None))

@@ -11,6 +11,7 @@ from fastapi import Query, Request, Response
 from ingestd.access.permissions import Permission
 from ingestd.ingest import tracing
 from ingestd.leads import rights
+from ingestd.leads.reruns import NOT_RETRIED
 from ingestd.model import Delivery, State
 from ingestd.organisation import silence
 from ingestd.store import deliveries as ledger
@@ -73,6 +74,7 @@ def list_deliveries(  # noqa: PLR0913, PLR0917 - each is a part of the request
         fragment="list",
         at=at,
         view=chosen,
+        not_retried=NOT_RETRIED,
         tabs=_tabs(here(request), counts, chosen),
         found=found[:PAGE],
         next=paging.following([each.id for each in found], PAGE),

@@ -14,7 +14,7 @@ from ingestd.access.callers import Caller
 from ingestd.access.permissions import Permission
 from ingestd.errors import Unavailable
 from ingestd.ingest.insight import Group
-from ingestd.leads import reruns, undoing
+from ingestd.leads import reruns
 from ingestd.model import Delivery, Outcome, State
 from ingestd.receipts import receipt
 from ingestd.store import deliveries, pools
@@ -32,8 +32,6 @@ pages = Pages()
 
 STAGES = ("read", "map", "validate", "resolve", "screen", "load")
 """Of the road, in their order (ingest/road.py)."""
-AGAIN_ONLY = (undoing.UNDONE.code, reruns.SUPERSEDED.code)
-"""Why one was cancelled that cannot be queued once more as it is; it is run again."""
 RETRYABLE = (State.REFUSED, State.FAILED, State.CANCELLED)
 CANCELLABLE = (State.RECEIVED, State.QUEUED, State.AWAITING_CONFIRMATION)
 _TONES: Mapping[Outcome, str] = {
@@ -82,8 +80,8 @@ def show_delivery(request: Request, desk: AtDesk, caller: ByCaller, number: Numb
         downloads=downloads(delivery),
         next_version=later,
         why=why(delivery, caller),
-        retryable=delivery.state in RETRYABLE and delivery.reason_code not in AGAIN_ONLY,
-        rerunnable=delivery.state in reruns.RERUNNABLE and bool(delivery.spool_key),
+        retryable=delivery.state in RETRYABLE and delivery.reason_code not in reruns.NOT_RETRIED,
+        rerunnable=reruns.rerunnable(delivery),
         undoable=delivery.state in reruns.LOADED and delivery.counts.loaded > 0,
         mending=mend,
         cancellable=delivery.state in CANCELLABLE,
