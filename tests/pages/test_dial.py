@@ -7,7 +7,7 @@ import re
 from urllib.parse import urlencode
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Page, expect
 
 from ingestd.leads import editing, lead, statuses
 from ingestd.leads.editing import Edit
@@ -40,6 +40,13 @@ def on_page(text: str) -> dict[str, str]:
     return {name: html.unescape(value) for name, value in named}
 
 
+def by_key(page: Page, result: str) -> None:
+    """Records a result as a hand on the keyboard does."""
+    page.keyboard.press(str(page.get_by_role("button", name=result).get_attribute("data-key")))
+    expect(page.get_by_text(f"{result}: Enter records it.")).to_be_visible()
+    page.keyboard.press("Enter")
+
+
 def found(site: Served, number: int) -> Lead:
     with reading(site.house.engine) as connection:
         return lead.find(connection, number)
@@ -65,20 +72,50 @@ def test_an_agent_dials_three_leads_by_keyboard(site: Site) -> None:
         picture(page, "dial-lead")
         page.get_by_label("Comment on this call").fill("speaks with her husband first")
         page.get_by_label("Comment on this call").press("Escape")
-        page.keyboard.press(str(page.get_by_role("button", name="Follow-up Redial").get_attribute("data-key")))
+        by_key(page, "Follow-up Redial")
         expect(page).to_have_url(re.compile(f"/dial/{numbers[1]}"))
         page.get_by_text("Edit what is known").click()
         page.get_by_label("City").fill("Altona")
         page.get_by_label("City").press("Escape")
-        page.keyboard.press(str(page.get_by_role("button", name="Success").get_attribute("data-key")))
+        by_key(page, "Success")
         expect(page).to_have_url(re.compile(f"/dial/{numbers[2]}"))
         page.get_by_label("Stop after this one").check()
-        page.keyboard.press(str(page.get_by_role("button", name="Not Interested").get_attribute("data-key")))
+        by_key(page, "Not Interested")
         expect(page.get_by_text("You have stopped dialling")).to_be_visible()
     first, second, third = (found(site, number) for number in numbers)
     assert (first.status, first.attempts) == ("follow_up_redial", 1)
     assert (second.status, second.fields["city"]) == ("success", "Altona")
     assert third.status == "not_interested"
+
+
+def test_typing_beside_a_field_ends_no_call(site: Site) -> None:
+    number = held(site, "berlin-1")
+    with site.visit("berlin-1") as page:
+        page.goto(f"/dial/{number}?campaign=DE-ENERGY")
+        page.keyboard.type("hello 9 angry man ")
+        expect(page.locator(".picked")).to_have_count(1)
+        page.keyboard.press("Escape")
+        page.keyboard.press("Enter")
+        expect(page.locator(".picked")).to_have_count(0)
+        by_key(page, "Success")
+        expect(page.get_by_text(f"Lead {number}: Success")).to_be_visible()
+    assert (found(site, number).status, found(site, number).attempts) == ("success", 1)
+
+
+@pytest.mark.parametrize("then", [{}, {"then": "stop"}])
+def test_the_page_after_a_result_says_what_was_recorded(served: Served, then: dict[str, str]) -> None:
+    client, number = served.client(AGENT), held(served, AGENT)
+    form = {"campaign": "DE-ENERGY", "status": "unqualified", **then}
+    done = client.ask("POST", f"/dial/{number}/result", urlencode(form).encode(), Content_Type=FORM)
+    page = client.ask("GET", done.headers["location"]).body.decode()
+    assert f"Lead {number}: <strong>Unqualified</strong>" in page
+    assert f'<a href="/leads/{number}">correct it</a>' in page
+    assert "Unqualified may become" in client.ask("GET", f"/leads/{number}").body.decode()
+
+
+def test_nothing_is_said_of_a_lead_that_one_does_not_see(served: Served) -> None:
+    number = held(served, "berlin-1")
+    assert f"Lead {number}" not in served.client(AGENT).ask("GET", f"/dial?recorded={number}").body.decode()
 
 
 def test_the_results_say_what_becomes_of_the_lead(site: Site) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
@@ -15,7 +16,7 @@ from sqlalchemy import Connection
 
 from ingestd import schemas
 from ingestd.access.callers import Caller
-from ingestd.errors import Conflict, Invalid, Rejected
+from ingestd.errors import Conflict, Invalid, Missing, Rejected
 from ingestd.leads import access, do_not_call, editing, rights, segments, shifts, statuses, telling
 from ingestd.leads.agents import Agent
 from ingestd.leads.lead import Lead, owner_names
@@ -58,6 +59,8 @@ CodeField = Annotated[str, Form(max_length=64, pattern=r"^[^\x00]*$")]
 SegmentNumber = Annotated[int, BeforeValidator(lambda text: text or 0), Query(ge=0, lt=2**63)]
 SegmentField = Annotated[int, BeforeValidator(lambda text: text or 0), Form(ge=0, lt=2**63)]
 """0, and nothing chosen: the whole campaign."""
+Recorded = Annotated[int, Query(ge=0, lt=2**63)]
+"""The lead whose result was told just now; 0: none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,14 +72,31 @@ class Choice:
     segments: tuple[tuple[int, str], ...]
 
 
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """What the last result made of its lead."""
+
+    lead: int
+    status: str
+    mine: bool
+    """True when the person may correct it"""
+
+
 @pages.get("/dial", access=DIALLING)
 def choose(
-    request: Request, desk: AtDesk, caller: ByCaller, campaign: Code = "", segment: SegmentNumber = 0, none: Code = ""
+    request: Request,
+    desk: AtDesk,
+    caller: ByCaller,
+    campaign: Code = "",
+    segment: SegmentNumber = 0,
+    none: Code = "",
+    recorded: Recorded = 0,
 ) -> Response:
     """Where to dial; and after the last lead, why there is no other."""
     with reading(desk.engine) as connection:
         who = agent_of(connection, caller)
         found = choices(connection, who, desk.clock())
+        before = _told(connection, who, recorded)
     chosen = next((each for each in found if each.code == campaign), None)
     reasons = desk.shifts.reasons(who.login, campaign, desk.clock(), segment) if none and chosen else ()
     return show(
@@ -89,6 +109,7 @@ def choose(
         ended=bool(none and chosen),
         reasons=reasons,
         told=RULES,
+        before=before,
     )
 
 
@@ -100,10 +121,16 @@ def begin(desk: AtDesk, caller: ByCaller, campaign: CodeField = "", segment: Seg
 
 @pages.get("/dial/{number}", access=DIALLING)
 def show_lead(
-    request: Request, desk: AtDesk, caller: ByCaller, number: Number, campaign: Code = "", segment: SegmentNumber = 0
+    request: Request,
+    desk: AtDesk,
+    caller: ByCaller,
+    number: Number,
+    campaign: Code = "",
+    segment: SegmentNumber = 0,
+    recorded: Recorded = 0,
 ) -> Response:
-    """The lead that the person holds."""
-    return _lead_page(request, desk, caller, number, _place(campaign, segment))
+    """The lead that the person holds; and what the last result made of its lead."""
+    return _lead_page(request, desk, caller, number, _place(campaign, segment), recorded=recorded)
 
 
 @pages.post("/dial/{number}/result", access=DIALLING)
@@ -118,8 +145,8 @@ def end_call(request: Request, desk: AtDesk, caller: ByCaller, number: Number, t
     except (Rejected, Invalid, Conflict) as problem:
         return _lead_page(request, desk, caller, number, place, typed=typed, problem=problem)
     if typed.get("then") == "stop":
-        return onward("/dial?" + urlencode(place), "The result is kept. You have stopped dialling.")
-    return _next(desk, caller, place["campaign"], place["segment"])
+        return onward("/dial?" + urlencode({**place, "recorded": number}), "You have stopped dialling.")
+    return _next(desk, caller, place["campaign"], place["segment"], recorded=number)
 
 
 @pages.post("/dial/{number}/hold", access=DIALLING)
@@ -177,19 +204,30 @@ def _end(status: Status) -> str:
     return by_hand if status.dial_order is None else again
 
 
-def _next(desk: Desk, caller: Caller, campaign: str, segment: int) -> Response:
+def _next(desk: Desk, caller: Caller, campaign: str, segment: int, *, recorded: int = 0) -> Response:
     with reading(desk.engine) as connection:
         login = agent_of(connection, caller).login
     place = _place(campaign, segment)
     if not campaign:
         return onward("/dial", "Choose a campaign first.")
     given = desk.shifts.next_lead(login, campaign, desk.clock(), segment_id=segment)
+    if recorded:
+        place["recorded"] = recorded
     if given.lead is None:
         return onward("/dial?" + urlencode({**place, "none": "1"}))
     return onward(f"/dial/{given.lead.id}?{urlencode(place)}")
 
 
-def _lead_page(
+def _told(connection: Connection, who: Agent, number: int) -> Told | None:
+    """What became of a lead whose result was told; None when the person does not see it any more, or told none."""
+    with suppress(Missing):
+        here = rights.see(connection, who, number)
+        status = statuses.read(connection).by_code[here.status].name
+        return Told(lead=number, status=status, mine=rights.theirs(connection, who, number))
+    return None
+
+
+def _lead_page(  # noqa: PLR0913 - the request, who asks, and what is said on it
     request: Request,
     desk: Desk,
     caller: Caller,
@@ -198,12 +236,14 @@ def _lead_page(
     *,
     typed: Typed | None = None,
     problem: Rejected | Invalid | Conflict | None = None,
+    recorded: int = 0,
 ) -> Response:
     with reading(desk.engine) as connection:
         who = agent_of(connection, caller)
         (here,) = do_not_call.without_listed(connection, [rights.see(connection, who, number)])
         book, campaign = statuses.read(connection), rules.campaign_of(connection, here.campaign_id)
         owner = owner_names(connection, [here.owner_id])[here.owner_id]
+        before = _told(connection, who, recorded)
         calls = [
             each for each in telling.history_of(connection, here) if each.kind == "call" and each.field == "status"
         ]
@@ -223,6 +263,7 @@ def _lead_page(
         typed=typed or {},
         problem=problem,
         back=place,
+        before=before,
         at=desk.clock(),
     )
 

@@ -198,17 +198,35 @@ document.addEventListener("htmx:afterOnLoad", () => {
   document.getElementById("notices").replaceChildren();
 });
 
-// Keys: an element with data-key="x" is pressed by that key, while nobody types into a field.
+// What a key has chosen and Enter presses: whoever believes to be in a field types many keys, and must not do much.
+let picked = null;
+
+function pick(button) {
+  picked?.classList.remove("picked");
+  button?.classList.add("picked");
+  picked = button;
+  const told = document.querySelector("[data-picked]");
+  if (told) told.textContent = button ? `${button.dataset.title}: Enter records it.` : "";
+}
+document.addEventListener("focusin", () => pick(null));
+
+// Keys: an element with data-key="x" is pressed by that key, while nobody types into a field; with data-asks, by Enter
+// after it.
 document.addEventListener("keydown", (event) => {
   const typing = event.target.closest("input:not([type=checkbox]), select, textarea");
-  if (typing && event.key === "Escape") typing.blur();
+  if (event.key === "Escape") {
+    typing?.blur();
+    pick(null);
+  }
   if (typing || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
-  if (event.key === "Enter" && event.target.closest("a, button, summary, label")) return;
+  const chosen = event.key === "Enter" ? picked : null;
+  if (event.key === "Enter" && !chosen && event.target.closest("a, button, summary, label")) return;
   if (document.querySelector("dialog[open]")) return;
-  const wanted = document.querySelector(`[data-key="${CSS.escape(event.key)}"]`);
+  const wanted = chosen ?? document.querySelector(`[data-key="${CSS.escape(event.key)}"]`);
   if (!wanted) return;
   event.preventDefault();
-  wanted.click();
+  if (!chosen && "asks" in wanted.dataset) pick(wanted);
+  else wanted.click();
 });
 
 // What is left of a time, counted by the server's clock.
