@@ -30,7 +30,8 @@ def test_a_lead_is_explained_rule_by_rule(shell: Shell) -> None:
 
 def test_what_happens_to_a_lead_is_in_its_history(shell: Shell) -> None:
     assert shell.json("lead", "edit", "1", "city=Lund", "--as", "admin", "--version", "1")["city"] == "Lund"
-    private = shell.json("lead", "status", "1", "manual_redial_private", "--as", "aarhus-1", "--call", "--why", "asked")
+    wish = ("lead", "status", "1", "manual_redial_private", "--as", "aarhus-1", "--call", "--why", "asked")
+    private = shell.json(*wish, "--at", "2099-01-01")
     assert (private["owner"], private["attempts"], private["processed_by"]) == ("user:aarhus-1", 1, "user:aarhus-1")
     events = shell.json("lead", "history", "1")
     assert [(each["by"], each["kind"], each["field"], each["after"]) for each in events] == [
@@ -40,6 +41,7 @@ def test_what_happens_to_a_lead_is_in_its_history(shell: Shell) -> None:
         ("user:aarhus-1", "call", "attempts", "1"),
         ("user:aarhus-1", "call", "owner", "user:aarhus-1"),
         ("user:aarhus-1", "call", "processed_by", "user:aarhus-1"),
+        ("user:aarhus-1", "call", "scheduled_at", "2099-01-01T00:00:00+00:00"),
         ("user:aarhus-1", "call", "status", "manual_redial_private"),
     ]
     assert "asked" in shell.run("lead", "history", "1").stdout

@@ -158,7 +158,7 @@ def status(
     user: As,
     call: Annotated[bool, typer.Option("--call", help="It is how a call ended: an attempt.")] = False,
     retain: Annotated[bool, typer.Option("--retain", help="Private and VIP do not change the owner.")] = False,
-    at: Annotated[datetime | None, typer.Option("--at", help="When to call next, in UTC.")] = None,
+    at: Annotated[datetime | None, typer.Option("--at", help="When to call next, in UTC; not past.")] = None,
     version: Version = None,
     why: Why = "",
     config: Config = CONFIG,

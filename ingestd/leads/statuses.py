@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -21,6 +21,10 @@ from ingestd.store.tables import campaigns
 from ingestd.store.tables import statuses as table
 
 MAX_ATTEMPTS, ANONYMISED = "max_call_attempts", "anonymised"
+PROMISED = ("manual_redial_private", "manual_redial_vip", "follow_up_redial")
+"""A call that ends so was a promise to call again at a time."""
+LATE = timedelta(minutes=5)
+"""A time to call may be past by so much: clocks differ, and people need a while to press a button."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,14 +143,13 @@ def change_status(connection: Connection, lead_id: int, change: Change) -> Lead:
 def change_all(connection: Connection, these: Sequence[Lead], change: Change) -> dict[int, Rejected]:
     """The same for leads that were taken, whatever their version: those that stay as they were, and why.
 
-    Raises Rejected when there is no such status, Invalid for a time to call that no clock shows.
+    Raises Rejected when there is no such status, Invalid for a time to call that no clock shows or that is past, and
+    for none where a call ended with the promise of one.
     """
     book = read(connection)
-    if change.scheduled_at is not None and not instants.everywhere(change.scheduled_at):
-        told = f"nobody calls at {change.scheduled_at.isoformat()}: it has no date in some time zones"
-        raise Invalid("value_unusable", told, field="scheduled_at")
+    _check_time(change, book.get(change.to))
     refused = leads.locks(connection, these, by=change.by, at=change.at)
-    if book.get(change.to).open:
+    if book.by_code[change.to].open:
         refused |= _uncallable(connection, these)
     changed: list[tuple[Lead, dict[str, Any]]] = []
     back = _back(connection, these, change, book)
@@ -162,6 +165,19 @@ def change_all(connection: Connection, these: Sequence[Lead], change: Change) ->
         pool_calls.add(connection, (here.pool_id for here, _ in changed), change.at)
     _end_used_up(connection, changed, change, book)
     return refused
+
+
+def _check_time(change: Change, new: Status) -> None:
+    """Raises Invalid when nobody can call at the time, or when one is missing."""
+    wanted, told = change.scheduled_at, ""
+    if wanted is not None and not instants.everywhere(wanted):
+        told = f"nobody calls at {wanted.isoformat()}: it has no date in some time zones"
+    elif wanted is not None and new.open and wanted < change.at - LATE:
+        told = f"nobody calls at {wanted.isoformat()}: that is past; say a time to come"
+    elif wanted is None and change.call and new.code in PROMISED:
+        told = f"{new.name} promises a call: say when to call again"
+    if told:
+        raise Invalid("value_unusable", told, field="scheduled_at")
 
 
 def _back(connection: Connection, these: Sequence[Lead], change: Change, book: StatusBook) -> Mapping[int, int]:

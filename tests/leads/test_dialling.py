@@ -255,7 +255,7 @@ def any_result(desk: Desk, number: int, to: str, **wish: Any) -> Lead:
 def test_results_change_what_comes_next(desk: Desk) -> None:
     one, two, three = desk.leads({}, {}, {})
     assert given(desk, 1) == [one]
-    any_result(desk, one, "manual_redial_vip")
+    any_result(desk, one, "manual_redial_vip", scheduled_at=NOON)
     assert given(desk, 1) == [one]  # before everything else again
     any_result(desk, one, "success")
     assert given(desk, 3) == [two, three, None]

@@ -180,6 +180,25 @@ def test_a_change_releases_the_lock_and_sets_the_time(desk: Desk) -> None:
     assert desk.change(number, "success", AGENT).scheduled_at is None
 
 
+@pytest.mark.parametrize("call", [True, False])
+def test_nobody_calls_in_the_past(desk: Desk, *, call: bool) -> None:
+    (number,) = desk.leads({})
+    with pytest.raises(Invalid, match="that is past"):
+        desk.change(number, "automatic_redial", AGENT, call=call, scheduled_at=NOON - statuses.LATE - MINUTE)
+    assert desk.lead(number).attempts == 0
+    assert desk.change(number, "automatic_redial", AGENT, call=call, scheduled_at=NOON - MINUTE).scheduled_at
+    assert desk.change(number, "success", AGENT, call=call, scheduled_at=NOON - timedelta(days=1)).scheduled_at is None
+
+
+@pytest.mark.parametrize("redial", statuses.PROMISED)
+def test_a_call_that_ends_with_a_promise_says_when(desk: Desk, redial: str) -> None:
+    (number,) = desk.leads({})
+    with pytest.raises(Invalid, match="say when to call again"):
+        desk.change(number, redial, AGENT, call=True)
+    assert desk.change(number, redial, AGENT).attempts == 0  # put right by hand, without a call
+    assert desk.change(number, redial, AGENT, call=True, scheduled_at=NOON + MINUTE).attempts == 1
+
+
 @pytest.mark.parametrize("moment", ["9999-12-31T23:59:59-05:00", "0001-01-01T00:00:00+01:00", "9999-12-31T12:00:00Z"])
 def test_nobody_calls_when_some_time_zone_has_no_date(desk: Desk, moment: str) -> None:
     (number,) = desk.leads({})

@@ -71,7 +71,8 @@ def test_an_agent_dials_three_leads_by_keyboard(site: Site) -> None:
         check_access(page)
         picture(page, "dial-lead")
         page.get_by_label("Comment on this call").fill("speaks with her husband first")
-        page.get_by_label("Comment on this call").press("Escape")
+        page.get_by_label("Call again at").fill("2099-01-01T10:00")
+        page.get_by_label("Call again at").press("Escape")
         by_key(page, "Follow-up Redial")
         expect(page).to_have_url(re.compile(f"/dial/{numbers[1]}"))
         page.get_by_text("Edit what is known").click()
@@ -111,6 +112,22 @@ def test_the_page_after_a_result_says_what_was_recorded(served: Served, then: di
     assert f"Lead {number}: <strong>Unqualified</strong>" in page
     assert f'<a href="/leads/{number}">correct it</a>' in page
     assert "Unqualified may become" in client.ask("GET", f"/leads/{number}").body.decode()
+
+
+@pytest.mark.parametrize(
+    ("status", "moment", "told"),
+    [
+        ("automatic_redial", "2020-01-01T10:00", "that is past"),
+        ("manual_redial_private", "", "Manual Redial (Private) promises a call"),
+    ],
+)
+def test_a_time_to_call_again_is_to_come(served: Served, status: str, moment: str, told: str) -> None:
+    client, number = served.client(AGENT), held(served, AGENT)
+    form = {"status": status, "scheduled_at": moment, "comment": "after lunch"}
+    answer = client.ask("POST", f"/dial/{number}/result", urlencode(form).encode(), Content_Type=FORM)
+    page = answer.body.decode()
+    assert (answer.status, told in page, "after lunch" in page) == (422, True, True)
+    assert found(served, number).attempts == 0
 
 
 def test_nothing_is_said_of_a_lead_that_one_does_not_see(served: Served) -> None:

@@ -27,7 +27,9 @@ def call(site: Served, login: str, status: str) -> None:
     who = desk.agent(login)
     given = shifts.Shifts(engine=desk.engine).next_lead(login, "DE-ENERGY", now())
     assert given.lead is not None
-    shifts.finish(desk.engine, site.api.desk.schemas, who, given.lead.id, Result(status=status, at=now()))
+    shifts.finish(
+        desk.engine, site.api.desk.schemas, who, given.lead.id, Result(status=status, at=now(), scheduled_at=now())
+    )
 
 
 def test_a_report_is_chosen_read_and_downloaded(site: Site) -> None:

@@ -58,7 +58,9 @@ class Ended(Given):
     """How a call ended."""
 
     status: str = Field(max_length=64, description="code of the status")
-    scheduled_at: AwareDatetime | None = Field(None, description="when to call next")
+    scheduled_at: AwareDatetime | None = Field(
+        None, description="when to call next, which is not past; Private, VIP and follow-up redials need it"
+    )
     fields: Values = Field({}, description="what you learned; as with an edit")
     comment: str = Field("", max_length=500, description="kept in the history")
 
@@ -84,7 +86,8 @@ def next_lead(desk: AtDesk, caller: ByCaller, body: DialWanted) -> GivenOut:
 def end_call(desk: AtDesk, caller: ByCaller, response: Response, number: Number, body: Ended) -> LeadOut:
     """How the call of a lead that you hold ended: status, fields and attempt in one, and the lead is free again.
 
-    409 `lead_not_held`: you do not hold it, or have told its result already.
+    409 `lead_not_held`: you do not hold it, or have told its result already. 422 `value_unusable`: a time to call again
+    is past, or is missing for a Private, VIP or follow-up redial.
     """
     with reading(desk.engine) as connection:
         who = agent_of(connection, caller)

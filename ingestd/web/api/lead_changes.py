@@ -82,7 +82,7 @@ class NewStatus(Given):
     status: str = Field(max_length=64, description="code of the status")
     call: bool = Field(False, description="it is how your call ended: an attempt. You hold the lead, or may call it")
     retain_owner: bool = Field(False, description="Private and VIP do not make you the owner")
-    scheduled_at: AwareDatetime | None = Field(None, description="when to call next")
+    scheduled_at: AwareDatetime | None = Field(None, description="when to call next, which is not past")
 
 
 class Lease(Given):
@@ -196,7 +196,8 @@ def set_status(
     """Gives a lead another status, with what that does to owner, attempts and lock.
 
     409 `status_not_allowed`: `facts.may_become` has the statuses that may follow. 409 `do_not_call`: nobody may call
-    its number, so its status stays closed. 409 `not_callable`: it was no `call` of yours; `facts.rules` says why.
+    its number, so its status stays closed. 409 `not_callable`: it was no `call` of yours; `facts.rules` says why. 422
+    `value_unusable`: a time to call again is past, or a `call` ended as a Private, VIP or follow-up redial without one.
     """
     version = seen_version(if_match)
 

@@ -8,6 +8,7 @@ from ingestd.access.permissions import Permission
 from ingestd.model import PoolState
 from ingestd.store import tables
 from ingestd.store.engine import writing
+from ingestd.store.ledger import now
 from tests.leads.conftest import NOON, Desk
 from tests.web.serving import Answer, Api, Client
 
@@ -156,7 +157,11 @@ def test_no_call_of_a_closed_lead_counts(api: Api) -> None:
 def test_private_takes_the_owner_and_releasing_gives_back(api: Api) -> None:
     (number,) = desk_of(api).leads({})
     agent = api.user(AGENT)
-    private = agent.do("POST", f"leads/{number}/status", {"status": "manual_redial_private", "call": True})
+    wish = {"status": "manual_redial_private", "call": True}
+    assert agent.refused("POST", f"leads/{number}/status", wish) == (422, "value_unusable")
+    past = {**wish, "scheduled_at": "2020-01-01T10:00:00Z"}
+    assert agent.refused("POST", f"leads/{number}/status", past) == (422, "value_unusable")
+    private = agent.do("POST", f"leads/{number}/status", {**wish, "scheduled_at": now().isoformat()})
     assert (private["owner"], private["original_owner"]) == (f"user:{AGENT}", "team:denmark")
     assert (private["attempts"], private["processed_by"]) == (1, f"user:{AGENT}")
     assert api.user("copenhagen-2").refused("POST", f"leads/{number}/lock") == (404, "lead_unknown")
