@@ -24,6 +24,7 @@ MOST = 100
 """columns of one list"""
 
 _BESIDE = (
+    ("name", "Name", Kind.TEXT),
     ("pool_name", "Lead pool name", Kind.TEXT),
     ("file", "File", Kind.TEXT),
     ("delivery", "Delivery", Kind.NUMBERED),
@@ -36,8 +37,7 @@ _BESIDE = (
 """What no filter asks for, because the field that it explains is asked for."""
 
 DEFAULT = (
-    "id", "campaign", "pool_name", "phone", "first_name", "last_name", "city", "status", "owner", "attempts",
-    "uploaded_at",
+    "id", "campaign", "pool_name", "phone", "name", "city", "status", "owner", "attempts", "uploaded_at",
 )  # fmt: skip
 SETS: Mapping[str, tuple[str, ...]] = {
     "Default": DEFAULT,
@@ -150,6 +150,7 @@ _OF_POOL: Mapping[str, Callable[[PoolFacts], Any]] = {
     "campaign": lambda pool: pool.campaign,
     "project": lambda pool: pool.project,
 }
+_NAMES = ("full_name", "first_name", "last_name", "company")
 _RENAMED = {"pool": "pool_id", "segment": "segment_id"}
 
 
@@ -164,6 +165,8 @@ def _needed(wanted: Iterable[Column]) -> list[str]:
             found.append("pool_id")
         elif name in ("status", "status_name"):
             found.append("status_id")
+        elif name == "name":
+            found += _NAMES
         elif name == "deactivated":
             found.append("deactivated_at")
         elif name == "locked":
@@ -191,6 +194,12 @@ def _other(row: Any) -> tuple[int, Any]:
     return row.campaign_id, row.alternative_phone
 
 
+def _name(row: Any) -> str | None:
+    """Whom one calls, as it was said: files have one name, two parts of it, or only a company."""
+    whole = row.full_name or " ".join(part for part in (row.first_name, row.last_name) if part)
+    return whole or row.company
+
+
 def _statuses(connection: Connection) -> dict[int, tuple[str, str]]:
     status = tables.statuses.c
     return {row[0]: (row[1], row[2]) for row in connection.execute(select(status.id, status.code, status.name))}
@@ -214,6 +223,7 @@ def _getter(name: str, beside: _Beside) -> Callable[[Any], Any]:
         place = int(name == "status_name")
         return lambda row: beside.statuses[row.status_id][place]
     of_lead: dict[str, Callable[[Any], Any]] = {
+        "name": _name,
         OTHER: lambda row: None if _other(row) in beside.withheld else row.alternative_phone,
         "deactivated": lambda row: row.deactivated_at is not None,
         "locked": lambda row: held(row, beside.at),

@@ -139,8 +139,8 @@ def values(sort: Sort, names: Terms) -> tuple[ColumnElement[Any], ...]:
     if base == "status":
         column = tables.statuses.c.name if name != base else tables.statuses.c.code
         return (_found(column, names, tables.statuses.c.id == table.c.status_id),)
-    if name == "deactivated":
-        return (cast(table.c.deactivated_at.is_not(None), Integer),)
+    if name in ("name", "deactivated"):
+        return (_lower(_NAME, names) if name == "name" else cast(table.c.deactivated_at.is_not(None), Integer),)
     return (conditions.compared(Field(name=name, title="", kind=sort.column.kind), names),)
 
 
@@ -150,6 +150,11 @@ _OWNERS = {
     "processed_by": table.c.processed_by_id,
     "modified_by": table.c.modified_by_id,
 }
+
+
+_PARTS = func.coalesce(table.c.first_name, "") + " " + func.coalesce(table.c.last_name, "")
+_NAME = func.coalesce(func.nullif(table.c.full_name, ""), func.nullif(func.trim(_PARTS), ""), table.c.company)
+"""As `columns` tells it."""
 
 
 def _owner(number: ColumnElement[Any], names: Terms, *, for_people: bool) -> ColumnElement[Any]:

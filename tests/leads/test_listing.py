@@ -245,6 +245,16 @@ def test_the_columns_show_where_a_lead_came_from_and_who_has_it(desk: Desk) -> N
     assert row[8:] == ("Unprocessed", "Havvind", "DK-ENERGY", False, False, None)
 
 
+def test_a_lead_has_a_name_however_its_file_said_it(desk: Desk) -> None:
+    parts = {"first_name": "Anna", "last_name": "Berg"}
+    these = desk.leads(parts, {**parts, "full_name": "Dr. A. Berg"}, {"company": "Havvind"}, {"last_name": "Holm"}, {})
+    places = [columns.Place(campaign_id=desk.campaign(), id=number) for number in these]
+    with reading(desk.engine) as connection:
+        shown = columns.cells(connection, places, columns.chosen(["name"], EVERY), NOON)
+    assert shown == [("Anna Berg",), ("Dr. A. Berg",), ("Havvind",), ("Holm",), (None,)]
+    assert "name" in columns.DEFAULT
+
+
 def test_who_uploaded_a_file_is_its_uploader_and_not_the_source_upload(desk: Desk) -> None:
     """A partner's login that looks like a user is none."""
     by_user, by_partner, typed = (desk.leads({})[0] for _ in range(3))
