@@ -10,11 +10,12 @@ from playwright.sync_api import Page, expect
 
 from ingestd.leads import owner_changes
 from tests.pages.browsing import Served, Site, check_access, look_at, picture
+from tests.pages.forms import URLENCODED, Paper, paper
 
 FIELDS = {"phone": "+4520304050", "first_name": "Signe", "last_name": "Krogh", "city": "Aarhus C"}
 
 
-def typed(site: Site, phone: str, login: str = "admin", **more: str) -> int:
+def typed(site: Served, phone: str, login: str = "admin", **more: str) -> int:
     """A lead that somebody typed in."""
     fields = {**FIELDS, "phone": phone, **{name: value for name, value in more.items() if name != "owner"}}
     body = {"campaign": "DK-ENERGY", "fields": fields, "owner": more.get("owner", "team:copenhagen")}
@@ -39,6 +40,43 @@ def test_a_phone_is_looked_for_as_people_say_it(served: Served) -> None:
     answer = served.client("admin").ask("GET", "/leads/narrow?phone=20+30+40+50&campaign=DK-ENERGY")
     assert answer.status == 303
     assert quote("phone is +4520304050") in answer.headers["location"].replace("+", "%20").replace("%2520", "%20")
+
+
+def test_a_lead_pool_is_asked_for_by_number_and_the_other_filters_stay(served: Served) -> None:
+    admin = served.client("admin")
+    answer = admin.ask("GET", "/leads/narrow?pool=abc&status=success")
+    assert (answer.status, answer.headers["location"]) == (303, "/leads?filter=status+is+success")
+    assert "abc%20is%20no%20number" in answer.headers["set-cookie"]
+    assert admin.ask("GET", "/leads/narrow?pool=1+234").headers["location"] == "/leads?filter=pool+is+1234"
+
+
+@pytest.mark.parametrize(
+    ("tail", "named"), [(41, "aarhus"), (42, "Aarhus"), (43, "AARHUS-1"), (44, "DK-AAR"), (45, "team:aarhus")]
+)
+def test_a_new_owner_is_named_as_people_do(served: Served, tail: int, named: str) -> None:
+    admin, number = served.client("admin"), typed(served, f"+45204040{tail}")
+    dialog = paper(admin, f"/leads/act?do=owner&lead={number}").form("Give them to this owner")
+    done = dialog.send(admin, to=named)
+    assert (done.status, done.headers["location"][:21]) == (303, "/leads/owner-changes/")
+    wanted = "user:aarhus-1" if named.endswith("-1") else "team:aarhus"
+    assert served.client("admin").get(f"leads/{number}")["owner"] == wanted
+
+
+def test_an_owner_that_there_is_none_of_leaves_the_dialog_as_it_was(served: Served) -> None:
+    admin, number = served.client("admin"), typed(served, "+4520404151")
+    dialog = paper(admin, f"/leads/act?do=owner&lead={number}&back=/leads").form("Give them to this owner")
+    refused = dialog.send(admin, to="Atlantis", why="moved", retain="true")
+    again = Paper(refused.body.decode())
+    form = again.form("Give them to this owner")
+    assert (refused.status, "Nothing was changed." in again.text) == (422, True)
+    assert {("to", "Atlantis"), ("why", "moved"), ("retain", "true"), ("lead", str(number))} <= set(form.fields)
+    assert form.send(admin, to="team:aarhus").status == 303
+
+
+def test_try_again_leads_back_to_the_form(served: Served) -> None:
+    headers = {"Content_Type": URLENCODED, "Referer": "http://127.0.0.1/leads?sort=id"}
+    answer = served.client("admin").ask("POST", "/leads/act", b"do=lock", **headers)
+    assert (answer.status, 'href="/leads?sort=id">Try again' in answer.body.decode()) == (422, True)
 
 
 def test_step_3_view_leads_in_lead_admin(site: Site, leads: list[int]) -> None:

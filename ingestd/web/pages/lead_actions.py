@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Annotated, Literal
 
 from fastapi import Form, Query, Request, Response
@@ -16,6 +17,8 @@ from ingestd.leads import bulk, meant, owner_changes
 from ingestd.leads.bulk import Action
 from ingestd.leads.listing import Count
 from ingestd.leads.owner_changes import MOST_NAMED
+from ingestd.settings import code_key
+from ingestd.store import rules
 from ingestd.store.engine import reading, writing
 from ingestd.web.api import owner_changes as api
 from ingestd.web.api import paging
@@ -29,6 +32,7 @@ from ingestd.web.pages.lead_admin import ADMINISTERING
 from ingestd.web.pages.local import local_path
 from ingestd.web.pages.rendering import onward, show
 from ingestd.web.pages.routes import Pages
+from ingestd.web.pages.typed import ByForm, Typed
 
 pages = Pages()
 
@@ -77,6 +81,8 @@ class Meant:
     """their numbers; empty: all of the filter"""
     filter: str
     count: Count
+    whole: bool
+    """True for all of the filter"""
 
 
 @pages.get("/leads/act", access=ADMINISTERING)
@@ -91,17 +97,32 @@ def ask(  # noqa: PLR0913, PLR0917 - each is a part of the request
     back: Annotated[str, Query(max_length=lead_filter.LONGEST)] = "/leads",
 ) -> Response:
     """Says what will be done to how many leads, and asks for what has to be known."""
-    wanted = sorted(set(lead))
-    count = lead_admin.meant(desk, caller, filter)[1] if all else Count(leads=len(wanted), exact=True)
+    return _question(request, desk, do, _meant(desk, caller, lead, filter, whole=all), back)
+
+
+def _question(
+    request: Request,
+    desk: Desk,
+    do: Do,
+    these: Meant,
+    back: str,
+    *,
+    typed: Typed | None = None,
+    problem: Rejected | Invalid | None = None,
+) -> Response:
+    """The dialog; once more with what was typed, when that cannot be done."""
     with reading(desk.engine) as connection:
         offered = lead_admin.suggestions(connection) if do == "owner" else {"owners": []}
     return show(
         request,
         "lead_act.html",
         fragment="ask",
+        status=HTTPStatus.OK if problem is None else HTTPStatus.UNPROCESSABLE_ENTITY,
         do=do,
-        meant=Meant(leads=[] if all else wanted, filter=filter, count=count),
-        all=all,
+        meant=these,
+        all=these.whole,
+        typed=typed or {},
+        problem=problem,
         back=local_path(back),
         title=TITLES[do][0],
         confirm=TITLES[do][1],
@@ -138,8 +159,10 @@ def act(  # noqa: PLR0913, PLR0917 - each is a part of the request
 
 @pages.post("/leads/owner", access=ADMINISTERING)
 def change_owner(  # noqa: PLR0913, PLR0917 - each is a part of the request
+    request: Request,
     desk: AtDesk,
     caller: ByCaller,
+    typed: ByForm,
     to: Annotated[str, Form(max_length=200, pattern=r"^[^\x00]*$")] = "",
     lead: Leads = [],  # noqa: B006 - FastAPI copies it
     all: Annotated[bool, Form()] = False,  # noqa: A002 - the field's name
@@ -148,11 +171,17 @@ def change_owner(  # noqa: PLR0913, PLR0917 - each is a part of the request
     unlock: Annotated[bool, Form()] = False,
     deactivated: Annotated[bool, Form()] = False,
     why: Why = "",
+    back: Back = "/leads",
 ) -> Response:
     """Gives the leads another owner; the next page has both sides, and follows a large change."""
-    numbers = _numbers(desk, caller, lead, filter, whole=all, most=MOST_NAMED)
-    wish = Asked(ids=numbers, to=to.strip(), retain=retain, unlock=unlock, deactivated=deactivated, why=why)
-    begun = api.change_owner(desk, caller, Response(), wish)
+    try:
+        numbers = _numbers(desk, caller, lead, filter, whole=all, most=MOST_NAMED)
+        named = _owner(desk, to.strip())
+        wish = Asked(ids=numbers, to=named, retain=retain, unlock=unlock, deactivated=deactivated, why=why)
+        begun = api.change_owner(desk, caller, Response(), wish)
+    except (Rejected, Invalid) as problem:
+        these = _meant(desk, caller, lead, filter, whole=all)
+        return _question(request, desk, "owner", these, back, typed=typed, problem=problem)
     return onward(f"/leads/owner-changes/{begun.id}")
 
 
@@ -190,6 +219,30 @@ def cancel_owner_change(desk: AtDesk, caller: ByCaller, number: Number) -> Respo
     with writing(desk.engine) as connection:
         owner_changes.cancel(connection, caller.deed(desk.clock()), number, by=agent_of(connection, caller))
     return onward(f"/leads/owner-changes/{number}", "The change is stopped. What was moved stays moved.")
+
+
+def _meant(desk: Desk, caller: Caller, lead: list[int], filter: str, *, whole: bool) -> Meant:  # noqa: A002
+    """What a form means, counted; raises Invalid for a filter that is none."""
+    if whole:
+        return Meant(leads=[], filter=filter, count=lead_admin.meant(desk, caller, filter)[1], whole=True)
+    wanted = sorted(set(lead))
+    return Meant(leads=wanted, filter=filter, count=Count(leads=len(wanted), exact=True), whole=False)
+
+
+def _owner(desk: Desk, text: str) -> str:
+    """The owner whom people mean: by name, key, login or Lead Ownership Code; what is none of these as it is.
+
+    Raises Rejected for what several are called.
+    """
+    if not text or ":" in text:
+        return text
+    with reading(desk.engine) as connection:
+        codes, offered = rules.owners(connection).by_code, lead_admin.suggestions(connection)["owners"]
+    called = {text.casefold(), f"{text.casefold()}, team"}
+    found = [owner for owner, name in offered if not called.isdisjoint({name.casefold(), owner.partition(":")[2]})]
+    if len(found) > 1:
+        raise Rejected("owner_unknown", f"several are called {text!r}: {', '.join(found)}", suggestion="choose one")
+    return found[0] if found else f"code:{text}" if code_key(text) in codes else text
 
 
 def _numbers(desk: Desk, caller: Caller, lead: list[int], filter: str, *, whole: bool, most: int) -> list[int]:  # noqa: A002

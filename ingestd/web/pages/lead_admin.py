@@ -30,7 +30,7 @@ from ingestd.web.api.desk import AtDesk, ByCaller, Desk
 from ingestd.web.api.lead_admin import ToExport
 from ingestd.web.api.leads import agent_of
 from ingestd.web.pages import lead_filter
-from ingestd.web.pages.rendering import Here, here, show
+from ingestd.web.pages.rendering import Here, here, onward, show
 from ingestd.web.pages.routes import Pages
 from ingestd.web.pages.views import teams
 
@@ -134,6 +134,9 @@ def narrow(request: Request, desk: AtDesk) -> Response:
         asked = read(desk, connection, where.get("filter"), where.get("columns"), where.get("sort"))
         if phone := where.get("phone").strip():
             given["phone"] = looked_for.as_kept(connection, phone, where.get("campaign"))
+    pool, notice = given.get("pool", "").replace(" ", ""), ""
+    if not pool.isdecimal() and pool:
+        given["pool"], notice = "", f"{pool} is no number of a lead pool, so it is not asked for."
     tree, add = lead_filter.narrowed(asked.tree, given, asked.fields), ""
     if name := where.get("field"):
         if name not in asked.fields:
@@ -145,7 +148,7 @@ def narrow(request: Request, desk: AtDesk) -> Response:
             add = name
     shown = _chosen(where, asked) if "choose" in given else where.get("columns")
     kept = {"view": where.get("view"), "filter": lead_filter.told(tree), "columns": shown, "sort": where.get("sort")}
-    return RedirectResponse(Here(path="/leads").to(**kept, add=add), 303)
+    return onward(Here(path="/leads").to(**kept, add=add), notice)
 
 
 @pages.post("/leads/export", access=ADMINISTERING)

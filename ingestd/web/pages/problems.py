@@ -44,7 +44,7 @@ def shown(request: Request, told: Told) -> Response:
 def page(request: Request, problem: Problem) -> Response:
     """A problem as a page, or as a notice beside what the person was looking at."""
     title, advice = _ADVICE.get(problem.status, (problem.title, "Go back and try it once more."))
-    facts = {"problem": problem, "title": title, "advice": advice}
+    facts = {"problem": problem, "title": title, "advice": advice, "again": _wanted(request)}
     answer = show(request, "problem.html", fragment="fragment", status=problem.status, **facts)
     if by_htmx(request):
         answer.headers["HX-Retarget"], answer.headers["HX-Reswap"] = "#notices", "innerHTML"
