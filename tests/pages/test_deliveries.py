@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from ingestd import samples
-from tests.pages.browsing import Site, deliver, look_at
+from tests.pages.browsing import Served, Site, deliver, look_at
 
 
 def rows(page: Page) -> list[str]:
@@ -84,6 +84,11 @@ def test_a_file_is_found_by_its_hash_and_its_number(site: Site, numbers: dict[st
     assert logo is not None
     assert names(site, f"q={logo.sha256[:12].upper()}") == ["logo.csv"]
     assert "logo.csv" in names(site, f"q={logo.id}")
+
+
+def test_a_number_is_looked_for_as_the_list_writes_it(served: Served, numbers: dict[str, int]) -> None:
+    page = served.client("admin").ask("GET", f"/deliveries?q=%23{numbers['logo.csv']}").body.decode()
+    assert f'href="/deliveries/{numbers["logo.csv"]}"' in page
 
 
 @pytest.mark.parametrize("query", ["view=none", "state=lost", "cursor=xyz", "source=" + "x" * 80])

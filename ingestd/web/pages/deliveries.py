@@ -54,7 +54,7 @@ def list_deliveries(  # noqa: PLR0913, PLR0917 - each is a part of the request
     cursor: Cursor = None,
 ) -> Response:
     """The list, newest first, with the feeds that are silent on top."""
-    at, before, text = desk.clock(), paging.number_of(cursor), q.strip()
+    at, before, text = desk.clock(), paging.number_of(cursor), _plain(q)
     with reading(desk.engine) as connection:
         counts = ledger.counts(connection, at=at, source=source or None)
         chosen: View = view or ("attention" if counts.attention and not (text or state) else "all")
@@ -99,6 +99,12 @@ def trace_phone(request: Request, desk: AtDesk, caller: ByCaller, q: Search = ""
     with reading(desk.engine) as connection:
         seen = rights.seen_among(connection, agent_of(connection, caller), named)
     return show(request, "deliveries_phone.html", fragment="found", number=number, traced=traced, seen=seen)
+
+
+def _plain(text: str) -> str:
+    """What is looked for; the number of a delivery is written #24 in the list."""
+    number = text.strip().removeprefix("#")
+    return number if number.isdecimal() else text.strip()
 
 
 def is_phone(text: str) -> bool:
