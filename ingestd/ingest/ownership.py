@@ -22,7 +22,8 @@ from ingestd.settings import Source, code_key
 SUGGESTED = 200
 """Unknown codes of one file that get a suggestion of their own: with 3,000 known codes each costs 6 ms."""
 
-_ASK = "ask the operator for the codes of your source"
+ASK = "ask the operator for the codes of your source"
+"""What partners can do about a code that is like none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,7 +133,7 @@ def _unknown(frame: pl.DataFrame, codes: list[str], column: str, owners: Owners,
         field="ownership_code",
         value=code,
         message=pl.format("the Lead Ownership Code {} belongs to no team or user" + taken, code),
-        suggestion=code.replace_strict(hints, default=_ASK, return_dtype=pl.String),
+        suggestion=code.replace_strict(hints, default=ASK, return_dtype=pl.String),
     )
 
 
@@ -140,4 +141,4 @@ def _suggestion(code: str, owners: Owners) -> str:
     near = difflib.get_close_matches(code_key(code), list(owners.by_code), n=1, cutoff=0.6)
     if near:
         return f"is {owners.by_code[near[0]].code!r} meant?"
-    return _ASK
+    return ASK

@@ -67,8 +67,8 @@ def test_every_state_has_a_word_and_a_colour(state: str) -> None:
 
 
 def test_a_sentence_ends_once() -> None:
-    assert [formats.sentence(text) for text in ("send it again", "Send it again.", "why?")] == [
-        "send it again.", "Send it again.", "why?",
+    assert [formats.sentence(text) for text in ("send it again", "Send it again.", "why?", "")] == [
+        "send it again.", "Send it again.", "why?", "",
     ]  # fmt: skip
 
 

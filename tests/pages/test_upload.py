@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ from ingestd.receive.drafts import Draft
 from ingestd.store.audit import COMMAND_LINE, Deed
 from ingestd.store.engine import reading, writing
 from ingestd.store.ledger import now
-from tests.pages.browsing import LAPTOP, ZONE, Site, check_access, look_at, picture
+from tests.pages.browsing import LAPTOP, ZONE, Served, Site, check_access, look_at, picture
 from tests.running import Daemon, until
 from tests.web.serving import HASHED, PASSWORD
 
@@ -162,7 +163,7 @@ def test_it_works_without_scripts(site: Site, tmp_path: Path) -> None:
         page.goto("/upload")
 
 
-def draft(site: Site, content: bytes, name: str = "draft.csv", owner: str = "team:denmark") -> Draft:
+def draft(site: Served, content: bytes, name: str = "draft.csv", owner: str = "team:denmark") -> Draft:
     with reading(site.house.engine) as connection:
         person = people.known(connection, "admin")
     with closing(site.house.spool.open(limit=10_000_000)) as incoming:
@@ -233,6 +234,20 @@ def test_what_is_no_table_is_explained_and_can_be_forgotten(site: Site, house: H
         page.get_by_role("button", name="Forget this file").click()
         page.get_by_text("empty.csv was forgotten.").wait_for()
     assert site.client("admin").ask("GET", f"/upload/{held.number}").status == 404
+
+
+def test_what_one_reads_is_written_as_people_write(served: Served) -> None:
+    client, empty = served.client("admin"), draft(served, b"", "nothing.csv")
+    told = client.ask("GET", f"/upload/{empty.number}").body.decode()
+    assert "The file is empty. " in told
+    single = draft(served, b"Phone,Owner code\n26909090,DK-CPH\n")
+    told = client.ask("GET", f"/upload/{single.number}/rehearsal?to=phone&to=ownership_code").body.decode()
+    assert re.search(r">1</span> new lead\b", told)
+    assert "= 1</span> record<" in told
+    coded = draft(served, b"Phone,Owner code\n26909091,QQQQQQQ\n")
+    told = client.ask("GET", f"/upload/{coded.number}/rehearsal?to=phone&to=ownership_code").body.decode()
+    assert "take one of the codes under Organisation" in told
+    assert "ask the operator" not in told
 
 
 def test_a_mapping_that_cannot_be_is_said_before_import(site: Site) -> None:

@@ -119,8 +119,8 @@ def moment(value: datetime | None) -> Markup | str:
 
 
 def sentence(text: str) -> str:
-    """With a full stop, unless it ends already."""
-    return text if text.endswith((".", "!", "?")) else f"{text}."
+    """With a full stop, unless it ends already; nothing stays nothing."""
+    return text if not text or text.endswith((".", "!", "?")) else f"{text}."
 
 
 def brief(text: str, length: int = 12) -> Markup:

@@ -24,7 +24,7 @@ from sqlalchemy import Connection
 from ingestd.access.callers import Caller
 from ingestd.access.permissions import Permission
 from ingestd.errors import Invalid, Missing, Rejected, Unavailable
-from ingestd.ingest import rehearsal
+from ingestd.ingest import ownership, rehearsal
 from ingestd.leads.crews import Crews, Owner
 from ingestd.model import Arrival, Delivery, State
 from ingestd.organisation import changes, mappings, uploads
@@ -159,7 +159,14 @@ async def rehearse(request: Request, desk: AtDesk, caller: ByCaller, draft: str,
     held = await run_in_threadpool(_draft, desk, caller, draft)
     told = await _rehearsed(request, desk, caller, held, to)
     sources, names = await run_in_threadpool(_beside, desk, caller, held)
-    facts: dict[str, Any] = {"draft": held, "to": to, "told": told, "sources": sources, "names": names}
+    facts: dict[str, Any] = {
+        "draft": held,
+        "to": to,
+        "told": told,
+        "sources": sources,
+        "names": names,
+        "ask": ownership.ASK,
+    }
     return show(request, "upload_rehearsal.html", fragment="rehearsal", parts=_parts(told["counts"]), **facts)
 
 
@@ -293,10 +300,10 @@ def _beside(desk: Desk, caller: Caller, held: Draft) -> tuple[list[str], Mapping
 def _parts(counts: dict[str, int]) -> list[tuple[str, int, str]]:
     """How the records would end, adding up to all of them."""
     return [
-        ("new leads", counts["inserted"], "good"),
+        ("new lead" if counts["inserted"] == 1 else "new leads", counts["inserted"], "good"),
         ("update a lead", counts["updated"], "good2"),
         ("there already", counts["unchanged"], "calm"),
-        ("duplicates", counts["duplicate"], "warn"),
+        ("duplicate" if counts["duplicate"] == 1 else "duplicates", counts["duplicate"], "warn"),
         ("rejected", counts["rejected"], "bad"),
         ("empty", counts["discarded"], "off"),
     ]
