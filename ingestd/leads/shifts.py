@@ -180,6 +180,15 @@ def finish(engine: Engine, schema_folder: Path, who: Agent, lead_id: int, result
         return statuses.change_status(connection, lead_id, change)
 
 
+def held(connection: Connection, who: Agent, at: datetime) -> Lead | None:
+    """The lead that the agent holds, however he came by it; of several the one that is held longest."""
+    known = list(access.campaigns(connection))
+    mine = (table.c.campaign_id.in_(known), table.c.locked_until > at, table.c.locked_by_id == who.id)
+    query = select(table.c.id).where(*mine, access.visible_to(who)).order_by(table.c.locked_until.desc()).limit(1)
+    number = connection.scalar(query)
+    return None if number is None else rights.see(connection, who, number)
+
+
 def release(engine: Engine, who: Agent, lead_id: int, at: datetime) -> Lead:
     """The agent gives a lead back without a call. Raises Missing, Denied, and Conflict when the agent has it not."""
     with writing(engine) as connection:

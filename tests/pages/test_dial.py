@@ -130,6 +130,17 @@ def test_a_time_to_call_again_is_to_come(served: Served, status: str, moment: st
     assert found(served, number).attempts == 0
 
 
+def test_whoever_begins_anew_is_told_of_the_lead_that_they_hold(served: Served) -> None:
+    client, number = served.client("berlin-2"), held(served, "berlin-2")
+    page = client.ask("GET", "/dial").body.decode()
+    assert f"You still hold lead {number} until" in page
+    again = f"/dial/{number}?campaign=DE-ENERGY&amp;segment=0"
+    assert f'<a href="{again}">Go on with it</a>' in page
+    assert "How did the call end?" in client.ask("GET", html.unescape(again)).body.decode()
+    client.ask("POST", f"/dial/{number}/release", b"campaign=DE-ENERGY", Content_Type=FORM)
+    assert "You still hold" not in client.ask("GET", "/dial").body.decode()
+
+
 def test_nothing_is_said_of_a_lead_that_one_does_not_see(served: Served) -> None:
     number = held(served, "berlin-1")
     assert f"Lead {number}" not in served.client(AGENT).ask("GET", f"/dial?recorded={number}").body.decode()

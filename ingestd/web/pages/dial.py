@@ -97,6 +97,8 @@ def choose(
         who = agent_of(connection, caller)
         found = choices(connection, who, desk.clock())
         before = _told(connection, who, recorded)
+        holds = shifts.held(connection, who, desk.clock())
+        place = {} if holds is None else _place(access.campaigns(connection)[holds.campaign_id].code, 0)
     chosen = next((each for each in found if each.code == campaign), None)
     reasons = desk.shifts.reasons(who.login, campaign, desk.clock(), segment) if none and chosen else ()
     return show(
@@ -110,6 +112,8 @@ def choose(
         reasons=reasons,
         told=RULES,
         before=before,
+        holds=holds,
+        place=place,
     )
 
 
