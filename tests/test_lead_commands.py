@@ -77,7 +77,7 @@ def test_users_do_on_the_command_line_what_they_may_do_in_the_api(shell: Shell) 
         ("create", "phone=26141517", "--campaign", "DE-ENERGY", "--owner", "team:berlin", "--as", "aarhus-1"),
     ]
     for asked in denied:
-        assert "needs the permission" in shell.run("lead", *asked, code=1).stderr, asked
+        assert "needs the permission" in shell.run("lead", *asked, code=4).stderr, asked
     for asked in (("edit", "1", "city=Lund"), ("status", "1", "success"), ("lock", "1")):
         assert "there is no lead 1" in shell.run("lead", *asked, "--as", "berlin-1", code=4).stderr, asked
     assert shell.json("lead", "owner", "team:berlin", "1", "--as", "lead-germany")["refused"] == {"unknown": [1]}
@@ -95,7 +95,7 @@ def test_nobody_who_has_left_does_anything(shell: Shell) -> None:
         ("create", "phone=26141517", "--campaign", "DK-ENERGY"), ("edit", "1", "city=Lund"), ("status", "1", "success"),
         ("lock", "1"), ("unlock", "1"), ("result", "1", "success"),
     ):  # fmt: skip
-        assert "copenhagen-1 is deactivated" in shell.run("lead", *asked, "--as", "copenhagen-1", code=1).stderr, asked
+        assert "copenhagen-1 is deactivated" in shell.run("lead", *asked, "--as", "copenhagen-1", code=4).stderr, asked
     assert shell.json("lead", "show", "1")["version"] == 1
 
 

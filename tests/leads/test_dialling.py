@@ -18,7 +18,7 @@ from ingestd.leads.dialling import Shift
 from ingestd.leads.lead import Lead
 from ingestd.leads.statuses import Change
 from ingestd.model import PoolState
-from ingestd.store import fences, loading, rules, tables
+from ingestd.store import fences, rules, tables, updating
 from ingestd.store.audit import COMMAND_LINE, Deed
 from ingestd.store.engine import reading, writing
 from tests.databases import ROOT
@@ -131,7 +131,8 @@ def test_a_lead_that_was_held_while_the_order_was_made_anew_is_dialled_again(des
             dialling.reorder(connection, desk.campaign(), desk.lead(number).pool_id)
         else:
             assert fences.passed(connection, fences.seen(connection, desk.campaign()))
-            loading.update_leads(connection, pl.DataFrame({"id": [number], "city": ["Lund"]}), desk.campaign())
+            changes = pl.DataFrame({"id": [number], "version": [desk.lead(number).version], "city": ["Lund"]})
+            assert updating.update_leads(connection, changes, desk.campaign(), NOON).is_empty()
     assert given(desk, 1, "copenhagen-2", NOON + MINUTE) == [None]  # staged now, and held by the first agent
     timed.apply(desk.engine, NOON + editing.LEASE)
     assert given(desk, 2, "copenhagen-2", NOON + editing.LEASE) == [number, None]
