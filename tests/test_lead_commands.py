@@ -45,6 +45,8 @@ def test_what_happens_to_a_lead_is_in_its_history(shell: Shell) -> None:
         ("user:aarhus-1", "call", "status", "manual_redial_private"),
     ]
     assert "asked" in shell.run("lead", "history", "1").stdout
+    refused = shell.run("lead", "status", "1", "success", "--as", "lead-denmark", "--call", code=4)
+    assert "you may not call lead 1" in refused.stderr
 
 
 def test_a_user_is_given_a_lead_and_says_how_the_call_ended(shell: Shell) -> None:

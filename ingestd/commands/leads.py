@@ -156,7 +156,7 @@ def status(
     number: Number,
     to: Annotated[str, typer.Argument(help="Code of the status.", metavar="STATUS")],
     user: As,
-    call: Annotated[bool, typer.Option("--call", help="It is how a call ended: an attempt.")] = False,
+    call: Annotated[bool, typer.Option("--call", help="How a call of who may call it ended: an attempt.")] = False,
     retain: Annotated[bool, typer.Option("--retain", help="Private and VIP do not change the owner.")] = False,
     at: Annotated[datetime | None, typer.Option("--at", help="When to call next, in UTC; not past.")] = None,
     version: Version = None,
@@ -168,11 +168,13 @@ def status(
     """Gives a lead another status, with what that does to owner, attempts and lock."""
     from datetime import UTC
 
-    from ingestd.leads import statuses
+    from ingestd.leads import agents, rights, statuses
 
     scheduled = at.replace(tzinfo=UTC) if at else None
 
     def change(connection: Connection, by: int, moment: datetime) -> Lead:
+        if call:
+            rights.check_call(connection, agents.agent(connection, user), number, moment)
         wish = statuses.Change(
             to=to, by=by, at=moment, why=why, call=call, retain_owner=retain, scheduled_at=scheduled, version=version
         )
