@@ -75,6 +75,18 @@ def test_fields_are_changed_with_their_reason(site: Site) -> None:
     assert told["modified_by"] == "user:lead-denmark"
 
 
+def test_a_comment_of_several_lines_stays_when_something_else_is_changed(site: Site) -> None:
+    """A browser shows it in a line; what it took out is no change of the person's."""
+    number = typed(site, "+4520305009", comments="rang twice\nleave a message")
+    with site.visit("lead-denmark") as page:
+        page.goto(f"/leads/{number}/edit")
+        page.locator("#field-city").fill("Ribe")
+        page.get_by_role("button", name="Save").click()
+        expect(page.get_by_text(f"Lead {number} is changed.")).to_be_visible()
+    fields = site.client("admin").get(f"leads/{number}")["fields"]
+    assert (fields["city"], fields["comments"]) == ("Ribe", "rang twice\nleave a message")
+
+
 def test_nobody_overwrites_what_somebody_else_has_changed(site: Site) -> None:
     number = typed(site, "+4520305004")
     with site.visit() as page:
