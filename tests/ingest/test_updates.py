@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import false
 
 from ingestd.errors import Conflict
 from ingestd.ingest import screening
@@ -209,4 +210,4 @@ def test_a_pool_whose_lead_a_later_file_changed_is_not_undone(updating: Station)
         pytest.raises(Conflict, match="were changed by somebody, or by a later file"),
         writing(updating.engine) as connection,
     ):
-        undoing.undo(connection, deed, first.pool_id or 0, updating.road.ledger)
+        undoing.undo(connection, deed, first.pool_id or 0, updating.road.ledger, false())

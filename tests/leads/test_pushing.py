@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, false, select
 
 from ingestd.errors import Invalid, Unavailable
 from ingestd.ingest import pushlog
@@ -100,7 +100,7 @@ def test_a_pool_that_was_undone_is_followed_by_another_one(desk: Desk, push: Pus
     first = push("3401")
     with writing(desk.engine) as connection:
         ledger = Ledger(engine=desk.engine, submit=lambda _connection, _delivery: None)
-        undoing.undo(connection, Deed(actor=COMMAND_LINE, at=NOON), first.pool_id, ledger)
+        undoing.undo(connection, Deed(actor=COMMAND_LINE, at=NOON), first.pool_id, ledger, false())
     undone = deliveries(desk)[0]
     second, broken, again = push("3402"), push("34"), push("3401")
     assert first.pool_id != second.pool_id == broken.pool_id == again.pool_id
