@@ -61,8 +61,9 @@ def made(desk: Desk) -> tuple[dict[int, tuple[str, int]], list[Deed]]:
             continue
         call = chance.random() < 0.7
         wanted = chance.choice(allowed)
+        later = at + timedelta(hours=1) if wanted in statuses.PROMISED else None
         try:
-            after = desk.change(number, wanted, login, at=at, call=call)
+            after = desk.change(number, wanted, login, at=at, call=call, scheduled_at=later)
         except Rejected:
             continue
         counted = after.attempts - here.attempts

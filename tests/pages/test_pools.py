@@ -117,11 +117,12 @@ def test_a_pool_shows_how_it_was_used(served: Served) -> None:
     desk = Desk(engine=served.house.engine)
     lead, _ = desk.leads({}, {})
     pool = desk.lead(lead).pool_id
+    desk.set("pools", "id", pool, name="called in three days")
     for days, count in ((20, 7), (3, 2), (0, 4)):
         with writing(desk.engine) as connection:
             for _ in range(count):
                 pool_calls.add(connection, [pool], now() - timedelta(days=days))
-    page = asked(served.client("admin"), "/pools?name=a+pool")
+    page = asked(served.client("admin"), "/pools?name=called+in+three")
     day = f"{now():%Y-%m-%d}"
     assert f"6 calls in 14 days, 4 at most, on {day}; 4 today" in page
     assert page.count("h4V19.5Z") == 2
