@@ -74,7 +74,7 @@ class Verifier:
         if delivery is None or not delivery.spool_key:
             return None
         with reading(self.ledger.engine) as connection:
-            now = erasures.latest(connection, number) or delivery
+            now = erasures.kept(connection, delivery)
         return Named(delivery_id=number, spool_key=delivery.spool_key, size=now.size, sha256=now.sha256)
 
     def _log(self, key: str) -> Fault | None:

@@ -185,8 +185,7 @@ class Trip(Judge):
         if not self.delivery.log_key:
             return self.delivery.sha256
         with store.reading(self.road.engine) as connection:
-            now = erasures.latest(connection, self.delivery.id)
-        return self.delivery.sha256 if now is None else now.sha256
+            return erasures.kept(connection, self.delivery).sha256
 
     def _load(self, plan: Plan, judged: Judged, screened: Screened) -> bool:
         """True when everything is committed; False when the screening was overtaken and must be done again."""

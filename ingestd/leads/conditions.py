@@ -35,12 +35,12 @@ from sqlalchemy.sql.visitors import iterate, replacement_traverse
 from sqlalchemy.types import TypeEngine
 
 from ingestd.errors import Invalid
-from ingestd.leads import access, agents, instants, pool_facts, selection, statuses
+from ingestd.leads import access, agents, instants, pool_facts, statuses
 from ingestd.leads.filter_fields import Field, Kind
 from ingestd.leads.filters import Comparison, Every, Filter, Not
 from ingestd.leads.letters import ascii_lower, forms
 from ingestd.leads.statuses import StatusBook
-from ingestd.store import tables
+from ingestd.store import many, tables
 from ingestd.store.tables import Id
 from ingestd.store.tables import leads as table
 
@@ -49,9 +49,6 @@ EXTRA = "extra."
 RANGES = frozenset({"from", "to", "between"})
 Named = TypeVar("Named")
 WITHIN = frozenset({"contains", "starts_with"})
-APART = 16
-"""Values of a list up to which each is a parameter of its own: a filter may have 200 lists of 1,000 values, each value
-64 forms, and a statement of PostgreSQL 65,535 parameters."""
 WHOLE = "^(0|-?[1-9][0-9]{0,17})$"
 """Whole numbers as they stand in a lead's `extra`, short enough for PostgreSQL's BIGINT."""
 
@@ -306,8 +303,8 @@ def _among(
 ) -> ColumnElement[bool]:
     """It is one of the values, of a kind that has room for all of them. Many travel as one parameter."""
     wanted = list(dict.fromkeys(values))
-    if len(wanted) > APART:
-        return selection.one_of(names.dialect, compared, wanted, kind)
+    if len(wanted) > many.APART:
+        return many.one_of(names.dialect, compared, wanted, kind)
     given = [literal(value, kind) for value in wanted]
     return compared == given[0] if len(given) == 1 else compared.in_(given)
 

@@ -15,12 +15,12 @@ from itertools import islice
 from typing import Any
 
 import polars as pl
-from sqlalchemy import Connection, Engine, Text, and_, select
+from sqlalchemy import Connection, Engine, and_, select
 
 from ingestd.errors import Invalid, Missing
 from ingestd.ingest import donotcall, phones
 from ingestd.ingest.screening import LISTED, LISTED_GLOBALLY
-from ingestd.leads import ending, selection, statuses
+from ingestd.leads import ending, statuses
 from ingestd.leads.history import Stamp
 from ingestd.leads.lead import Lead
 from ingestd.schemas import Schema
@@ -195,11 +195,9 @@ def listed_among(connection: Connection, asked: Iterable[tuple[int, Any]]) -> se
     pairs = {(campaign_id, number) for campaign_id, number in asked if number is not None}
     if not pairs:
         return set()
-    mine = sorted({0, *(campaign_id for campaign_id, _ in pairs)})
-    numbers = selection.one_of(connection.dialect.name, lists.c.phone, sorted({number for _, number in pairs}), Text())
-    query = select(lists.c.campaign_id, lists.c.phone).where(lists.c.campaign_id.in_(mine), numbers)
-    found = {(row[0], row[1]) for row in connection.execute(query)}
-    return {pair for pair in pairs if pair in found or (0, pair[1]) in found}
+    mine = {listed.GLOBAL, *(campaign_id for campaign_id, _ in pairs)}
+    found = listed.places(connection, mine, {number for _, number in pairs})
+    return {pair for pair in pairs if pair in found or (listed.GLOBAL, pair[1]) in found}
 
 
 def _withheld(here: Lead) -> Lead:

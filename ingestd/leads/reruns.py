@@ -129,9 +129,9 @@ def original(spool: Spool, engine: Engine, delivery: Delivery) -> bytes:
         first = f"take that of delivery {delivery.duplicate_of}" if delivery.duplicate_of else ""
         raise Rejected("no_original", told, suggestion=first)
     with reading(engine) as connection:
-        now = erasures.latest(connection, delivery.id)
+        kept = erasures.kept(connection, delivery)
     try:
-        return spool.read(delivery.spool_key, delivery.sha256 if now is None else now.sha256)
+        return spool.read(delivery.spool_key, kept.sha256)
     except FileNotFoundError as problem:
         raise Rejected("no_original", f"the file of delivery {delivery.id} is not there any more") from problem
     except OSError as problem:

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, Connection, and_, any_, bindparam, column, func, select, true
+from sqlalchemy import ColumnElement, Connection, and_, bindparam, func, select, true
 from sqlalchemy.dialects.postgresql import ARRAY
-from sqlalchemy.types import TypeEngine
 
 from ingestd.errors import Invalid, Rejected
 from ingestd.leads import statuses
 from ingestd.leads.lead import WITH_STATUS, Lead, of_row
 from ingestd.leads.statuses import StatusBook
+from ingestd.store import many
 from ingestd.store.tables import Id, campaigns, teams, users
 from ingestd.store.tables import leads as table
 
@@ -124,25 +123,14 @@ of the index of pools; the version is not in it."""
 
 def among(connection: Connection, key: ColumnElement[Any], numbers: Iterable[int]) -> ColumnElement[bool]:
     """`key` is one of many numbers, which travel as one parameter: thousands of them would each be parsed."""
-    return one_of(connection.dialect.name, key, numbers, Id)
-
-
-def one_of(dialect: str, key: ColumnElement[Any], values: Iterable[Any], kind: TypeEngine[Any]) -> ColumnElement[bool]:
-    """The same for numbers or texts of a kind, as a database speaks: no statement has more than 65,535 parameters."""
-    if dialect == "postgresql":
-        return key == any_(bindparam(None, list(values), ARRAY(kind)))
-    return key.in_(select(_of_json(values, kind)))
+    return many.one_of(connection.dialect.name, key, numbers, Id)
 
 
 def listed(connection: Connection, numbers: Sequence[int]) -> ColumnElement[Any]:
     """Many numbers as the column of a table, for statements that select from it."""
     if connection.dialect.name == "postgresql":
         return func.unnest(bindparam(None, list(numbers), ARRAY(Id))).column_valued("value")
-    return _of_json(numbers, Id)
-
-
-def _of_json(values: Iterable[Any], kind: TypeEngine[Any]) -> ColumnElement[Any]:
-    return func.json_each(json.dumps(list(values))).table_valued(column("value", kind)).c.value
+    return many.of_json(numbers, Id)
 
 
 def taken(connection: Connection, numbers: Iterable[int]) -> list[Lead]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import Connection, select
 
+from ingestd.model import Delivery
 from ingestd.store.lead_tables import erasures
 
 
@@ -23,6 +24,12 @@ def latest(connection: Connection, delivery_id: int) -> Rewritten | None:
     query = select(erasures.c.sha256, erasures.c.size).where(erasures.c.delivery_id == delivery_id)
     row = connection.execute(query.order_by(erasures.c.at.desc()).limit(1)).one_or_none()
     return None if row is None else Rewritten(sha256=row.sha256, size=row.size)
+
+
+def kept(connection: Connection, delivery: Delivery) -> Rewritten:
+    """What the kept file of a delivery is: as it came, or as it was rewritten last."""
+    as_it_came = Rewritten(sha256=delivery.sha256, size=delivery.size)
+    return latest(connection, delivery.id) or as_it_came
 
 
 def all_latest(connection: Connection) -> dict[int, Rewritten]:

@@ -93,10 +93,10 @@ class Insights:
         desk = self.desk
         with reading(desk.engine) as connection:
             source = organisation.source(connection, delivery.source)
-            now = erasures.latest(connection, delivery.id)
+            kept = erasures.kept(connection, delivery)
         hints = None if source is None else source.hints()
         with self.reading:
-            data = desk.spool.read(delivery.spool_key, delivery.sha256 if now is None else now.sha256)
+            data = desk.spool.read(delivery.spool_key, kept.sha256)
             return insight.read_again(data, delivery.name, hints)
 
     def _once(self, delivery: Delivery, what: object, make: Callable[[], T]) -> T:
